@@ -1,0 +1,7 @@
+//! What things are: pure rules, without waiting, SQL or HTTP.
+//!
+//! Whatever is true about messages, attempts and statuses without a database or a network stands here,
+//! and nothing here ever asks the time: a rule that needs it takes `now`.
+
+pub mod id;
+pub mod outcome;

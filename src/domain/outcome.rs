@@ -1,0 +1,123 @@
+//! What one attempt taught us.
+//!
+//! Everything that can happen to a request has exactly one home here. The question that decides is not "did it
+//! fail?" but "may it have been accepted?": where the answer is *perhaps*, the outcome is [`Outcome::Uncertain`],
+//! and nothing is sent again for it before evidence or the message's own policy has settled it.
+
+use std::time::Duration;
+
+use super::id::Wamid;
+
+/// What one attempt taught us. Which answer leads to which outcome is decided in `provider::verdict`.
+#[must_use]
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// WhatsApp took the message and named it (or took what never gets a name: a mark-as-read).
+    Accepted(Acceptance),
+    /// A verdict about this message or this recipient. It is final.
+    Rejected(ApiError),
+    /// Proved never to have been handed to the network: may be tried again, an attempt is spent.
+    NotSent(NotSent),
+    /// Too fast. The message stays, no attempt is spent, and whoever is meant slows down.
+    Throttled { scope: ThrottleScope, retry_after: Option<Duration>, error: ApiError },
+    /// Not this message's fault: a sender or a template must not be used now. No attempt is spent.
+    Held { scope: HoldScope, error: ApiError },
+    /// The service says that it did not do it. Tried again after `at_least`, and after a look for evidence.
+    Transient { at_least: Duration, error: ApiError },
+    /// It may have been accepted and we do not know.
+    Uncertain(Doubt),
+}
+
+/// What a positive answer told us.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Acceptance {
+    /// Absent only for what WhatsApp gives no id (mark-as-read, typing indicator).
+    pub wamid: Option<Wamid>,
+    /// The recipient as WhatsApp knows it; may differ from the number we gave (BR, MX).
+    pub wa_id: Option<String>,
+    /// `accepted`, `held_for_quality_assessment`, `paused`; templates only.
+    pub message_status: Option<String>,
+}
+
+/// An error as WhatsApp words it, in a response or in a `failed` status.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ApiError {
+    /// The HTTP status it came with; none in a webhook.
+    pub http_status: Option<u16>,
+    /// Meta's error code; none when the answer carried no readable error.
+    pub code: Option<i64>,
+    /// Meta's subcode, kept for people only: Meta asks not to build on it.
+    pub subcode: Option<i64>,
+    /// `title` in a webhook, `message` in a response.
+    pub title: Option<String>,
+    /// `error_data.details`, the text that helps.
+    pub details: Option<String>,
+    /// What Meta's support asks for.
+    pub fbtrace_id: Option<String>,
+}
+
+/// Why a request provably never left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSent {
+    /// No connection could be made: name, TCP or TLS.
+    NoConnection,
+    /// The time to send had passed before the first byte was asked for.
+    TooLate,
+    /// The connection ended before the request body was taken.
+    ConnectionLost,
+}
+
+/// Who has to slow down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThrottleScope {
+    /// The sender (429, 130429).
+    Sender,
+    /// All senders of the same credential or account (4, 80007).
+    Account,
+    /// This sender to this recipient only (131056).
+    Pair,
+}
+
+/// What must not be used for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldScope {
+    /// Token, permission, account, payment, registration, policy.
+    Sender,
+    /// A template that is missing, paused, disabled or does not match.
+    Template,
+}
+
+/// Why we do not know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Doubt {
+    /// The request may have reached WhatsApp, and no whole answer came back.
+    AnswerLost(LostAnswer),
+    /// A 2xx that cannot be read or names no message: most likely accepted, so never resent by itself.
+    UnreadableAcceptance { http_status: u16 },
+    /// The answer names another recipient, so it belongs to another request; ours is as good as lost.
+    AnswerOfAnother,
+    /// WhatsApp, or something before it, failed in a way that does not tell whether it had taken the message.
+    ServerFailed(ApiError),
+}
+
+/// How an answer got lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostAnswer {
+    /// The response timeout passed.
+    TimedOut,
+    /// The connection was reset or closed after the body was asked for.
+    ConnectionLost,
+    /// The process that sent it is gone, or lost its lease; found by a sweep.
+    Swept,
+}
+
+impl Doubt {
+    /// Whether the message may be sent again by policy alone. A 2xx that could not be read never is: it was most
+    /// likely accepted.
+    pub fn may_resend(&self) -> bool {
+        match self {
+            Self::UnreadableAcceptance { .. } => false,
+            Self::AnswerLost(_) | Self::AnswerOfAnother | Self::ServerFailed(_) => true,
+        }
+    }
+}

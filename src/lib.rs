@@ -1,0 +1,3 @@
+//! A durable outbound WhatsApp message queue on Postgres.
+
+pub mod domain;
