@@ -130,6 +130,8 @@ create table wa.acceptances (
   primary key (wamid, sender)
 );
 
+create index acceptances_by_message on wa.acceptances (id, sender);
+
 -- How a message ended, and what WhatsApp said of it since.
 create table wa.results (
   id bigint not null,
