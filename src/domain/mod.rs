@@ -5,4 +5,5 @@
 
 pub mod id;
 pub mod outcome;
+pub mod retry;
 pub mod transition;
