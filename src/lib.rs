@@ -1,3 +1,5 @@
 //! A durable outbound WhatsApp message queue on Postgres.
 
+pub mod clock;
 pub mod domain;
+pub mod webhook;

@@ -5,3 +5,5 @@
 
 pub mod id;
 pub mod outcome;
+pub mod status;
+pub mod token;
