@@ -6,4 +6,6 @@
 pub mod id;
 pub mod outcome;
 pub mod retry;
+pub mod status;
+pub mod token;
 pub mod transition;
