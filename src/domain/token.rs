@@ -11,14 +11,15 @@
 //! ```text
 //! wo1-4711-2-q83vEjRWeJCrze8S:order-77
 //! │   │    │ │                └ the application's own value, when it gave one
-//! │   │    │ └ HMAC-SHA256 of what stands before it, the first 96 bits, base64url (RFC 2104 §5 on truncation)
+//! │   │    │ └ HMAC-SHA256 of what stands before it, the first 96 bits, base64url
 //! │   │    └ attempt
 //! │   └ message
 //! └ format version
 //! ```
 //!
-//! The MAC does not cover the application's value: a go-between that mangles that value costs the application its
-//! value, never us our evidence.
+//! 96 bits are enough: a guess can only be tried by a delivery that WhatsApp itself has signed, and is right once in
+//! 2^96 times. The MAC does not cover the application's value: a go-between that mangles that value costs the
+//! application its value, never us our evidence.
 
 use std::fmt;
 

@@ -142,8 +142,33 @@ impl Store {
             .collect())
     }
 
+    /// Puts messages back that a begin may have written whose answer was lost. The caller has sent none of them.
+    pub async fn take_back(&self, worker: WorkerId, claims: &[Claim]) -> Result<u64, StoreError> {
+        let ids: Vec<i64> = claims.iter().map(|claim| claim.id.0).collect();
+        let senders: Vec<&str> = claims.iter().map(|claim| claim.sender.as_str()).collect();
+        let epochs: Vec<i64> = claims.iter().map(|claim| claim.epoch.0).collect();
+        let returned = sqlx::query!(
+            "update wa.queue q set state = 'queued', attempts = q.attempts - 1, epoch = null, begun_at = null, deadline = null
+             from unnest($2::bigint[], $3::text[], $4::bigint[]) as c (id, sender, epoch)
+             join wa.leases l on l.sender = c.sender and l.worker = $1 and l.epoch = c.epoch
+             where q.id = c.id and q.sender = c.sender and q.epoch = c.epoch and q.state = 'sending'",
+            worker.0,
+            &ids,
+            &senders as &[&str],
+            &epochs
+        )
+        .execute(&self.pool)
+        .await
+        .doing("take back attempts that were never made")?;
+        Ok(returned.rows_affected())
+    }
+
     /// Puts messages off that were read ahead but may not leave yet (the pair limit). No attempt is spent.
-    pub async fn put_off(&self, until: &[(MessageId, OffsetDateTime)], why: &str) -> Result<(), StoreError> {
+    pub async fn put_off(
+        &self,
+        until: &[(MessageId, OffsetDateTime)],
+        why: &str,
+    ) -> Result<(), StoreError> {
         let ids: Vec<i64> = until.iter().map(|(id, _)| id.0).collect();
         let times: Vec<OffsetDateTime> = until.iter().map(|(_, at)| *at).collect();
         sqlx::query!(

@@ -16,7 +16,9 @@ pub enum StoreError {
     #[error("could not migrate the database")]
     Migrate(#[source] sqlx::migrate::MigrateError),
     /// The schema is older than this program.
-    #[error("the database lacks migration {version} ({description}); apply it with: wa-outbox migrate")]
+    #[error(
+        "the database lacks migration {version} ({description}); apply it with: wa-outbox migrate"
+    )]
     NotMigrated {
         /// Its number.
         version: i64,
@@ -34,13 +36,25 @@ pub enum StoreError {
 impl StoreError {
     /// The refusal of a bad row, as the schema words it: message and hint. None when it is another error.
     pub fn refusal(&self) -> Option<(String, Option<String>)> {
-        let Self::Database { source: sqlx::Error::Database(error), .. } = self else { return None };
+        let Self::Database {
+            source: sqlx::Error::Database(error),
+            ..
+        } = self
+        else {
+            return None;
+        };
         let class = error.code()?;
-        if !(class.starts_with("23") || class.starts_with("22") || class.starts_with("55") || class.starts_with("P0")) {
+        if !(class.starts_with("23")
+            || class.starts_with("22")
+            || class.starts_with("55")
+            || class.starts_with("P0"))
+        {
             return None;
         }
         let postgres = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>();
-        let hint = postgres.and_then(|error| error.hint().or(error.detail())).map(str::to_owned);
+        let hint = postgres
+            .and_then(|error| error.hint().or(error.detail()))
+            .map(str::to_owned);
         Some((error.message().to_owned(), hint))
     }
 }

@@ -39,11 +39,14 @@ pub struct Handled {
 impl Store {
     /// Keeps deliveries; once this returns they may be acknowledged.
     pub async fn store_deliveries(&self, bodies: &[Vec<u8>]) -> Result<(), StoreError> {
-        sqlx::query!("insert into wa.webhook_inbox (body) select * from unnest($1::bytea[])", bodies)
-            .execute(&self.pool)
-            .await
-            .doing("store webhook deliveries")
-            .map(drop)
+        sqlx::query!(
+            "insert into wa.webhook_inbox (body) select * from unnest($1::bytea[])",
+            bodies
+        )
+        .execute(&self.pool)
+        .await
+        .doing("store webhook deliveries")
+        .map(drop)
     }
 
     /// Sets the oldest waiting deliveries aside for one applier.
@@ -59,7 +62,10 @@ impl Store {
         .fetch_all(&mut *transaction)
         .await
         .doing(doing)?;
-        Ok(InboxBatch { transaction, deliveries })
+        Ok(InboxBatch {
+            transaction,
+            deliveries,
+        })
     }
 
     /// Puts a delivery aside that the database refuses to take apart.
@@ -84,8 +90,14 @@ impl InboxBatch {
         let doing = "mark webhook deliveries as applied";
         let ids: Vec<i64> = handled.iter().map(|one| one.id).collect();
         let statuses: Vec<i32> = handled.iter().map(|one| one.statuses).collect();
-        let bad: Vec<Option<&str>> = handled.iter().map(|one| one.bad_entries.as_deref()).collect();
-        let states: Vec<&str> = handled.iter().map(|one| if one.unreadable { "bad" } else { "applied" }).collect();
+        let bad: Vec<Option<&str>> = handled
+            .iter()
+            .map(|one| one.bad_entries.as_deref())
+            .collect();
+        let states: Vec<&str> = handled
+            .iter()
+            .map(|one| if one.unreadable { "bad" } else { "applied" })
+            .collect();
         sqlx::query!(
             "update wa.webhook_inbox i set state = h.state, applied_at = now(), statuses = h.statuses, bad_entries = h.bad::json
              from unnest($1::bigint[], $2::text[], $3::int[], $4::text[]) as h (id, state, statuses, bad)

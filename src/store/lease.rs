@@ -37,7 +37,11 @@ pub struct Swept {
 
 impl Store {
     /// Makes this process known. It holds nothing yet.
-    pub async fn register_worker(&self, name: &str, lease: Duration) -> Result<WorkerId, StoreError> {
+    pub async fn register_worker(
+        &self,
+        name: &str,
+        lease: Duration,
+    ) -> Result<WorkerId, StoreError> {
         sqlx::query_scalar!(
             "insert into wa.workers (name, expires_at) values ($1, clock_timestamp() + make_interval(secs => $2)) returning worker",
             name,
@@ -122,7 +126,12 @@ impl Store {
     }
 
     /// Says why a held sender cannot be worked at the moment, or that it can again.
-    pub async fn say_problem(&self, worker: WorkerId, sender: &str, problem: Option<&str>) -> Result<(), StoreError> {
+    pub async fn say_problem(
+        &self,
+        worker: WorkerId,
+        sender: &str,
+        problem: Option<&str>,
+    ) -> Result<(), StoreError> {
         sqlx::query!(
             "update wa.leases set problem = $3 where sender = $2 and worker = $1 and problem is distinct from $3",
             worker.0,
@@ -137,22 +146,32 @@ impl Store {
 
     /// Says whether the worker has nothing to do and wants to be woken by an INSERT.
     pub async fn set_asleep(&self, worker: WorkerId, asleep: bool) -> Result<(), StoreError> {
-        sqlx::query!("update wa.workers set asleep = $2 where worker = $1 and asleep <> $2", worker.0, asleep)
-            .execute(&self.pool)
-            .await
-            .doing("say whether the worker sleeps")
-            .map(drop)
+        sqlx::query!(
+            "update wa.workers set asleep = $2 where worker = $1 and asleep <> $2",
+            worker.0,
+            asleep
+        )
+        .execute(&self.pool)
+        .await
+        .doing("say whether the worker sleeps")
+        .map(drop)
     }
 
     /// Gives everything back and leaves.
     pub async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
         let doing = "give the senders back";
         let mut transaction = self.pool.begin().await.doing(doing)?;
-        sqlx::query!("update wa.leases set worker = null, problem = null where worker = $1", worker.0)
+        sqlx::query!(
+            "update wa.leases set worker = null, problem = null where worker = $1",
+            worker.0
+        )
+        .execute(&mut *transaction)
+        .await
+        .doing(doing)?;
+        sqlx::query!("delete from wa.workers where worker = $1", worker.0)
             .execute(&mut *transaction)
             .await
             .doing(doing)?;
-        sqlx::query!("delete from wa.workers where worker = $1", worker.0).execute(&mut *transaction).await.doing(doing)?;
         transaction.commit().await.doing(doing)
     }
 
@@ -174,6 +193,9 @@ impl Store {
             .fetch_one(&self.pool)
             .await
             .doing("sweep what an earlier holder had begun")?;
-        Ok(Swept { uncertain: row.uncertain as u64, remaining: row.remaining as u64 })
+        Ok(Swept {
+            uncertain: row.uncertain as u64,
+            remaining: row.remaining as u64,
+        })
     }
 }

@@ -21,7 +21,10 @@ impl Store {
         let mut listener = PgListener::connect_with(&self.pool).await.doing(doing)?;
         listener.ignore_pool_close_event(false);
         listener.listen("wa_outbox_due").await.doing(doing)?;
-        Ok(WakeListener { listener, worker: worker.0.to_string() })
+        Ok(WakeListener {
+            listener,
+            worker: worker.0.to_string(),
+        })
     }
 }
 
@@ -30,7 +33,12 @@ impl WakeListener {
     /// have been lost with it; the next call reconnects).
     pub async fn woken(&mut self) -> Result<(), StoreError> {
         loop {
-            match self.listener.try_recv().await.doing("listen for new messages")? {
+            match self
+                .listener
+                .try_recv()
+                .await
+                .doing("listen for new messages")?
+            {
                 Some(notification) if notification.payload() != self.worker => {}
                 Some(_) | None => return Ok(()),
             }

@@ -184,11 +184,20 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .doing(doing)?;
-        Ok(Some(Timeline { message, attempts, acceptances, statuses }))
+        Ok(Some(Timeline {
+            message,
+            attempts,
+            acceptances,
+            statuses,
+        }))
     }
 
     /// Messages, newest first.
-    pub async fn messages(&self, filter: &MessageFilter, limit: i64) -> Result<Vec<Message>, StoreError> {
+    pub async fn messages(
+        &self,
+        filter: &MessageFilter,
+        limit: i64,
+    ) -> Result<Vec<Message>, StoreError> {
         sqlx::query_file_as!(
             Message,
             "src/store/sql/messages.sql",

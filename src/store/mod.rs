@@ -23,12 +23,12 @@ pub mod uncertain;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::PgPool;
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::PgPool;
 
-pub use error::StoreError;
 use error::Doing;
+pub use error::StoreError;
 
 /// How to reach the database, and how long a statement may take there.
 #[derive(Clone, Debug)]
@@ -89,7 +89,10 @@ impl Store {
             .doing("read the database's URL")?
             .application_name("wa-outbox")
             .options([
-                ("statement_timeout", milliseconds(settings.statement_timeout)),
+                (
+                    "statement_timeout",
+                    milliseconds(settings.statement_timeout),
+                ),
                 ("lock_timeout", milliseconds(settings.lock_timeout)),
                 ("idle_in_transaction_session_timeout", "30000".into()),
             ]);
@@ -117,20 +120,27 @@ impl Store {
 
     /// Applies what is missing. Safe to call from several processes at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        migrator().run(&self.pool).await.map_err(StoreError::Migrate)
+        migrator()
+            .run(&self.pool)
+            .await
+            .map_err(StoreError::Migrate)
     }
 
     /// What has been applied and what has not.
     pub async fn migrations(&self) -> Result<Vec<MigrationState>, StoreError> {
         let migrator = migrator();
-        let exists: bool = sqlx::query_scalar!(r#"select to_regclass('wa.migrations') is not null as "exists!""#)
-            .fetch_one(&self.pool)
-            .await
-            .doing("look for the migrations table")?;
+        let exists: bool =
+            sqlx::query_scalar!(r#"select to_regclass('wa.migrations') is not null as "exists!""#)
+                .fetch_one(&self.pool)
+                .await
+                .doing("look for the migrations table")?;
         let mut applied = Vec::new();
         if exists {
             let mut connection = self.pool.acquire().await.doing("list the migrations")?;
-            applied = connection.list_applied_migrations(&migrator.table_name).await.map_err(StoreError::Migrate)?;
+            applied = connection
+                .list_applied_migrations(&migrator.table_name)
+                .await
+                .map_err(StoreError::Migrate)?;
         }
         Ok(migrator
             .iter()
@@ -144,15 +154,27 @@ impl Store {
 
     /// Refuses a database that lacks a migration of this version.
     pub async fn require_current_schema(&self) -> Result<(), StoreError> {
-        match self.migrations().await?.into_iter().find(|migration| !migration.applied) {
+        match self
+            .migrations()
+            .await?
+            .into_iter()
+            .find(|migration| !migration.applied)
+        {
             None => Ok(()),
-            Some(missing) => Err(StoreError::NotMigrated { version: missing.version, description: missing.description }),
+            Some(missing) => Err(StoreError::NotMigrated {
+                version: missing.version,
+                description: missing.description,
+            }),
         }
     }
 
     /// One round trip: whether the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("select 1").execute(&self.pool).await.doing("ask the database for a sign of life").map(drop)
+        sqlx::query("select 1")
+            .execute(&self.pool)
+            .await
+            .doing("ask the database for a sign of life")
+            .map(drop)
     }
 
     /// The key that signs callback tokens, made by the migration.
@@ -161,7 +183,9 @@ impl Store {
             .fetch_one(&self.pool)
             .await
             .doing("read the key of the callback token")?;
-        key.try_into().map_err(|_| StoreError::Inconsistent { what: "wa.keys: the key has not 32 bytes" })
+        key.try_into().map_err(|_| StoreError::Inconsistent {
+            what: "wa.keys: the key has not 32 bytes",
+        })
     }
 
     /// Closes every connection.

@@ -61,7 +61,7 @@ impl Store {
     /// Cancels a message that has not been begun. An error says what is the case otherwise.
     pub async fn cancel(&self, id: MessageId) -> Result<(), StoreError> {
         sqlx::query!("select wa.cancel($1)", id.0)
-            .execute(&self.pool)
+            .fetch_one(&self.pool)
             .await
             .doing("cancel the message")
             .map(drop)

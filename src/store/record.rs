@@ -67,7 +67,11 @@ struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     fn of(records: impl IntoIterator<Item = &'a Record>) -> Self {
-        let mut keys = Self { ids: Vec::new(), senders: Vec::new(), attempts: Vec::new() };
+        let mut keys = Self {
+            ids: Vec::new(),
+            senders: Vec::new(),
+            attempts: Vec::new(),
+        };
         for record in records {
             keys.ids.push(record.id.0);
             keys.senders.push(record.sender.as_str());
@@ -77,13 +81,17 @@ impl<'a> Keys<'a> {
     }
 }
 
-async fn write_acceptances(transaction: &mut Transaction<'_, Postgres>, records: &[Record]) -> Result<(), StoreError> {
+async fn write_acceptances(
+    transaction: &mut Transaction<'_, Postgres>,
+    records: &[Record],
+) -> Result<(), StoreError> {
     let named: Vec<(&Record, &Acceptance, &str)> = records
         .iter()
         .filter_map(|record| match &record.transition {
-            Transition::Accept(acceptance) => {
-                acceptance.wamid.as_ref().map(|wamid| (record, acceptance, wamid.reveal()))
-            }
+            Transition::Accept(acceptance) => acceptance
+                .wamid
+                .as_ref()
+                .map(|wamid| (record, acceptance, wamid.reveal())),
             _ => None,
         })
         .collect();
@@ -92,9 +100,14 @@ async fn write_acceptances(transaction: &mut Transaction<'_, Postgres>, records:
     }
     let keys = Keys::of(named.iter().map(|(record, ..)| *record));
     let wamids: Vec<&str> = named.iter().map(|(_, _, wamid)| *wamid).collect();
-    let wa_ids: Vec<Option<&str>> = named.iter().map(|(_, acceptance, _)| acceptance.wa_id.as_deref()).collect();
-    let statuses: Vec<Option<&str>> =
-        named.iter().map(|(_, acceptance, _)| acceptance.message_status.as_deref()).collect();
+    let wa_ids: Vec<Option<&str>> = named
+        .iter()
+        .map(|(_, acceptance, _)| acceptance.wa_id.as_deref())
+        .collect();
+    let statuses: Vec<Option<&str>> = named
+        .iter()
+        .map(|(_, acceptance, _)| acceptance.message_status.as_deref())
+        .collect();
     sqlx::query!(
         "insert into wa.acceptances (wamid, sender, id, attempt, wa_id, message_status, learned_from)
          select wamid, sender, id, attempt, wa_id, message_status, 'response'
@@ -140,7 +153,10 @@ async fn write_nameless_acceptances(
     .map(drop)
 }
 
-async fn write_failures(transaction: &mut Transaction<'_, Postgres>, records: &[Record]) -> Result<(), StoreError> {
+async fn write_failures(
+    transaction: &mut Transaction<'_, Postgres>,
+    records: &[Record],
+) -> Result<(), StoreError> {
     let failed: Vec<(&Record, Option<i64>, &str)> = records
         .iter()
         .filter_map(|record| match &record.transition {
@@ -168,7 +184,10 @@ async fn write_failures(transaction: &mut Transaction<'_, Postgres>, records: &[
     .map(drop)
 }
 
-async fn write_doubts(transaction: &mut Transaction<'_, Postgres>, records: &[Record]) -> Result<(), StoreError> {
+async fn write_doubts(
+    transaction: &mut Transaction<'_, Postgres>,
+    records: &[Record],
+) -> Result<(), StoreError> {
     let doubtful: Vec<(&Record, &str, bool)> = records
         .iter()
         .filter_map(|record| match &record.transition {
@@ -197,11 +216,18 @@ async fn write_doubts(transaction: &mut Transaction<'_, Postgres>, records: &[Re
 }
 
 /// Messages that go back into the queue: provably not sent, told to slow down, or held.
-async fn write_returns(transaction: &mut Transaction<'_, Postgres>, records: &[Record]) -> Result<(), StoreError> {
+async fn write_returns(
+    transaction: &mut Transaction<'_, Postgres>,
+    records: &[Record],
+) -> Result<(), StoreError> {
     let returned: Vec<(&Record, Duration, bool, &str)> = records
         .iter()
         .filter_map(|record| match &record.transition {
-            Transition::Requeue { after, spent, waiting_for } => Some((record, *after, *spent, waiting_for.as_str())),
+            Transition::Requeue {
+                after,
+                spent,
+                waiting_for,
+            } => Some((record, *after, *spent, waiting_for.as_str())),
             _ => None,
         })
         .collect();
@@ -209,8 +235,14 @@ async fn write_returns(transaction: &mut Transaction<'_, Postgres>, records: &[R
         return Ok(());
     }
     let keys = Keys::of(returned.iter().map(|(record, ..)| *record));
-    let delays: Vec<f64> = returned.iter().map(|(_, after, ..)| after.as_secs_f64()).collect();
-    let refunds: Vec<i32> = returned.iter().map(|(_, _, spent, _)| i32::from(!*spent)).collect();
+    let delays: Vec<f64> = returned
+        .iter()
+        .map(|(_, after, ..)| after.as_secs_f64())
+        .collect();
+    let refunds: Vec<i32> = returned
+        .iter()
+        .map(|(_, _, spent, _)| i32::from(!*spent))
+        .collect();
     let reasons: Vec<&str> = returned.iter().map(|(.., reason)| *reason).collect();
     sqlx::query!(
         "update wa.queue q
@@ -240,27 +272,44 @@ async fn write_returns(transaction: &mut Transaction<'_, Postgres>, records: &[R
         &keys.senders as &[&str],
         &keys.attempts
     )
-    .execute(&mut **transaction)
+    .fetch_optional(&mut **transaction)
     .await
     .doing("put swept messages back into the queue")
     .map(drop)
 }
 
-async fn write_accounts(transaction: &mut Transaction<'_, Postgres>, records: &[Record]) -> Result<(), StoreError> {
-    let told: Vec<(&Record, &Account)> =
-        records.iter().filter_map(|record| record.account.as_ref().map(|account| (record, account))).collect();
+async fn write_accounts(
+    transaction: &mut Transaction<'_, Postgres>,
+    records: &[Record],
+) -> Result<(), StoreError> {
+    let told: Vec<(&Record, &Account)> = records
+        .iter()
+        .filter_map(|record| record.account.as_ref().map(|account| (record, account)))
+        .collect();
     if told.is_empty() {
         return Ok(());
     }
     let keys = Keys::of(told.iter().map(|(record, _)| *record));
     let begun_at: Vec<OffsetDateTime> = told.iter().map(|(record, _)| record.begun_at).collect();
     let outcomes: Vec<&str> = told.iter().map(|(_, account)| account.outcome).collect();
-    let http: Vec<Option<i32>> = told.iter().map(|(_, a)| a.error.http_status.map(i32::from)).collect();
+    let http: Vec<Option<i32>> = told
+        .iter()
+        .map(|(_, a)| a.error.http_status.map(i32::from))
+        .collect();
     let codes: Vec<Option<i64>> = told.iter().map(|(_, a)| a.error.code).collect();
     let subcodes: Vec<Option<i64>> = told.iter().map(|(_, a)| a.error.subcode).collect();
-    let titles: Vec<Option<String>> = told.iter().map(|(_, a)| a.error.title.as_deref().map(storable)).collect();
-    let details: Vec<Option<String>> = told.iter().map(|(_, a)| a.error.details.as_deref().map(storable)).collect();
-    let traces: Vec<Option<String>> = told.iter().map(|(_, a)| a.error.fbtrace_id.as_deref().map(storable)).collect();
+    let titles: Vec<Option<String>> = told
+        .iter()
+        .map(|(_, a)| a.error.title.as_deref().map(storable))
+        .collect();
+    let details: Vec<Option<String>> = told
+        .iter()
+        .map(|(_, a)| a.error.details.as_deref().map(storable))
+        .collect();
+    let traces: Vec<Option<String>> = told
+        .iter()
+        .map(|(_, a)| a.error.fbtrace_id.as_deref().map(storable))
+        .collect();
     let notes: Vec<Option<&str>> = told.iter().map(|(_, a)| a.note.as_deref()).collect();
     sqlx::query_file!(
         "src/store/sql/record_accounts.sql",
@@ -285,7 +334,10 @@ async fn write_accounts(transaction: &mut Transaction<'_, Postgres>, records: &[
 
 /// Text from outside as Postgres can keep it: without NUL, and not without end.
 pub(super) fn storable(text: &str) -> String {
-    text.chars().filter(|character| *character != '\0').take(2_000).collect()
+    text.chars()
+        .filter(|character| *character != '\0')
+        .take(2_000)
+        .collect()
 }
 
 #[cfg(test)]

@@ -91,7 +91,11 @@ pub struct SenderChange {
 
 impl Store {
     /// Adds a sender. `false`: it exists already and was left as it is.
-    pub async fn add_sender(&self, sender: &SenderId, credential: &str) -> Result<bool, StoreError> {
+    pub async fn add_sender(
+        &self,
+        sender: &SenderId,
+        credential: &str,
+    ) -> Result<bool, StoreError> {
         let added = sqlx::query!(
             "insert into wa.senders (sender, credential) values ($1, $2) on conflict (sender) do nothing",
             sender.as_str(),
@@ -104,14 +108,21 @@ impl Store {
     }
 
     /// Changes a sender's settings; running workers take them up within two seconds. `false`: there is no such sender.
-    pub async fn change_sender(&self, sender: &SenderId, change: &SenderChange) -> Result<bool, StoreError> {
+    pub async fn change_sender(
+        &self,
+        sender: &SenderId,
+        change: &SenderChange,
+    ) -> Result<bool, StoreError> {
         let doing = "change the sender";
         let mut transaction = self.pool.begin().await.doing(doing)?;
         if change.is_default == Some(true) {
-            sqlx::query!("update wa.senders set is_default = false where is_default and sender <> $1", sender.as_str())
-                .execute(&mut *transaction)
-                .await
-                .doing(doing)?;
+            sqlx::query!(
+                "update wa.senders set is_default = false where is_default and sender <> $1",
+                sender.as_str()
+            )
+            .execute(&mut *transaction)
+            .await
+            .doing(doing)?;
         }
         let changed = sqlx::query!(
             "update wa.senders set

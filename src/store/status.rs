@@ -69,7 +69,13 @@ struct News {
 }
 
 impl News {
-    fn take(&mut self, status: Status, at: OffsetDateTime, code: Option<i64>, message: Option<String>) {
+    fn take(
+        &mut self,
+        status: Status,
+        at: OffsetDateTime,
+        code: Option<i64>,
+        message: Option<String>,
+    ) {
         let place = match status {
             Status::Sent => &mut self.sent_at,
             Status::Delivered => &mut self.delivered_at,
@@ -88,7 +94,9 @@ impl News {
 /// What is written for people about a failure: the details where there are any, else the title.
 fn error_text(error: &ApiError) -> Option<String> {
     match (error.title.as_deref(), error.details.as_deref()) {
-        (Some(title), Some(details)) if title != details => Some(storable(&format!("{title}: {details}"))),
+        (Some(title), Some(details)) if title != details => {
+            Some(storable(&format!("{title}: {details}")))
+        }
         (title, details) => details.or(title).map(storable),
     }
 }
@@ -105,14 +113,23 @@ impl InboxBatch {
             if let Some((key, _)) = owner {
                 let code = one.error.as_ref().and_then(|error| error.code);
                 let message = one.error.as_ref().and_then(error_text);
-                news.entry(key.clone()).or_default().take(one.status, one.occurred_at, code, message);
+                news.entry(key.clone()).or_default().take(
+                    one.status,
+                    one.occurred_at,
+                    code,
+                    message,
+                );
             }
             owners.push(owner);
         }
         write_events(transaction, seen, &owners).await?;
         write_news(transaction, news).await?;
         let matched = owners.iter().flatten().count() as u64;
-        Ok(Applied { matched, unmatched: seen.len() as u64 - matched, learned })
+        Ok(Applied {
+            matched,
+            unmatched: seen.len() as u64 - matched,
+            learned,
+        })
     }
 }
 
@@ -133,11 +150,24 @@ impl Store {
         .doing(doing)?;
         let mut news: BTreeMap<MessageKey, News> = BTreeMap::new();
         for row in &rows {
-            let Some(status) = Status::parse(&row.status) else { continue };
-            let error =
-                ApiError { title: row.error_title.clone(), details: row.error_details.clone(), ..ApiError::default() };
-            let key = MessageKey { id: row.id, sender: row.sender.clone() };
-            news.entry(key).or_default().take(status, row.occurred_at, row.error_code, error_text(&error));
+            let Some(status) = Status::parse(&row.status) else {
+                continue;
+            };
+            let error = ApiError {
+                title: row.error_title.clone(),
+                details: row.error_details.clone(),
+                ..ApiError::default()
+            };
+            let key = MessageKey {
+                id: row.id,
+                sender: row.sender.clone(),
+            };
+            news.entry(key).or_default().take(
+                status,
+                row.occurred_at,
+                row.error_code,
+                error_text(&error),
+            );
         }
         write_news(&mut transaction, news).await?;
         transaction.commit().await.doing(doing)?;
@@ -185,7 +215,10 @@ async fn identify(
     Ok((owners, learned))
 }
 
-async fn known_owners(transaction: &mut Transaction<'static, Postgres>, seen: &[StatusSeen]) -> Result<Owners, StoreError> {
+async fn known_owners(
+    transaction: &mut Transaction<'static, Postgres>,
+    seen: &[StatusSeen],
+) -> Result<Owners, StoreError> {
     let wamids: Vec<&str> = seen.iter().map(|one| one.wamid.reveal()).collect();
     let rows = sqlx::query!(
         "select wamid, sender, id, attempt from wa.acceptances where wamid = any($1)",
@@ -194,7 +227,21 @@ async fn known_owners(transaction: &mut Transaction<'static, Postgres>, seen: &[
     .fetch_all(&mut **transaction)
     .await
     .doing("look up wamids")?;
-    Ok(rows.into_iter().map(|row| (row.wamid, (MessageKey { id: row.id, sender: row.sender }, row.attempt))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            (
+                row.wamid,
+                (
+                    MessageKey {
+                        id: row.id,
+                        sender: row.sender,
+                    },
+                    row.attempt,
+                ),
+            )
+        })
+        .collect())
 }
 
 async fn write_events(
@@ -205,18 +252,36 @@ async fn write_events(
     if seen.is_empty() {
         return Ok(());
     }
-    let ids: Vec<Option<i64>> = owners.iter().map(|owner| owner.map(|(key, _)| key.id)).collect();
-    let senders: Vec<Option<&str>> = owners.iter().map(|owner| owner.map(|(key, _)| key.sender.as_str())).collect();
-    let attempts: Vec<Option<i32>> = owners.iter().map(|owner| owner.map(|(_, attempt)| *attempt)).collect();
+    let ids: Vec<Option<i64>> = owners
+        .iter()
+        .map(|owner| owner.map(|(key, _)| key.id))
+        .collect();
+    let senders: Vec<Option<&str>> = owners
+        .iter()
+        .map(|owner| owner.map(|(key, _)| key.sender.as_str()))
+        .collect();
+    let attempts: Vec<Option<i32>> = owners
+        .iter()
+        .map(|owner| owner.map(|(_, attempt)| *attempt))
+        .collect();
     let wamids: Vec<&str> = seen.iter().map(|one| one.wamid.reveal()).collect();
     let statuses: Vec<&str> = seen.iter().map(|one| one.status.as_str()).collect();
     let occurred: Vec<OffsetDateTime> = seen.iter().map(|one| one.occurred_at).collect();
     let received: Vec<OffsetDateTime> = seen.iter().map(|one| one.received_at).collect();
     let error = |one: &StatusSeen| one.error.clone().unwrap_or_default();
     let codes: Vec<Option<i64>> = seen.iter().map(|one| error(one).code).collect();
-    let titles: Vec<Option<String>> = seen.iter().map(|one| error(one).title.as_deref().map(storable)).collect();
-    let details: Vec<Option<String>> = seen.iter().map(|one| error(one).details.as_deref().map(storable)).collect();
-    let callback: Vec<Option<String>> = seen.iter().map(|one| one.callback_data.as_deref().map(storable)).collect();
+    let titles: Vec<Option<String>> = seen
+        .iter()
+        .map(|one| error(one).title.as_deref().map(storable))
+        .collect();
+    let details: Vec<Option<String>> = seen
+        .iter()
+        .map(|one| error(one).details.as_deref().map(storable))
+        .collect();
+    let callback: Vec<Option<String>> = seen
+        .iter()
+        .map(|one| one.callback_data.as_deref().map(storable))
+        .collect();
     let inbox: Vec<i64> = seen.iter().map(|one| one.inbox_id).collect();
     sqlx::query_file!(
         "src/store/sql/write_events.sql",
@@ -254,7 +319,10 @@ async fn write_news(
         news.values().map(pick).collect()
     };
     let codes: Vec<Option<i64>> = news.values().map(|one| one.error_code).collect();
-    let messages: Vec<Option<&str>> = news.values().map(|one| one.error_message.as_deref()).collect();
+    let messages: Vec<Option<&str>> = news
+        .values()
+        .map(|one| one.error_message.as_deref())
+        .collect();
     let members: Vec<i64> = sqlx::query_file_scalar!(
         "src/store/sql/apply_news.sql",
         &ids,
@@ -272,7 +340,7 @@ async fn write_news(
     .doing(doing)?;
     if !members.is_empty() {
         sqlx::query!("select wa.settle_sequences($1)", &members)
-            .execute(&mut **transaction)
+            .fetch_all(&mut **transaction)
             .await
             .doing("open the gates of sequences")?;
     }

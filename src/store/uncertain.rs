@@ -65,20 +65,37 @@ impl Store {
     /// Settles by policy what has stayed silent until its evidence clock ran out.
     pub async fn settle_silent(&self, policy: UncertainPolicy) -> Result<Settled, StoreError> {
         let doing = "settle uncertain messages";
-        let silent = sqlx::query_file!("src/store/sql/silent.sql", policy.window_s, policy.max_resends, policy.hold)
-            .fetch_all(&self.pool)
-            .await
-            .doing(doing)?;
+        let silent = sqlx::query_file!(
+            "src/store/sql/silent.sql",
+            policy.window_s,
+            policy.max_resends,
+            policy.hold
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing(doing)?;
         let with = |verdict: &str| -> Vec<i64> {
-            silent.iter().filter(|row| row.verdict == verdict).map(|row| row.id).collect()
+            silent
+                .iter()
+                .filter(|row| row.verdict == verdict)
+                .map(|row| row.id)
+                .collect()
         };
         let (expired, resend, keep) = (with("expire"), with("resend"), with("keep"));
         let mut settled = Settled::default();
         if !expired.is_empty() {
-            settled.expired = self.end_uncertain(&expired, "expired", "no evidence came before its time passed").await?;
+            settled.expired = self
+                .end_uncertain(
+                    &expired,
+                    "expired",
+                    "no evidence came before its time passed",
+                )
+                .await?;
         }
         if !resend.is_empty() {
-            settled.resent = self.resend(&resend, "its turn: no evidence came that it was accepted").await?;
+            settled.resent = self
+                .resend(&resend, "its turn: no evidence came that it was accepted")
+                .await?;
         }
         if !keep.is_empty() {
             let kept = sqlx::query!(
@@ -103,14 +120,23 @@ impl Store {
     /// Puts uncertain messages back into the queue.
     async fn resend(&self, ids: &[i64], why: &str) -> Result<u64, StoreError> {
         let doing = "send uncertain messages again";
-        let resent = sqlx::query_scalar!(r#"select id as "id!" from wa.resend($1, $2) as id"#, ids, why)
-            .fetch_all(&self.pool)
-            .await
-            .doing(doing)?;
+        let resent = sqlx::query_scalar!(
+            r#"select id as "id!" from wa.resend($1, $2) as id"#,
+            ids,
+            why
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing(doing)?;
         Ok(resent.len() as u64)
     }
 
-    async fn end_uncertain(&self, ids: &[i64], state: &str, message: &str) -> Result<u64, StoreError> {
+    async fn end_uncertain(
+        &self,
+        ids: &[i64],
+        state: &str,
+        message: &str,
+    ) -> Result<u64, StoreError> {
         let ended = sqlx::query!(
             "insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
              select id, sender, $2, attempts, in_sequence, $3 from wa.uncertain where id = any($1)
@@ -126,12 +152,21 @@ impl Store {
     }
 
     /// Settles one message by a person's word. `false`: it is not uncertain (any more).
-    pub async fn resolve(&self, id: MessageId, finding: &Finding, by: &str, reason: &str) -> Result<bool, StoreError> {
+    pub async fn resolve(
+        &self,
+        id: MessageId,
+        finding: &Finding,
+        by: &str,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
         let doing = "settle the uncertain message";
-        let Some(attempt) = sqlx::query!("select sender, attempt from wa.uncertain where id = $1", id.0)
-            .fetch_optional(&self.pool)
-            .await
-            .doing(doing)?
+        let Some(attempt) = sqlx::query!(
+            "select sender, attempt from wa.uncertain where id = $1",
+            id.0
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .doing(doing)?
         else {
             return Ok(false);
         };
