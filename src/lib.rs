@@ -1,10 +1,12 @@
 //! A durable outbound WhatsApp message queue on Postgres.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod domain;
 pub mod provider;
+pub mod service;
 pub mod store;
 pub mod telemetry;
 pub mod throttle;
