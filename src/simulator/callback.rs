@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -193,7 +193,9 @@ pub(super) struct Callbacks {
 struct Inner {
     receiver: Mutex<Option<Webhook>>,
     posting: Posting,
-    http: reqwest::Client,
+    plain: reqwest::Client,
+    /// Made when it is first needed: to read the machine's certificates takes longer than to start all the rest.
+    secure: OnceLock<reqwest::Client>,
     agenda: Mutex<Agenda>,
     more: Notify,
     free: Arc<Semaphore>,
@@ -208,16 +210,12 @@ struct Agenda {
 
 impl Callbacks {
     pub(super) fn new(receiver: Option<Webhook>, posting: Posting) -> Result<Self, reqwest::Error> {
-        // Neither a proxy from the environment nor a redirect may lead a signed body elsewhere.
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(posting.timeout)
-            .build()?;
+        let plain = client(posting).tls_certs_only([]).build()?;
         let inner = Inner {
             receiver: Mutex::new(receiver),
             posting,
-            http,
+            plain,
+            secure: OnceLock::new(),
             agenda: Mutex::default(),
             more: Notify::new(),
             free: Arc::new(Semaphore::new(posting.concurrent.max(1))),
@@ -265,8 +263,7 @@ impl Callbacks {
         let receiver = self.receiver().clone().ok_or(PostError::NoReceiver)?;
         let signature = signature(&receiver.app_secret, body.as_bytes());
         let post = self
-            .inner
-            .http
+            .client_for(&receiver.url)?
             .post(&receiver.url)
             .header("Content-Type", "application/json");
         let post = post.header("X-Hub-Signature-256", signature).body(body);
@@ -275,6 +272,19 @@ impl Callbacks {
         // Read to the end, so that the connection can be used again; what it says does not matter.
         let _ = answer.bytes().await;
         Ok(status)
+    }
+
+    fn client_for(&self, url: &str) -> Result<reqwest::Client, PostError> {
+        if !url.starts_with("https:") {
+            return Ok(self.inner.plain.clone());
+        }
+        if let Some(secure) = self.inner.secure.get() {
+            return Ok(secure.clone());
+        }
+        let secure = client(self.inner.posting)
+            .build()
+            .map_err(PostError::NoAnswer)?;
+        Ok(self.inner.secure.get_or_init(|| secure).clone())
     }
 
     /// Posts what is due until told to stop.
@@ -445,6 +455,14 @@ impl Chain {
             .front()
             .map(|step| (self.told.clone(), step.status))
     }
+}
+
+fn client(posting: Posting) -> reqwest::ClientBuilder {
+    // Neither a proxy from the environment nor a redirect may lead a signed body elsewhere.
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none());
+    builder.timeout(posting.timeout)
 }
 
 async fn sleep_until(at: Option<Instant>) {

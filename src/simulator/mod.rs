@@ -6,7 +6,8 @@
 //!
 //! It imports nothing from the rest of the crate: it is a second, independent reading of Meta's documentation, so a
 //! misreading cannot hide by being made twice. It does not imitate media, templates' content, inbound messages, or the
-//! On-Premises client's own form of webhooks (its sends and its login it does).
+//! country code that Meta puts before a number without `+`, or the On-Premises client's own form of webhooks (its
+//! sends and its login it does).
 //!
 //! ```no_run
 //! use wa_outbox::simulator::{Fault, Settings, Simulator, Webhook};
@@ -202,7 +203,8 @@ impl Simulator {
         control::summary(&self.world)
     }
 
-    /// The next request to this recipient meets this fault; called again, the one after it does too.
+    /// The next request to this recipient meets this fault; called again, the one after it does too. A mark-as-read
+    /// names no recipient: its faults are set for the empty one.
     pub fn fault_next(&self, recipient: &str, fault: Fault) {
         self.world.faults().of(recipient).next.push_back(fault);
     }

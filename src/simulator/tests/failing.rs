@@ -12,11 +12,7 @@ async fn control(
     path: &str,
     body: &str,
 ) -> (u16, Value) {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(PATIENCE)
-        .build()
-        .expect("a client");
+    let client = a_client();
     let url = format!("{}{path}", simulator.base_url());
     let answer = client
         .request(method, url)

@@ -52,10 +52,7 @@ async fn a_missing_a_wrong_and_a_real_looking_token_are_refused() {
         ..Settings::default()
     })
     .await;
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .expect("a client");
+    let client = a_client();
     let url = format!("{}/v23.0/{NUMBER}/messages", simulator.base_url());
     for (token, status, code) in [
         ("", 401, Some(104)),
@@ -79,10 +76,7 @@ async fn a_missing_a_wrong_and_a_real_looking_token_are_refused() {
 #[tokio::test]
 async fn a_providers_path_and_key_header_are_taken() {
     let simulator = a_simulator().await;
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .expect("a client");
+    let client = a_client();
     for (path, number) in [
         ("/messages", NUMBER),
         ("/15550001111/messages", "15550001111"),
@@ -111,10 +105,7 @@ async fn a_providers_path_and_key_header_are_taken() {
 #[tokio::test]
 async fn the_on_premises_client_is_logged_in_to_and_names_its_messages_without_a_prefix() {
     let simulator = a_simulator().await;
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .expect("a client");
+    let client = a_client();
     let login = client.post(format!("{}/v1/users/login", simulator.base_url()));
     let answer = login
         .basic_auth("admin", Some("practice"))

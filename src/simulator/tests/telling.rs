@@ -189,7 +189,7 @@ async fn doubled_lost_reordered_and_failed_news_come_as_asked() {
     for (fault, expected) in cases {
         simulator.webhook_fault_next(ALICE, fault);
         send(&simulator, &a_text_to(ALICE)).await;
-        // The next send is told of as usual, which shows that this one's news have all come.
+        // News beyond those expected would show up in the next case.
         simulator.webhooks_settled().await;
         let statuses = receiver.statuses();
         assert_eq!(names(&statuses), expected, "{fault}");
