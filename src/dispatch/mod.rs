@@ -1,1 +1,17 @@
-//! (to be written)
+//! From queued to settled.
+//!
+//! The life of a message here:
+//! 1. [`ownership`] holds the senders this worker may send for, and for how long that can be trusted.
+//! 2. [`dispatcher`] reads due messages ahead into one [`desk`] a sender, where they are still `queued`.
+//! 3. A message leaves its desk when its sender's and its recipient's limits permit it.
+//! 4. All that may leave now are begun in one statement: the durable intent.
+//! 5. [`sending`] makes the request, once, and finds out what became of it.
+//! 6. [`recorder`] writes outcomes, many at a time; an answer is written whoever holds the sender by now.
+//! 7. [`reconciler`] settles what stayed uncertain, and sweeps what a dead worker left behind.
+
+pub mod desk;
+pub mod dispatcher;
+pub mod ownership;
+pub mod reconciler;
+pub mod recorder;
+pub mod sending;

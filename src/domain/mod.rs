@@ -5,3 +5,7 @@
 
 pub mod id;
 pub mod outcome;
+pub mod retry;
+pub mod status;
+pub mod token;
+pub mod transition;

@@ -19,11 +19,28 @@ pub enum Outcome {
     /// Proved never to have been handed to the network: may be tried again, an attempt is spent.
     NotSent(NotSent),
     /// Too fast. The message stays, no attempt is spent, and whoever is meant slows down.
-    Throttled { scope: ThrottleScope, retry_after: Option<Duration>, error: ApiError },
+    Throttled {
+        /// Who slows down.
+        scope: ThrottleScope,
+        /// For how long at least, where the answer said so.
+        retry_after: Option<Duration>,
+        /// In WhatsApp's words.
+        error: ApiError,
+    },
     /// Not this message's fault: a sender or a template must not be used now. No attempt is spent.
-    Held { scope: HoldScope, error: ApiError },
+    Held {
+        /// What must not be used.
+        scope: HoldScope,
+        /// In WhatsApp's words.
+        error: ApiError,
+    },
     /// The service says that it did not do it. Tried again after `at_least`, and after a look for evidence.
-    Transient { at_least: Duration, error: ApiError },
+    Transient {
+        /// No sooner than this.
+        at_least: Duration,
+        /// In WhatsApp's words.
+        error: ApiError,
+    },
     /// It may have been accepted and we do not know.
     Uncertain(Doubt),
 }
@@ -93,7 +110,10 @@ pub enum Doubt {
     /// The request may have reached WhatsApp, and no whole answer came back.
     AnswerLost(LostAnswer),
     /// A 2xx that cannot be read or names no message: most likely accepted, so never resent by itself.
-    UnreadableAcceptance { http_status: u16 },
+    UnreadableAcceptance {
+        /// 200 or another of its hundred.
+        http_status: u16,
+    },
     /// The answer names another recipient, so it belongs to another request; ours is as good as lost.
     AnswerOfAnother,
     /// WhatsApp, or something before it, failed in a way that does not tell whether it had taken the message.

@@ -1,1 +1,11 @@
-//! (to be written)
+//! What WhatsApp tells us about messages it has taken.
+//!
+//! Receiving and applying are two things. A delivery is proved, stored as it came and acknowledged; what it says is
+//! applied apart, from the stored bytes, as often as it takes. So WhatsApp never waits for us, and nothing that we
+//! fail to understand is lost.
+//!
+//! - [`signature`]: is it WhatsApp's?
+//! - [`payload`]: what does it say?
+
+pub mod payload;
+pub mod signature;

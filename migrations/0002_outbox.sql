@@ -1,0 +1,593 @@
+-- The outbox: what an application writes, and where a message stands until it has ended.
+--
+-- The content (wa.outbox) is written once and never changed. Where a message stands is told by the one narrow table it
+-- is in: wa.queue (queued, sending), wa.waiting (behind its sequence), wa.uncertain, or wa.results (ended). The database
+-- keeps the books: a row leaves wa.queue and wa.uncertain only because a row about it was written to the next table,
+-- by trigger, in the same statement. So no message can be lost between two tables, and one with a wamid has no row
+-- that could be sent.
+
+create table wa.outbox (
+  id bigint generated always as identity,
+  sender text not null,
+  recipient text not null,
+  recipient_kind text not null default 'phone',
+  payload json,
+  variables jsonb,
+  campaign_id bigint,
+  priority smallint not null default 5,
+  due_at timestamptz not null default now(),
+  expires_at timestamptz,
+  sequence text,
+  dedup_key text,
+  on_uncertain text,
+  reference text,
+  created_at timestamptz not null default now(),
+  primary key (id, sender)
+);
+comment on table wa.outbox is 'one row, one message: INSERT INTO wa.outbox (sender, recipient, payload) VALUES (…)';
+comment on column wa.outbox.sender is 'who sends it, a row of wa.senders; left out: the only or the default sender';
+comment on column wa.outbox.recipient is 'E.164 with +, separators allowed; or a group id or business-scoped user id with recipient_kind';
+comment on column wa.outbox.payload is 'the API''s message body without messaging_product, recipient_type and to; reaches the wire as written';
+comment on column wa.outbox.priority is '0 (urgent) leaves before 9 (bulk)';
+comment on column wa.outbox.sequence is 'messages of one sequence to one recipient leave one by one, each after the delivery of the one before';
+comment on column wa.outbox.dedup_key is 'unique per sender: a second INSERT with the same key is refused (or skipped with ON CONFLICT DO NOTHING)';
+comment on column wa.outbox.on_uncertain is 'what to do when the answer was lost and stays lost: retry or hold; left out: the sender''s setting';
+comment on column wa.outbox.reference is 'the application''s own id; shown and searchable';
+
+create unique index dedup_key_is_used_once_per_sender on wa.outbox (sender, dedup_key) where dedup_key is not null;
+create index outbox_by_recipient on wa.outbox (recipient, sender);
+create index outbox_by_reference on wa.outbox (reference, sender) where reference is not null;
+
+-- Messages that may be sent. Narrow, rewritten often: no index holds a column that changes on the way of an ordinary
+-- message, so those updates stay on their page (HOT).
+create table wa.queue (
+  id bigint not null,
+  sender text not null,
+  priority smallint not null,
+  due_at timestamptz not null,
+  expires_at timestamptz,
+  in_sequence boolean not null default false,
+  state text not null default 'queued'
+    constraint state_is_queued_or_sending check (state in ('queued', 'sending')),
+  attempt integer not null default 0,
+  attempts integer not null default 0,
+  resends integer not null default 0,
+  epoch bigint,
+  begun_at timestamptz,
+  deadline timestamptz,
+  waiting_for text,
+  primary key (id, sender),
+  constraint what_is_sending_was_begun_by_an_epoch
+    check (state <> 'sending' or (epoch is not null and begun_at is not null and deadline is not null and attempt >= 1)),
+  constraint attempts_spent_are_among_the_requests_begun check (attempts between 0 and attempt)
+) with (fillfactor = 50);
+comment on column wa.queue.attempt is 'number of the last request begun, also of those that cost no attempt';
+comment on column wa.queue.attempts is 'attempts spent: throttling and holds add none';
+create index queue_in_order on wa.queue (sender, priority, due_at, id);
+create index queue_by_expiry on wa.queue (expires_at, sender) where expires_at is not null;
+
+-- Members of a sequence that are not its head.
+create table wa.waiting (
+  sender text not null,
+  recipient text not null,
+  sequence text not null,
+  id bigint not null,
+  priority smallint not null,
+  due_at timestamptz not null,
+  expires_at timestamptz,
+  primary key (sender, recipient, sequence, id)
+);
+create index waiting_by_id on wa.waiting (id, sender);
+create index waiting_by_expiry on wa.waiting (expires_at, sender) where expires_at is not null;
+
+-- One row a sequence: its gate, its settings and the lock that everything about it takes first.
+create table wa.sequences (
+  sender text not null,
+  recipient text not null,
+  sequence text not null,
+  head_id bigint,
+  on_failure text not null default 'halt'
+    constraint on_failure_is_halt_or_skip check (on_failure in ('halt', 'skip')),
+  halted_reason text,
+  halted_at timestamptz,
+  primary key (sender, recipient, sequence),
+  constraint a_halt_has_a_reason check ((halted_reason is null) = (halted_at is null))
+) with (fillfactor = 60);
+comment on column wa.sequences.head_id is 'the message that everything behind it waits for; null when the next one may leave at once';
+
+-- Begun, answer lost. Kept apart so that finding them does not depend on how much is queued.
+create table wa.uncertain (
+  id bigint not null,
+  sender text not null,
+  priority smallint not null,
+  expires_at timestamptz,
+  in_sequence boolean not null,
+  attempt integer not null,
+  attempts integer not null,
+  resends integer not null,
+  begun_at timestamptz not null,
+  deadline timestamptz not null,
+  since timestamptz not null default now(),
+  may_resend boolean not null,
+  doubt text not null,
+  needs_person boolean not null default false,
+  waiting_for text not null,
+  primary key (id, sender)
+) with (fillfactor = 70);
+comment on column wa.uncertain.may_resend is 'false: an answer said yes but could not be read, so policy alone never sends it again';
+
+-- The facts: a wamid for an attempt. Insert-only; a wamid is known once for ever.
+create table wa.acceptances (
+  wamid text not null,
+  sender text not null,
+  id bigint not null,
+  attempt integer not null,
+  wa_id text,
+  message_status text,
+  learned_from text not null
+    constraint a_wamid_is_learned_from_response_webhook_or_operator check (learned_from in ('response', 'webhook', 'operator')),
+  learned_at timestamptz not null default now(),
+  primary key (wamid, sender)
+);
+
+create index acceptances_by_message on wa.acceptances (id, sender);
+
+-- How a message ended, and what WhatsApp said of it since.
+create table wa.results (
+  id bigint not null,
+  sender text not null,
+  state text not null
+    constraint a_result_is_accepted_failed_expired_or_cancelled check (state in ('accepted', 'failed', 'expired', 'cancelled')),
+  wamid text,
+  wa_id text,
+  message_status text,
+  attempts integer not null,
+  ended_at timestamptz not null default now(),
+  in_sequence boolean not null default false,
+  sent_at timestamptz,
+  delivered_at timestamptz,
+  read_at timestamptz,
+  played_at timestamptz,
+  failed_at timestamptz,
+  error_code bigint,
+  error_message text,
+  duplicate text
+    constraint a_duplicate_has_a_known_cause check (duplicate in ('resend', 'transport_retry')),
+  primary key (id, sender),
+  constraint wamid_only_if_accepted check (state = 'accepted' or wamid is null),
+  constraint statuses_only_if_accepted check
+    (state = 'accepted' or coalesce(sent_at, delivered_at, read_at, played_at) is null)
+) with (fillfactor = 60);
+comment on column wa.results.duplicate is
+  'set when two wamids are known: resend = we sent again by policy, transport_retry = something below us sent one request twice';
+
+-- One row for each request that did not end in plain acceptance.
+create table wa.attempts (
+  id bigint not null,
+  sender text not null,
+  attempt integer not null,
+  begun_at timestamptz,
+  ended_at timestamptz not null default now(),
+  outcome text not null,
+  http_status integer,
+  error_code bigint,
+  error_subcode bigint,
+  error_title text,
+  error_details text,
+  fbtrace_id text,
+  note text,
+  settled_by text,
+  settled_at timestamptz,
+  settled_note text,
+  primary key (id, sender, attempt)
+);
+
+-- ── enqueue ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+create function wa.message_types() returns text[]
+language sql immutable parallel safe as $$
+  select array['text', 'image', 'audio', 'video', 'document', 'sticker', 'location', 'contacts', 'reaction', 'template',
+               'interactive', 'pin']
+$$;
+
+-- True for a payload that needs no second look. Everything else goes through wa.outbox_row_is_checked, which mends or refuses.
+create function wa.payload_is_plain(payload json) returns boolean
+language sql immutable parallel safe as $$
+  select json_typeof(payload) = 'object'
+    and payload ->> 'type' = any (array['text', 'image', 'audio', 'video', 'document', 'sticker', 'location', 'reaction',
+                                        'template', 'interactive', 'pin'])
+    and json_typeof(payload -> (payload ->> 'type')) = 'object'
+    and payload::text !~ '\\u0000|"(to|recipient|recipient_type|messaging_product|biz_opaque_callback_data)"'
+$$;
+
+create function wa.refuse(field text, message text, fix text) returns void
+language plpgsql as $$
+begin
+  raise exception using errcode = 'check_violation', schema = 'wa', table = 'outbox', column = field,
+    message = message, hint = fix;
+end
+$$;
+
+-- A value as it is shown in a refusal: quoted, and short.
+create function wa.shown(value text) returns text
+language sql immutable as $$
+  select case when value is null then 'null' when length(value) > 60 then '"' || left(value, 57) || '…"' else '"' || value || '"' end
+$$;
+
+create function wa.checked_payload(payload json, recipient text) returns json
+language plpgsql set search_path = pg_catalog as $$
+declare
+  kind text;
+  content_type text;
+  callback_data text;
+begin
+  begin
+    perform payload::jsonb;
+  exception when others then
+    perform wa.refuse('payload', 'payload cannot be stored as text: ' || sqlerrm,
+      'a NUL (\u0000) or half a surrogate pair cannot be sent; take it out');
+  end;
+  if json_typeof(payload) <> 'object' then
+    perform wa.refuse('payload', format('payload is %s, not an object', json_typeof(payload)),
+      'write the message body of the Cloud API, e.g. {"type":"text","text":{"body":"Hello"}}');
+  end if;
+  if payload ->> 'messaging_product' <> 'whatsapp' then
+    perform wa.refuse('payload', format('payload.messaging_product is %s', wa.shown(payload ->> 'messaging_product')),
+      'leave it out: it is added when the message is sent');
+  end if;
+  if payload -> 'to' is not null and regexp_replace(payload ->> 'to', '[^0-9]', '', 'g') <> regexp_replace(recipient, '[^0-9]', '', 'g')
+     or payload -> 'recipient' is not null and payload ->> 'recipient' <> recipient then
+    perform wa.refuse('payload', 'payload names another recipient than the column recipient',
+      'leave "to" and "recipient" out of the payload; the column recipient decides');
+  end if;
+  callback_data := payload ->> 'biz_opaque_callback_data';
+  if json_typeof(payload -> 'biz_opaque_callback_data') <> 'string' then
+    perform wa.refuse('payload', format('payload.biz_opaque_callback_data is %s, not a string', json_typeof(payload -> 'biz_opaque_callback_data')),
+      'write it as a string');
+  end if;
+  if length(callback_data) > 448 then
+    perform wa.refuse('payload', format('payload.biz_opaque_callback_data has %s characters, more than 448', length(callback_data)),
+      'shorten it: WhatsApp takes 512 and our own token in front of it needs the rest');
+  end if;
+  kind := coalesce(payload ->> 'type', case when payload -> 'text' is not null then 'text' end);
+  if kind is null and payload ->> 'status' = 'read' then
+    if coalesce(payload ->> 'message_id', '') = '' then
+      perform wa.refuse('payload', 'payload.message_id is missing', 'name the wamid of the message to be marked as read');
+    end if;
+    return payload;
+  end if;
+  if kind is null then
+    perform wa.refuse('payload', 'payload.type is missing', 'set "type" to one of: ' || array_to_string(wa.message_types(), ', '));
+  end if;
+  if kind <> all (wa.message_types()) then
+    perform wa.refuse('payload', format('payload.type is %s, which is no message type', wa.shown(kind)),
+      'set "type" to one of: ' || array_to_string(wa.message_types(), ', '));
+  end if;
+  content_type := case when kind = 'contacts' then 'array' else 'object' end;
+  if json_typeof(payload -> kind) is distinct from content_type then
+    perform wa.refuse('payload', format('payload.%s is %s, not an %s', kind, coalesce(json_typeof(payload -> kind), 'missing'), content_type),
+      format('a message of type %L carries its content under the key %L', kind, kind));
+  end if;
+  return payload;
+end
+$$;
+
+create function wa.checked_recipient(recipient text, kind text) returns text
+language plpgsql set search_path = pg_catalog as $$
+declare
+  digits text;
+begin
+  if kind not in ('phone', 'user', 'group') then
+    perform wa.refuse('recipient_kind', format('recipient_kind is %s', wa.shown(kind)), 'use phone (the default), user or group');
+  end if;
+  if coalesce(recipient, '') = '' then
+    perform wa.refuse('recipient', 'recipient is missing', 'write the phone number with its country code, e.g. +16505551234');
+  end if;
+  if kind <> 'phone' then
+    if recipient ~ '\s' or length(recipient) > 256 then
+      perform wa.refuse('recipient', format('recipient %s is no %s id', wa.shown(recipient), kind), 'write the id as WhatsApp gave it');
+    end if;
+    return recipient;
+  end if;
+  if recipient ~ '[[:alpha:]]' then
+    perform wa.refuse('recipient', format('recipient %s has letters', wa.shown(recipient)),
+      'write a phone number such as +16505551234, or set recipient_kind to user or group');
+  end if;
+  if btrim(recipient) !~ '^\+' then
+    perform wa.refuse('recipient', format('recipient %s does not start with +', wa.shown(recipient)),
+      'write + and the country code: without it WhatsApp puts the sender''s own country code in front and the message goes to a stranger');
+  end if;
+  digits := regexp_replace(recipient, '[\s().\-/\u00a0\u2010-\u2015]', '', 'g');
+  if digits !~ '^\+[1-9][0-9]{6,14}$' then
+    perform wa.refuse('recipient', format('recipient %s is no phone number', wa.shown(recipient)),
+      'write + and 7 to 15 digits, the first not 0 (E.164); spaces, hyphens, dots and parentheses may separate them');
+  end if;
+  return digits;
+end
+$$;
+
+-- Mends what may be mended (separators, defaults given as null), refuses what is wrong, and orders sequences. Runs only for
+-- rows that the trigger's WHEN finds unusual; an ordinary row does not pay for it.
+create function wa.outbox_row_is_checked() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+  new.priority := coalesce(new.priority, 5);
+  new.due_at := coalesce(new.due_at, now());
+  new.created_at := now();
+  new.recipient_kind := coalesce(new.recipient_kind, 'phone');
+  new.recipient := wa.checked_recipient(new.recipient, new.recipient_kind);
+  if new.sender is null then
+    select sender into new.sender from wa.senders order by is_default desc limit 1;
+    if new.sender is null then
+      perform wa.refuse('sender', 'sender is missing and there is none yet', 'add one: wa-outbox sender add PHONE_NUMBER_ID --credential env:NAME');
+    elsif (select count(*) > 1 and not bool_or(is_default) from wa.senders) then
+      perform wa.refuse('sender', 'sender is missing and there are several, none of them the default',
+        'name the sender, or choose a default: wa-outbox sender set PHONE_NUMBER_ID --default');
+    end if;
+  end if;
+  if new.campaign_id is not null or new.variables is not null then
+    perform wa.refuse('campaign_id', format('campaign_id is %s: this version has no campaigns', coalesce(new.campaign_id::text, 'null')),
+      'leave campaign_id and variables out and write the whole payload');
+  end if;
+  if new.payload is null then
+    perform wa.refuse('payload', 'payload is missing', 'write the message body of the Cloud API, e.g. {"type":"text","text":{"body":"Hello"}}');
+  end if;
+  new.payload := wa.checked_payload(new.payload, new.recipient);
+  if new.priority not between 0 and 9 then
+    perform wa.refuse('priority', format('priority is %s', new.priority), 'use 0 (urgent) to 9 (bulk)');
+  end if;
+  if new.expires_at <= new.due_at then
+    perform wa.refuse('expires_at', format('expires_at %s is not after due_at %s', new.expires_at, new.due_at),
+      'leave expires_at out, or set it later than due_at');
+  end if;
+  if new.on_uncertain not in ('retry', 'hold') then
+    perform wa.refuse('on_uncertain', format('on_uncertain is %s', wa.shown(new.on_uncertain)), 'use retry or hold, or leave it out');
+  end if;
+  if new.dedup_key = '' or length(new.dedup_key) > 200 then
+    perform wa.refuse('dedup_key', format('dedup_key has %s characters', length(new.dedup_key)), 'use 1 to 200 characters, or leave it out');
+  end if;
+  if length(new.reference) > 200 then
+    perform wa.refuse('reference', format('reference has %s characters', length(new.reference)), 'use at most 200 characters');
+  end if;
+  if new.sequence is not null then
+    if new.sequence = '' or length(new.sequence) > 100 then
+      perform wa.refuse('sequence', format('sequence has %s characters', length(new.sequence)), 'use 1 to 100 characters, or leave it out');
+    end if;
+    if not exists (select from wa.senders s where s.sender = new.sender) then
+      return new;   -- refused below, with the words for it
+    end if;
+    -- The lock comes first and the id after it, so that within a sequence the order of ids is the order of commits: no
+    -- smaller id can appear once a larger one was seen.
+    insert into wa.sequences (sender, recipient, sequence) values (new.sender, new.recipient, new.sequence)
+    on conflict (sender, recipient, sequence) do update set head_id = wa.sequences.head_id;
+    new.id := nextval(pg_get_serial_sequence('wa.outbox', 'id'));
+  end if;
+  return new;
+end
+$$;
+
+create trigger outbox_row_is_checked before insert on wa.outbox
+for each row
+when (
+  new.sender is null
+  or new.recipient_kind is distinct from 'phone'
+  or new.recipient is null or new.recipient !~ '^\+[1-9][0-9]{6,14}$'
+  or new.payload is null or wa.payload_is_plain(new.payload) is not true
+  or new.priority is null or new.priority not between 0 and 9
+  or new.due_at is null or new.expires_at <= new.due_at
+  or new.on_uncertain is not null and new.on_uncertain not in ('retry', 'hold')
+  or new.sequence is not null or new.campaign_id is not null or new.variables is not null
+  or new.dedup_key is not null and length(new.dedup_key) not between 1 and 200
+  or new.reference is not null and length(new.reference) > 200
+)
+execute function wa.outbox_row_is_checked();
+
+-- Puts new messages where they wait, and wakes an owner that has said it sleeps.
+create function wa.outbox_rows_are_queued() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+declare
+  stranger text;
+begin
+  select f.sender into stranger from fresh f where not exists (select from wa.senders s where s.sender = f.sender) limit 1;
+  if stranger is not null then
+    perform wa.refuse('sender', format('sender %s does not exist', wa.shown(stranger)),
+      'add it: wa-outbox sender add PHONE_NUMBER_ID --credential env:NAME; known senders: '
+      || coalesce((select string_agg(sender, ', ') from (select sender from wa.senders order by sender limit 5) s), 'none'));
+  end if;
+
+  insert into wa.queue (id, sender, priority, due_at, expires_at)
+  select id, sender, priority, due_at, expires_at from fresh where sequence is null;
+
+  if exists (select from fresh where sequence is not null) then
+    insert into wa.waiting (sender, recipient, sequence, id, priority, due_at, expires_at)
+    select sender, recipient, sequence, id, priority, due_at, expires_at from fresh where sequence is not null;
+    perform wa.promote(s.sender, s.recipient, s.sequence)
+    from (select distinct sender, recipient, sequence from fresh where sequence is not null order by 1, 2, 3) s;
+  end if;
+
+  perform pg_notify('wa_outbox_due', w.worker::text)
+  from wa.workers w
+  where w.asleep and w.worker in (select l.worker from wa.leases l where l.sender in (select sender from fresh));
+  return null;
+end
+$$;
+
+create trigger outbox_rows_are_queued after insert on wa.outbox
+referencing new table as fresh
+for each statement execute function wa.outbox_rows_are_queued();
+
+-- ── sequences ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Lets the next member of a sequence leave, if nothing is in front of it. The caller holds the lock of the sequence's row.
+create function wa.promote(of_sender text, of_recipient text, of_sequence text) returns void
+language plpgsql security definer set search_path = pg_catalog as $$
+declare
+  next_id bigint;
+begin
+  perform from wa.sequences s
+  where (s.sender, s.recipient, s.sequence) = (of_sender, of_recipient, of_sequence)
+    and s.head_id is null and s.halted_reason is null
+  for update;
+  if not found then
+    return;
+  end if;
+  with next as (
+    delete from wa.waiting w
+    where (w.sender, w.recipient, w.sequence) = (of_sender, of_recipient, of_sequence)
+      and w.id = (select min(x.id) from wa.waiting x
+                  where (x.sender, x.recipient, x.sequence) = (of_sender, of_recipient, of_sequence))
+    returning w.*
+  )
+  insert into wa.queue (id, sender, priority, due_at, expires_at, in_sequence)
+  select id, sender, priority, due_at, expires_at, true from next
+  returning id into next_id;
+  update wa.sequences s set head_id = next_id
+  where (s.sender, s.recipient, s.sequence) = (of_sender, of_recipient, of_sequence) and next_id is not null;
+end
+$$;
+
+-- Looks at members of sequences of which something has become known, and opens, keeps or halts their gates.
+--
+-- Delivered, read or played opens it; `sent` does for a reaction, which never gets more (Meta, Reaction messages); a message
+-- without a wamid (mark as read) gets no status at all. A member that ended otherwise halts its sequence, or is skipped.
+-- Every path takes the sequence's row lock before it looks, so an INSERT racing with a delivery can neither overtake nor strand.
+create function wa.settle_sequences(ids bigint[]) returns void
+language plpgsql security definer set search_path = pg_catalog as $$
+declare
+  gate record;
+  member record;
+begin
+  for gate in
+    select s.* from wa.sequences s
+    where (s.sender, s.recipient, s.sequence) in
+      (select o.sender, o.recipient, o.sequence from wa.outbox o where o.id = any (ids) and o.sequence is not null)
+    order by s.sender, s.recipient, s.sequence
+    for update
+  loop
+    for member in
+      select o.id,
+        r.delivered_at is not null or r.read_at is not null or r.played_at is not null
+          or r.state = 'accepted' and r.wamid is null
+          or r.sent_at is not null and o.payload ->> 'type' = 'reaction' as is_released,
+        r.state <> 'accepted' or r.failed_at is not null as has_failed,
+        case when r.state <> 'accepted' then r.state else 'failed' end as how
+      from wa.outbox o join wa.results r using (id, sender)
+      where o.id = any (ids) and (o.sender, o.recipient, o.sequence) = (gate.sender, gate.recipient, gate.sequence)
+      order by o.id
+    loop
+      if member.is_released or member.has_failed and gate.on_failure = 'skip' then
+        update wa.sequences s set head_id = null
+        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence) and s.head_id = member.id;
+      elsif member.has_failed then
+        update wa.sequences s
+        set halted_reason = format('message %s ended as %s', member.id, member.how), halted_at = now()
+        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence) and s.halted_reason is null;
+      end if;
+    end loop;
+    perform wa.promote(gate.sender, gate.recipient, gate.sequence);
+  end loop;
+end
+$$;
+
+-- ── the books ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- A wamid ends its message: there is no state in which a wamid is known and a row is left that could be sent.
+create function wa.acceptance_ends_the_message() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+  insert into wa.results as r (id, sender, state, wamid, wa_id, message_status, attempts, in_sequence, ended_at)
+  select distinct on (f.id, f.sender) f.id, f.sender, 'accepted', f.wamid, f.wa_id, f.message_status,
+    coalesce(q.attempts, u.attempts, f.attempt), coalesce(q.in_sequence, u.in_sequence, false), f.learned_at
+  from fresh f
+  left join wa.queue q on q.id = f.id and q.sender = f.sender
+  left join wa.uncertain u on u.id = f.id and u.sender = f.sender
+  order by f.id, f.sender, f.attempt
+  on conflict (id, sender) do update set
+    -- A fact outweighs what we had concluded without it (failed by an operator's word, expired, cancelled).
+    state = 'accepted',
+    wamid = coalesce(r.wamid, excluded.wamid),
+    wa_id = coalesce(r.wa_id, excluded.wa_id),
+    message_status = coalesce(r.message_status, excluded.message_status),
+    duplicate = case when r.wamid <> excluded.wamid then
+      coalesce(r.duplicate, case when exists (
+        select from wa.acceptances a join fresh f on f.id = a.id and f.sender = a.sender and f.attempt = a.attempt and f.wamid <> a.wamid
+        where a.wamid = r.wamid and a.id = r.id and a.sender = r.sender) then 'transport_retry' else 'resend' end)
+      else r.duplicate end;
+
+  -- Two ids learned in one statement meet only here.
+  update wa.results r set duplicate = coalesce(r.duplicate, twice.cause)
+  from (select id, sender, case when count(distinct attempt) = 1 then 'transport_retry' else 'resend' end as cause
+        from fresh group by id, sender having count(*) > 1) twice
+  where r.id = twice.id and r.sender = twice.sender;
+  return null;
+end
+$$;
+create trigger acceptance_ends_the_message after insert on wa.acceptances
+referencing new table as fresh
+for each statement execute function wa.acceptance_ends_the_message();
+
+-- A result takes its message out of wherever it stood. A message moving between the queue and the uncertain at the same moment
+-- is met on either side: each statement waits for the mover and the next one sees where it went.
+create function wa.result_closes_the_message() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+declare
+  members bigint[];
+begin
+  delete from wa.uncertain u using fresh f where u.id = f.id and u.sender = f.sender;
+  delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender;
+  delete from wa.uncertain u using fresh f where u.id = f.id and u.sender = f.sender;
+  select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null);
+  if members is not null then
+    delete from wa.waiting w using fresh f where w.id = f.id and w.sender = f.sender;
+    perform wa.settle_sequences(members);
+  end if;
+  return null;
+end
+$$;
+create trigger result_closes_the_message after insert on wa.results
+referencing new table as fresh
+for each statement execute function wa.result_closes_the_message();
+
+-- What became uncertain is no longer in the queue.
+create function wa.doubt_leaves_the_queue() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+  delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender;
+  return null;
+end
+$$;
+create trigger doubt_leaves_the_queue after insert on wa.uncertain
+referencing new table as fresh
+for each statement execute function wa.doubt_leaves_the_queue();
+
+-- Puts uncertain messages back into the queue, once more at most each call. The only way back, and none for a message that
+-- has a result: its row here is gone by then.
+create function wa.resend(ids bigint[], why text) returns setof bigint
+language sql security definer set search_path = pg_catalog as $$
+  with gone as (
+    delete from wa.uncertain u
+    where u.id = any (ids) and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
+    returning u.*
+  )
+  insert into wa.queue (id, sender, priority, due_at, expires_at, in_sequence, attempt, attempts, resends, waiting_for)
+  select id, sender, priority, now(), expires_at, in_sequence, attempt, attempts, resends + 1, why from gone
+  returning id
+$$;
+
+revoke execute on function wa.promote(text, text, text), wa.settle_sequences(bigint[]), wa.resend(bigint[], text),
+  wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse(text, text, text) from public;
+grant execute on function wa.settle_sequences(bigint[]), wa.resend(bigint[], text) to wa_worker;
+
+grant insert (sender, recipient, recipient_kind, payload, variables, campaign_id, priority, due_at, expires_at, sequence, dedup_key,
+  on_uncertain, reference) on wa.outbox to wa_producer, wa_worker;
+grant select on wa.outbox to wa_producer, wa_worker, wa_viewer;
+
+-- The worker may move a message on its way, but neither put one into the queue nor take one out: that is done by the books.
+grant select, update (due_at, state, attempt, attempts, epoch, begun_at, deadline, waiting_for) on wa.queue to wa_worker;
+grant select, insert, update (needs_person, waiting_for, doubt, may_resend) on wa.uncertain to wa_worker;
+grant select, insert on wa.acceptances to wa_worker;
+grant select, insert, update (sent_at, delivered_at, read_at, played_at, failed_at, error_code, error_message) on wa.results to wa_worker;
+grant select, insert, update on wa.attempts to wa_worker;
+grant select on wa.waiting to wa_worker;
+grant select, insert, update on wa.sequences to wa_worker;
+grant select on wa.queue, wa.uncertain, wa.acceptances, wa.results, wa.attempts, wa.waiting, wa.sequences to wa_producer, wa_viewer;

@@ -1,0 +1,48 @@
+-- News from WhatsApp: deliveries as they came, and the statuses found in them.
+
+create table wa.webhook_inbox (
+  id bigint generated always as identity primary key,
+  received_at timestamptz not null default clock_timestamp(),
+  body bytea not null,
+  state text not null default 'pending'
+    constraint a_delivery_is_pending_applied_or_bad check (state in ('pending', 'applied', 'bad')),
+  applied_at timestamptz,
+  statuses integer,
+  bad_entries json
+);
+comment on column wa.webhook_inbox.bad_entries is 'what could not be read, by place and reason; the rest of the delivery was applied';
+create index webhook_inbox_pending on wa.webhook_inbox (id) where state = 'pending';
+
+create table wa.status_events (
+  event bigint generated always as identity primary key,
+  id bigint,
+  sender text,
+  attempt integer,
+  wamid text not null,
+  status text not null,
+  occurred_at timestamptz not null,
+  received_at timestamptz not null,
+  error_code bigint,
+  error_title text,
+  error_details text,
+  callback_data text,
+  inbox_id bigint
+);
+comment on table wa.status_events is 'every status as it came; id is null while its wamid is unknown to us';
+comment on column wa.status_events.callback_data is 'the application''s own biz_opaque_callback_data, handed back';
+create index status_events_by_message on wa.status_events (id, sender) where id is not null;
+create index status_events_unmatched on wa.status_events (wamid) where id is null;
+
+-- Whether webhooks flow: what the evidence clock of an uncertain message asks.
+create table wa.webhook_flow (
+  sender text primary key,
+  last_status_at timestamptz not null,
+  accepted_watermark timestamptz
+) with (fillfactor = 50);
+comment on column wa.webhook_flow.accepted_watermark is 'acceptance time of the latest accepted message of which a status has been seen';
+
+grant select, insert, update on wa.webhook_inbox to wa_worker;
+grant select, insert, update (id, sender, attempt) on wa.status_events to wa_worker;
+grant select, insert, update on wa.webhook_flow to wa_worker;
+grant select on wa.status_events to wa_producer, wa_viewer;
+grant select on wa.webhook_inbox, wa.webhook_flow to wa_viewer;

@@ -1,0 +1,321 @@
+//! Refuses settings that each could be meant and that together cannot work.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::error::ConfigError;
+use super::{Admin, Config, Database, Http, Reconcile, Retry, Sender, Webhook, Worker};
+
+type Checked = Result<(), ConfigError>;
+
+impl Config {
+    /// Refuses nonsense: what would lose a guarantee, stand still or be open to everybody.
+    ///
+    /// # Errors
+    /// The first setting that is refused, with its value and what to write instead.
+    pub fn check(&self) -> Checked {
+        self.database.check()?;
+        self.http.check()?;
+        self.worker.check()?;
+        self.check_end()?;
+        self.retry.check()?;
+        self.reconcile.check(self.http.response_timeout)?;
+        self.webhook.check()?;
+        self.admin.check(self.webhook.listen)?;
+        self.sender.check()
+    }
+
+    fn check_end(&self) -> Checked {
+        let (end, response) = (self.shutdown(), self.http.response_timeout);
+        let fix = || format!("leave it out, or set at least {}", response.as_secs_f64());
+        at_least(
+            end,
+            response,
+            "worker.shutdown_s",
+            "requests that are out would lose their answers",
+            fix,
+        )
+    }
+}
+
+impl Database {
+    fn check(&self) -> Checked {
+        let connections = self.max_connections;
+        let reason = "the lease could not be renewed while a statement runs";
+        refuse(
+            connections < 2,
+            "database.max_connections",
+            connections,
+            reason,
+            "set 2 or more",
+        )?;
+        positive(self.statement_timeout, "database.statement_timeout_s")?;
+        positive(self.lock_timeout, "database.lock_timeout_s")?;
+        refuse(
+            self.lock_timeout > self.statement_timeout,
+            "database.lock_timeout_s",
+            self.lock_timeout.as_secs_f64(),
+            "is longer than database.statement_timeout_s, so it never counts",
+            format!("set at most {}", self.statement_timeout.as_secs_f64()),
+        )
+    }
+}
+
+impl Http {
+    fn check(&self) -> Checked {
+        positive(self.connect_timeout, "http.connect_timeout_s")?;
+        positive(self.response_timeout, "http.response_timeout_s")?;
+        positive(self.pool_idle_timeout, "http.pool_idle_timeout_s")?;
+        refuse(
+            self.connect_timeout >= self.response_timeout,
+            "http.connect_timeout_s",
+            self.connect_timeout.as_secs_f64(),
+            "is not shorter than http.response_timeout_s, so what never left would count as a lost answer",
+            format!("set less than {}", self.response_timeout.as_secs_f64()),
+        )
+    }
+}
+
+impl Worker {
+    fn check(&self) -> Checked {
+        let name = self.name.as_deref();
+        refuse(
+            name == Some(""),
+            "worker.name",
+            "\"\"",
+            "names nobody",
+            "leave it out, or give a name",
+        )?;
+        positive(self.heartbeat, "worker.heartbeat_s")?;
+        positive(self.lease, "worker.lease_s")?;
+        let fix = || {
+            format!(
+                "set at least {}, or shorten worker.heartbeat_s",
+                (self.heartbeat * 3).as_secs_f64()
+            )
+        };
+        let reason = "is under three heartbeats, so one that is late would lose the senders";
+        at_least(
+            self.lease,
+            self.heartbeat * 3,
+            "worker.lease_s",
+            reason,
+            fix,
+        )?;
+        positive(self.tick, "worker.tick_ms")?;
+        positive(self.idle_poll, "worker.idle_poll_ms")?;
+        not_zero(self.read_ahead, "worker.read_ahead")?;
+        not_zero(self.max_in_flight, "worker.max_in_flight")?;
+        not_zero(self.record_batch, "worker.record_batch")?;
+        refuse(
+            self.record_delay > Duration::from_secs(1),
+            "worker.record_delay_ms",
+            self.record_delay.as_millis(),
+            "outcomes that are not yet written down would be lost in a crash",
+            "set at most 1000",
+        )
+    }
+}
+
+impl Retry {
+    fn check(&self) -> Checked {
+        positive(self.first_delay, "retry.first_delay_s")?;
+        let grows = self.factor.is_finite() && self.factor >= 1.0;
+        refuse(
+            !grows,
+            "retry.factor",
+            self.factor,
+            "waits must not get shorter",
+            "set 1 or more",
+        )?;
+        let fix = || format!("set at least {}", self.first_delay.as_secs_f64());
+        at_least(
+            self.max_delay,
+            self.first_delay,
+            "retry.max_delay_s",
+            "is shorter than retry.first_delay_s",
+            fix,
+        )?;
+        let share = (0.0..1.0).contains(&self.jitter);
+        refuse(
+            !share,
+            "retry.jitter",
+            self.jitter,
+            "is no part of a wait",
+            "set from 0 to below 1",
+        )?;
+        not_zero(self.max_attempts, "retry.max_attempts")
+    }
+}
+
+impl Reconcile {
+    fn check(&self, response_timeout: Duration) -> Checked {
+        let reason = "is shorter than http.response_timeout_s, so a message could be sent again while its answer is \
+                      still on the way";
+        let fix = || format!("set at least {}", response_timeout.as_secs_f64());
+        at_least(
+            self.window,
+            response_timeout,
+            "reconcile.window_s",
+            reason,
+            fix,
+        )
+    }
+}
+
+impl Webhook {
+    fn check(&self) -> Checked {
+        not_zero(self.apply_batch, "webhook.apply_batch")?;
+        refuse(
+            is_public(self.listen) && self.app_secrets.is_empty(),
+            "webhook.listen",
+            self.listen,
+            "is reachable from elsewhere, and without an app secret anybody could forge a status",
+            "set WHATSAPP_APP_SECRET, or listen on 127.0.0.1",
+        )
+    }
+}
+
+impl Admin {
+    fn check(&self, webhook: SocketAddr) -> Checked {
+        refuse(
+            is_public(self.listen) && self.token.is_none(),
+            "admin.listen",
+            self.listen,
+            "is reachable from elsewhere, and without a token anybody could look and act",
+            "set WA_OUTBOX_ADMIN_TOKEN, or listen on 127.0.0.1",
+        )?;
+        let same = self.listen == webhook && webhook.port() != 0;
+        refuse(
+            same,
+            "admin.listen",
+            self.listen,
+            "is webhook.listen, too",
+            "give it a port of its own",
+        )
+    }
+}
+
+impl Sender {
+    fn check(&self) -> Checked {
+        let id = self.sender.as_deref().unwrap_or("-");
+        let odd =
+            id.is_empty() || id.contains(|one: char| one.is_whitespace() || "/?#+".contains(one));
+        let fix = "give the phone number id, as WhatsApp Manager shows it: digits only";
+        refuse(
+            odd,
+            "sender.sender",
+            format!("{id:?}"),
+            "is no id of a sender",
+            fix,
+        )?;
+        let lonely = self.sender.is_some() && self.credential.is_none();
+        refuse(
+            lonely,
+            "sender.sender",
+            id,
+            "has no credential",
+            "set WHATSAPP_ACCESS_TOKEN",
+        )?;
+        let lonely = self.sender.is_none() && self.credential.is_some();
+        let reason = "belongs to no sender";
+        refuse(
+            lonely,
+            "sender.credential",
+            "(a reference)",
+            reason,
+            "set WHATSAPP_PHONE_NUMBER_ID",
+        )?;
+        let base = &self.base_url;
+        let http = base
+            .strip_prefix("https://")
+            .or_else(|| base.strip_prefix("http://"));
+        let odd = http.is_none_or(|host| {
+            host.is_empty() || host.contains(|one: char| one.is_whitespace() || one == '@')
+        });
+        let fix = "write it as in https://graph.facebook.com, without a version";
+        refuse(
+            odd,
+            "sender.base_url",
+            without_user(base),
+            "is no address of an API",
+            fix,
+        )?;
+        let version = &self.api_version;
+        let fix = "write it as in v23.0";
+        refuse(
+            !is_version(version),
+            "sender.api_version",
+            format!("{version:?}"),
+            "is no version",
+            fix,
+        )
+    }
+}
+
+fn refuse(
+    wrong: bool,
+    field: &str,
+    value: impl std::fmt::Display,
+    reason: &str,
+    fix: impl std::fmt::Display,
+) -> Checked {
+    if wrong {
+        Err(ConfigError::refused(field, value, reason, fix))
+    } else {
+        Ok(())
+    }
+}
+
+fn positive(span: Duration, field: &str) -> Checked {
+    refuse(
+        span.is_zero(),
+        field,
+        0,
+        "is no time at all",
+        "set more than 0",
+    )
+}
+
+fn not_zero(number: u32, field: &str) -> Checked {
+    refuse(
+        number == 0,
+        field,
+        number,
+        "nothing would ever be done",
+        "set 1 or more",
+    )
+}
+
+fn at_least(
+    span: Duration,
+    least: Duration,
+    field: &str,
+    reason: &str,
+    fix: impl Fn() -> String,
+) -> Checked {
+    refuse(span < least, field, span.as_secs_f64(), reason, fix())
+}
+
+/// Whether others than this machine may reach it. An IPv4 address in IPv6 clothes is what it is underneath.
+fn is_public(listen: SocketAddr) -> bool {
+    !listen.ip().to_canonical().is_loopback()
+}
+
+/// A URL without what stands before its `@`, which may be a password.
+fn without_user(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, host)| host)
+}
+
+/// Whether this is `v`, a number, a point and a number.
+fn is_version(text: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = text
+        .strip_prefix('v')
+        .and_then(|numbers| numbers.split_once('.'));
+    parts.is_some_and(|(major, minor)| is_number(major) && is_number(minor))
+}
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

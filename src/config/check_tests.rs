@@ -1,0 +1,204 @@
+//! Settings that cannot work, and what is said about them.
+
+use super::*;
+use crate::config::SecretRef;
+
+/// What is refused after this change of the defaults.
+fn refused(change: impl FnOnce(&mut Config)) -> String {
+    let mut config = Config::default();
+    change(&mut config);
+    config.check().expect_err("nonsense").to_string()
+}
+
+fn a_secret() -> SecretRef {
+    SecretRef::Env("SOME".to_owned())
+}
+
+#[test]
+fn the_defaults_are_no_nonsense() {
+    Config::default().check().expect("fine");
+}
+
+#[test]
+fn no_span_and_no_number_may_be_nothing() {
+    type Change = fn(&mut Config);
+    let changes: [(&str, Change); 15] = [
+        ("database.max_connections", |config| {
+            config.database.max_connections = 0
+        }),
+        ("database.statement_timeout_s", |config| {
+            config.database.statement_timeout = Duration::ZERO
+        }),
+        ("database.lock_timeout_s", |config| {
+            config.database.lock_timeout = Duration::ZERO
+        }),
+        ("http.connect_timeout_s", |config| {
+            config.http.connect_timeout = Duration::ZERO
+        }),
+        ("http.response_timeout_s", |config| {
+            config.http.response_timeout = Duration::ZERO
+        }),
+        ("http.pool_idle_timeout_s", |config| {
+            config.http.pool_idle_timeout = Duration::ZERO
+        }),
+        ("worker.heartbeat_s", |config| {
+            config.worker.heartbeat = Duration::ZERO
+        }),
+        ("worker.tick_ms", |config| {
+            config.worker.tick = Duration::ZERO
+        }),
+        ("worker.idle_poll_ms", |config| {
+            config.worker.idle_poll = Duration::ZERO
+        }),
+        ("worker.read_ahead", |config| config.worker.read_ahead = 0),
+        ("worker.max_in_flight", |config| {
+            config.worker.max_in_flight = 0
+        }),
+        ("worker.record_batch", |config| {
+            config.worker.record_batch = 0
+        }),
+        ("retry.first_delay_s", |config| {
+            config.retry.first_delay = Duration::ZERO
+        }),
+        ("retry.max_attempts", |config| config.retry.max_attempts = 0),
+        ("webhook.apply_batch", |config| {
+            config.webhook.apply_batch = 0
+        }),
+    ];
+    for (field, change) in changes {
+        let message = refused(change);
+        assert!(message.starts_with(&format!("{field} = 0: ")), "{message}");
+    }
+}
+
+#[test]
+fn a_connection_may_not_take_longer_than_its_answer() {
+    let message = refused(|config| config.http.connect_timeout = Duration::from_secs(60));
+    assert!(
+        message.starts_with("http.connect_timeout_s = 60: "),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_lease_outlasts_three_heartbeats() {
+    let message = refused(|config| config.worker.heartbeat = Duration::from_millis(5_100));
+    assert!(
+        message.starts_with("worker.lease_s = 15: ") && message.contains("15.3"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_window_outlasts_an_answer_and_so_does_the_end() {
+    let message = refused(|config| config.reconcile.window = Duration::from_secs(59));
+    assert!(
+        message.starts_with("reconcile.window_s = 59: "),
+        "{message}"
+    );
+    let message = refused(|config| config.worker.shutdown = Some(Duration::from_secs(30)));
+    assert!(message.starts_with("worker.shutdown_s = 30: "), "{message}");
+}
+
+#[test]
+fn a_wait_grows_by_chance_but_not_backwards() {
+    for factor in [0.9, f64::NAN, f64::INFINITY] {
+        assert!(refused(|config| config.retry.factor = factor).starts_with("retry.factor = "));
+    }
+    for jitter in [-0.1, 1.0, f64::NAN] {
+        assert!(refused(|config| config.retry.jitter = jitter).starts_with("retry.jitter = "));
+    }
+    let message = refused(|config| config.retry.max_delay = Duration::from_millis(10));
+    assert!(
+        message.starts_with("retry.max_delay_s = 0.01: "),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_listener_that_others_reach_is_guarded() {
+    for listen in [
+        "0.0.0.0:80",
+        "[::]:80",
+        "10.0.0.1:80",
+        "[::ffff:10.0.0.1]:80",
+    ] {
+        let listen: SocketAddr = listen.parse().expect("an address");
+        let open = refused(|config| {
+            config.webhook.listen = listen;
+            config.webhook.app_secrets.clear();
+        });
+        assert!(
+            open.contains("webhook.listen") && open.contains("WHATSAPP_APP_SECRET"),
+            "{open}"
+        );
+        let open = refused(|config| config.admin.listen = listen);
+        assert!(
+            open.contains("admin.listen") && open.contains("WA_OUTBOX_ADMIN_TOKEN"),
+            "{open}"
+        );
+    }
+    let mut guarded = Config::default();
+    guarded.webhook.listen = "0.0.0.0:80".parse().expect("an address");
+    guarded.admin.listen = "0.0.0.0:81".parse().expect("an address");
+    guarded.admin.token = Some(a_secret());
+    guarded.check().expect("guarded");
+}
+
+#[test]
+fn a_listener_of_this_machine_only_needs_no_guard() {
+    for listen in [
+        "127.0.0.1:0",
+        "127.9.9.9:80",
+        "[::1]:80",
+        "[::ffff:127.0.0.1]:80",
+    ] {
+        let mut config = Config::default();
+        config.webhook.listen = listen.parse().expect("an address");
+        config.webhook.app_secrets.clear();
+        config.check().expect(listen);
+    }
+}
+
+#[test]
+fn two_listeners_have_two_addresses() {
+    let message = refused(|config| config.admin.listen = config.webhook.listen);
+    assert!(message.contains("webhook.listen, too"), "{message}");
+}
+
+#[test]
+fn a_sender_has_an_id_a_credential_and_an_address() {
+    assert!(
+        refused(|config| config.sender.sender = Some("1".to_owned()))
+            .contains("WHATSAPP_ACCESS_TOKEN")
+    );
+    assert!(
+        refused(|config| config.sender.credential = Some(a_secret()))
+            .contains("WHATSAPP_PHONE_NUMBER_ID")
+    );
+    for id in ["", "+1 650", "a/b"] {
+        assert!(
+            refused(|config| config.sender.sender = Some(id.to_owned()))
+                .starts_with("sender.sender = ")
+        );
+    }
+    for base in [
+        "graph.facebook.com",
+        "https://",
+        "ftp://host",
+        "https://a b",
+    ] {
+        let message = refused(|config| config.sender.base_url = base.to_owned());
+        assert!(message.starts_with("sender.base_url = "), "{message}");
+    }
+    for version in ["23.0", "v23", "v", "v.0", "vx.0", "v23.0/"] {
+        let message = refused(|config| config.sender.api_version = version.to_owned());
+        assert!(message.starts_with("sender.api_version = "), "{message}");
+    }
+}
+
+#[test]
+fn a_refused_address_shows_no_password() {
+    let message = refused(|config| config.sender.base_url = "https://user:hunter2@host".to_owned());
+    assert!(!message.contains("hunter2"), "{message}");
+}

@@ -1,0 +1,92 @@
+//! Settles attempts whose outcome is unknown.
+//!
+//! A request that timed out may have been delivered, so it is never simply sent again. Evidence, a status webhook with our
+//! token or a late answer, ends its message by itself. What stays silent until its evidence clock has run out is settled by
+//! its own policy.
+//!
+//! Safe to run in every process at once: each settlement is one conditional statement.
+
+use std::collections::BTreeMap;
+
+use tracing::{info, warn};
+
+use super::ownership::Holding;
+use crate::domain::id::Epoch;
+use crate::store::uncertain::{Settled, UncertainPolicy};
+use crate::store::{Store, StoreError};
+
+/// Settles, and sweeps what earlier holders left.
+pub struct Reconciler {
+    store: Store,
+    policy: UncertainPolicy,
+    /// Senders that may still have requests of an earlier epoch, or of a begin whose answer was lost.
+    to_sweep: BTreeMap<String, Epoch>,
+    seen: BTreeMap<String, Epoch>,
+}
+
+impl Reconciler {
+    /// With the defaults for senders and messages that do not say.
+    pub fn new(store: Store, policy: UncertainPolicy) -> Self {
+        Self {
+            store,
+            policy,
+            to_sweep: BTreeMap::new(),
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// One look: sweep the senders that were taken since the last one, expire what is overdue, settle what stayed silent.
+    pub async fn run_once(&mut self, holding: &Holding) -> Result<Settled, StoreError> {
+        for held in &holding.senders {
+            let sender = &held.held.sender.sender;
+            if self.seen.insert(sender.clone(), held.held.epoch) != Some(held.held.epoch) {
+                self.to_sweep.insert(sender.clone(), held.held.epoch);
+            }
+        }
+        self.sweep().await?;
+        self.store.expire_overdue().await?;
+        let settled = self.store.settle_silent(self.policy).await?;
+        if settled != Settled::default() {
+            info!(
+                resent = settled.resent,
+                kept = settled.kept,
+                expired = settled.expired,
+                "Settled uncertain messages by policy: {} sent again, {} left to a person, {} expired",
+                settled.resent,
+                settled.kept,
+                settled.expired
+            );
+        }
+        Ok(settled)
+    }
+
+    /// Looks again at all held senders: a begin was lost, so requests may stand in `sending` that nobody makes.
+    pub fn sweep_all(&mut self) {
+        self.to_sweep.extend(
+            self.seen
+                .iter()
+                .map(|(sender, epoch)| (sender.clone(), *epoch)),
+        );
+    }
+
+    async fn sweep(&mut self) -> Result<(), StoreError> {
+        let mut done = Vec::new();
+        for (sender, epoch) in &self.to_sweep {
+            let swept = self.store.sweep(sender, *epoch).await?;
+            if swept.uncertain > 0 {
+                warn!(
+                    sender.id = sender,
+                    "{} requests of sender {sender} lost their worker before their answer; they are uncertain now",
+                    swept.uncertain
+                );
+            }
+            if swept.remaining == 0 {
+                done.push(sender.clone());
+            }
+        }
+        for sender in done {
+            self.to_sweep.remove(&sender);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! Writes outcomes, many at a time.
+//!
+//! An answer is a fact. It is kept and tried again for as long as the process lives, whatever happens to the lease; a batch
+//! that the database refuses is halved until the one record that it refuses stands alone, so that one cannot keep back the
+//! others. While too many wait to be written, nothing new is begun.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{error, warn};
+
+use crate::store::record::Record;
+use crate::store::{Store, StoreError};
+
+/// How records are grouped.
+#[derive(Clone, Copy, Debug)]
+pub struct RecorderSettings {
+    /// The first record of a batch waits this long for others.
+    pub linger: Duration,
+    /// Records in one transaction.
+    pub batch: usize,
+}
+
+/// Where outcomes go to be written.
+#[derive(Clone)]
+pub struct RecorderQueue {
+    sender: mpsc::UnboundedSender<Record>,
+    unwritten: Arc<AtomicUsize>,
+}
+
+impl RecorderQueue {
+    /// Hands a record over. It will be written.
+    pub fn push(&self, record: Record) {
+        self.unwritten.fetch_add(1, Ordering::AcqRel);
+        if self.sender.send(record).is_err() {
+            error!("An outcome came after the recorder had ended; its message will be swept");
+        }
+    }
+
+    /// How many outcomes are known and not written yet.
+    pub fn unwritten(&self) -> usize {
+        self.unwritten.load(Ordering::Acquire)
+    }
+}
+
+/// Writes what comes in, until every [`RecorderQueue`] is gone and everything is written.
+pub struct Recorder {
+    store: Store,
+    settings: RecorderSettings,
+    records: mpsc::UnboundedReceiver<Record>,
+    unwritten: Arc<AtomicUsize>,
+}
+
+/// Between two tries to write what the database did not take.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+
+impl Recorder {
+    /// A recorder, and the way to it.
+    pub fn new(store: Store, settings: RecorderSettings) -> (Self, RecorderQueue) {
+        let (sender, records) = mpsc::unbounded_channel();
+        let unwritten = Arc::new(AtomicUsize::new(0));
+        let queue = RecorderQueue {
+            sender,
+            unwritten: Arc::clone(&unwritten),
+        };
+        (
+            Self {
+                store,
+                settings,
+                records,
+                unwritten,
+            },
+            queue,
+        )
+    }
+
+    /// Runs until the last queue is dropped and nothing is left to be written.
+    pub async fn run(mut self) {
+        let mut batch = Vec::new();
+        while let Some(first) = self.records.recv().await {
+            batch.push(first);
+            self.gather(&mut batch).await;
+            self.write(&batch).await;
+            self.unwritten.fetch_sub(batch.len(), Ordering::AcqRel);
+            batch.clear();
+        }
+    }
+
+    /// Adds what comes within the linger time, as far as the batch goes.
+    async fn gather(&mut self, batch: &mut Vec<Record>) {
+        let until = tokio::time::Instant::now() + self.settings.linger;
+        while batch.len() < self.settings.batch {
+            match tokio::time::timeout_at(until, self.records.recv()).await {
+                Ok(Some(record)) => batch.push(record),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    async fn write(&self, batch: &[Record]) {
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            match self.store.record(part).await {
+                Ok(()) => {}
+                Err(error) if is_refusal(&error) && part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.push(second);
+                    parts.push(first);
+                }
+                Err(error) => {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "Could not record {} outcomes; trying again",
+                        part.len()
+                    );
+                    tokio::time::sleep(TRY_AGAIN).await;
+                    parts.push(part);
+                }
+            }
+        }
+    }
+}
+
+/// The database is there and says no, which another try of the same batch would not change. A deadlock or a serialisation
+/// failure (class 40) is no such thing.
+fn is_refusal(error: &StoreError) -> bool {
+    let StoreError::Database {
+        source: sqlx::Error::Database(error),
+        ..
+    } = error
+    else {
+        return false;
+    };
+    error
+        .code()
+        .is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}

@@ -1,0 +1,169 @@
+//! Makes one request and says what is to be written about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::debug;
+
+use super::ownership::Trust;
+use crate::clock::{BootInstant, Clock};
+use crate::domain::outcome::{ApiError, Outcome};
+use crate::domain::retry::RetryPolicy;
+use crate::domain::token::TokenKey;
+use crate::domain::transition::{Progress, Transition, doubt_in_words};
+use crate::provider::{Endpoint, Expected, Payload, Provider, Recipient, Request};
+use crate::store::claim::{Begun, Due};
+use crate::store::record::{Account, Record};
+
+/// A message must start to leave within this long of its intent; later, nothing is sent.
+pub const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+
+/// What every request needs.
+pub struct Sending {
+    /// Speaks to WhatsApp.
+    pub provider: Provider,
+    /// Signs the callback token.
+    pub token_key: TokenKey,
+    /// How long to wait between attempts.
+    pub retry: RetryPolicy,
+    /// Tells how long it has been.
+    pub clock: Clock,
+    /// Whether this worker still owns its senders.
+    pub trust: Arc<Trust>,
+}
+
+/// One begun attempt on its way out. Can be sent once: sending consumes it.
+pub struct Errand {
+    /// The message.
+    pub due: Due,
+    /// Its intent, as it was written down.
+    pub begun: Begun,
+    /// Where it goes.
+    pub endpoint: Arc<Endpoint>,
+    /// Nothing leaves after this.
+    pub leave_by: BootInstant,
+    /// How often in a row its recipient was answered with the pair limit.
+    pub pair_strikes: u32,
+}
+
+/// What came back from an errand.
+pub struct Returned {
+    /// What the attempt taught us.
+    pub outcome: Outcome,
+    /// To whom.
+    pub recipient: String,
+    /// To be written.
+    pub record: Record,
+}
+
+impl Sending {
+    /// Makes the request of an errand.
+    pub async fn send(&self, errand: Errand) -> Returned {
+        let outcome = self.outcome_of(&errand).await;
+        let Errand {
+            due,
+            begun,
+            pair_strikes,
+            ..
+        } = errand;
+        let progress = Progress {
+            attempts: begun.attempts.max(0) as u32,
+            pair_strikes,
+        };
+        let transition = Transition::of(&outcome, progress, &self.retry);
+        debug!(message.id = due.id.0, sender.id = %due.sender, outcome = name_of(&outcome), "Attempt {} of message {} ended", begun.attempt.0, due.id);
+        let record = Record {
+            id: due.id,
+            sender: due.sender,
+            attempt: begun.attempt,
+            begun_at: begun.begun_at,
+            transition,
+            account: account_of(&outcome),
+        };
+        Returned {
+            outcome,
+            recipient: due.recipient,
+            record,
+        }
+    }
+
+    async fn outcome_of(&self, errand: &Errand) -> Outcome {
+        let refused = |why: String| {
+            Outcome::Rejected(ApiError {
+                title: Some(why),
+                ..ApiError::default()
+            })
+        };
+        let payload = match Payload::parse(&errand.due.payload) {
+            Ok(payload) => payload,
+            Err(error) => return refused(error.to_string()),
+        };
+        let own = payload.callback_data();
+        let token = match self
+            .token_key
+            .issue(errand.due.id, errand.begun.attempt, own.as_deref())
+        {
+            Ok(token) => token,
+            Err(error) => return refused(error.to_string()),
+        };
+        let recipient = match errand.due.recipient_kind.as_str() {
+            "user" => Recipient::User(&errand.due.recipient),
+            "group" => Recipient::Group(&errand.due.recipient),
+            _ => Recipient::Phone(&errand.due.recipient),
+        };
+        let request = Request {
+            endpoint: &errand.endpoint,
+            body: payload.compose(&recipient, Some(&token)),
+            expected: if payload.is_mark_as_read() {
+                Expected::MarkAsRead
+            } else {
+                Expected::Message(recipient)
+            },
+        };
+        let (clock, trust, leave_by) =
+            (self.clock.clone(), Arc::clone(&self.trust), errand.leave_by);
+        let may_leave = move || {
+            let now = clock.boot();
+            !now.has_reached(leave_by) && trust.holds_at(now)
+        };
+        self.provider.send(&request, may_leave).await
+    }
+}
+
+/// The outcome's name in `wa.attempts` and in logs.
+pub fn name_of(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted(_) => "accepted",
+        Outcome::Rejected(_) => "rejected",
+        Outcome::NotSent(_) => "not_sent",
+        Outcome::Throttled { .. } => "throttled",
+        Outcome::Held { .. } => "held",
+        Outcome::Transient { .. } => "transient",
+        Outcome::Uncertain(_) => "uncertain",
+    }
+}
+
+/// The row that tells people about it; none for a plain acceptance.
+fn account_of(outcome: &Outcome) -> Option<Account> {
+    let outcome_name = name_of(outcome);
+    let (error, note) = match outcome {
+        Outcome::Accepted(_) => return None,
+        Outcome::NotSent(cause) => (ApiError::default(), Some(format!("{cause:?}"))),
+        Outcome::Uncertain(doubt) => {
+            let error = match doubt {
+                crate::domain::outcome::Doubt::ServerFailed(error) => error.clone(),
+                _ => ApiError::default(),
+            };
+            (error, Some(doubt_in_words(doubt)))
+        }
+        Outcome::Rejected(error)
+        | Outcome::Throttled { error, .. }
+        | Outcome::Held { error, .. }
+        | Outcome::Transient { error, .. } => (error.clone(), None),
+    };
+    Some(Account {
+        outcome: outcome_name,
+        error,
+        note,
+    })
+}

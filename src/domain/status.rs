@@ -1,0 +1,398 @@
+//! What WhatsApp says about a message after it has taken it.
+//!
+//! Status webhooks come late, twice, out of order and in contradiction. [`Standing::fold`] makes one standing of
+//! them that depends on *which* statuses came and never on the order they came in: a status only climbs, a proof of
+//! delivery outweighs a failure, and a contradiction is flagged rather than hidden.
+//!
+//! Here too stands which statuses a kind of message can have at all, because a sequence that waits for one that
+//! cannot come waits for ever.
+
+use std::fmt;
+
+use time::OffsetDateTime;
+
+use super::id::{SenderId, Wamid};
+use super::outcome::ApiError;
+
+/// WhatsApp's word on an accepted message (Meta, "Status messages webhook reference"). *State* is our word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// It has left WhatsApp's servers.
+    Sent,
+    /// It has reached a device of the recipient.
+    Delivered,
+    /// It was seen. Comes without [`Status::Delivered`] when the chat was open.
+    Read,
+    /// A voice note was listened to (since November 2025).
+    Played,
+    /// WhatsApp gave it up.
+    Failed,
+}
+
+impl Status {
+    /// The status of that name. `None` for names that we do not know, such as the On-Premises API's `deleted` and
+    /// `warning`, or ones that do not exist yet.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "sent" => Some(Self::Sent),
+            "delivered" => Some(Self::Delivered),
+            "read" => Some(Self::Read),
+            "played" => Some(Self::Played),
+            "failed" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+
+    /// The name, as WhatsApp and the database write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Played => "played",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Its place when statuses compete: the highest that ever came stands.
+    ///
+    /// `failed` stands above `sent` and below every proof of delivery. A message to someone with several devices may
+    /// be reported `failed` and `delivered` both, and then it was delivered (Meta, "Support", *Conflicting message
+    /// delivery status*).
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::Sent => 1,
+            Self::Failed => 2,
+            Self::Delivered => 3,
+            Self::Read => 4,
+            Self::Played => 5,
+        }
+    }
+
+    /// Whether it proves that the message reached the recipient. `read` and `played` do, although they may come
+    /// without `delivered` (Meta, "Status messages webhook reference", *Triggers*).
+    pub fn proves_delivery(self) -> bool {
+        match self {
+            Self::Delivered | Self::Read | Self::Played => true,
+            Self::Sent | Self::Failed => false,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where a message stands after all statuses seen so far.
+#[must_use]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The status that counts; `None` before the first.
+    pub status: Option<Status>,
+    /// Whether WhatsApp has said both that it failed and that it was delivered. A message to a group can earn this
+    /// honestly: it may reach one participant and not another.
+    pub conflict: bool,
+}
+
+impl Standing {
+    /// This standing after one more status. Repeating a status changes nothing, nor does the order of statuses.
+    pub fn fold(self, next: Status) -> Self {
+        let Some(current) = self.status else {
+            return Self {
+                status: Some(next),
+                ..self
+            };
+        };
+        let contradicts = (current == Status::Failed && next.proves_delivery())
+            || (next == Status::Failed && current.proves_delivery());
+        Self {
+            status: Some(if next.rank() > current.rank() {
+                next
+            } else {
+                current
+            }),
+            conflict: self.conflict || contradicts,
+        }
+    }
+}
+
+/// One status of one message, as it came.
+///
+/// Its `Debug` shows neither recipient nor wamid.
+#[derive(Clone, PartialEq)]
+pub struct StatusEvent {
+    /// The number it was sent from; none in the forms without an envelope (On-Premises, Service4U).
+    pub sender: Option<SenderId>,
+    /// The message it speaks of.
+    pub wamid: Wamid,
+    /// What is said of it.
+    pub status: Status,
+    /// When the webhook was triggered, by WhatsApp's clock. Not an order: statuses of one second are common.
+    pub at: Option<OffsetDateTime>,
+    /// The recipient's number, group id or business-scoped user id, whichever came. May be missing.
+    pub recipient: Option<String>,
+    /// Which participant of a group it speaks of, by number or business-scoped user id.
+    pub participant: Option<String>,
+    /// The callback data of the request that sent it; not yet known to be ours.
+    pub callback_data: Option<String>,
+    /// Why it failed; normally present with [`Status::Failed`] only.
+    pub error: Option<ApiError>,
+}
+
+impl fmt::Debug for StatusEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StatusEvent")
+            .field("sender", &self.sender)
+            .field("status", &self.status)
+            .field("at", &self.at)
+            .field("callback_data", &self.callback_data)
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A kind of message, by what WhatsApp will say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageKind {
+    /// Text, media, location, contacts, interactive, template, and whatever kind there will be.
+    Ordinary,
+    /// An audio message sent as a voice note; the only kind that can be [`Status::Played`].
+    VoiceNote,
+    /// A reaction to a message.
+    Reaction,
+    /// A mark-as-read or a typing indicator: sent through the same door, but no message.
+    MarkAsRead,
+}
+
+impl MessageKind {
+    /// The kind of a message of WhatsApp's `type`; `voice` tells a voice note from other audio. A mark-as-read has
+    /// no type and is not found here.
+    pub fn of(message_type: &str, voice: bool) -> Self {
+        match message_type {
+            "reaction" => Self::Reaction,
+            "audio" if voice => Self::VoiceNote,
+            // The On-Premises API's own word for a voice note.
+            "voice" => Self::VoiceNote,
+            _ => Self::Ordinary,
+        }
+    }
+
+    /// The last status that a message of this kind can have, apart from `failed`; none when it has no status ever.
+    ///
+    /// - A reaction is `sent` and never more (Meta, "Reaction messages", *Limitations*).
+    /// - A voice note can be `played` (Meta, "Status messages webhook reference", November 2025).
+    /// - Mark-as-read and typing indicator are answered `{"success":true}`, without an id, so there is nothing that
+    ///   a status could speak of (Meta, "Typing indicators"; OpenAPI v23.0).
+    /// - Everything else can be `read`. It need not come: a recipient may have read receipts switched off.
+    pub fn last_status(self) -> Option<Status> {
+        match self {
+            Self::Ordinary => Some(Status::Read),
+            Self::VoiceNote => Some(Status::Played),
+            Self::Reaction => Some(Status::Sent),
+            Self::MarkAsRead => None,
+        }
+    }
+
+    /// Whether the next message of a sequence may leave as soon as this one is accepted, because no status will come.
+    pub fn releases_on_acceptance(self) -> bool {
+        self.last_status().is_none()
+    }
+}
+
+/// Whether `status`, of a message of this kind, lets the next message of its sequence leave.
+///
+/// Meta's own rule is to wait for `delivered` (Meta, "Send messages", *Delivery sequence of multiple messages*).
+/// `read` and `played` release too, because they may come in its place; and `sent` releases where nothing more can
+/// come. `failed` releases nothing: what then happens is the sequence's own setting.
+pub fn releases(kind: MessageKind, status: Status) -> bool {
+    status.proves_delivery() || (status == Status::Sent && kind.last_status() == Some(Status::Sent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Status; 5] = [
+        Status::Sent,
+        Status::Delivered,
+        Status::Read,
+        Status::Played,
+        Status::Failed,
+    ];
+
+    fn standing_after(statuses: &[Status]) -> Standing {
+        statuses
+            .iter()
+            .fold(Standing::default(), |standing, status| {
+                standing.fold(*status)
+            })
+    }
+
+    #[test]
+    fn a_status_only_climbs() {
+        for (index, low) in [
+            Status::Sent,
+            Status::Delivered,
+            Status::Read,
+            Status::Played,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            for high in [
+                Status::Sent,
+                Status::Delivered,
+                Status::Read,
+                Status::Played,
+            ]
+            .into_iter()
+            .skip(index)
+            {
+                let expected = Standing {
+                    status: Some(high),
+                    conflict: false,
+                };
+                assert_eq!(standing_after(&[low, high]), expected);
+                assert_eq!(standing_after(&[high, low]), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn failed_never_overrides_a_delivery_and_the_conflict_is_flagged() {
+        for delivery in [Status::Delivered, Status::Read, Status::Played] {
+            let expected = Standing {
+                status: Some(delivery),
+                conflict: true,
+            };
+            assert_eq!(standing_after(&[delivery, Status::Failed]), expected);
+            assert_eq!(standing_after(&[Status::Failed, delivery]), expected);
+        }
+    }
+
+    #[test]
+    fn a_late_sent_does_not_hide_a_failure() {
+        let failed = Standing {
+            status: Some(Status::Failed),
+            conflict: false,
+        };
+        assert_eq!(standing_after(&[Status::Sent, Status::Failed]), failed);
+        assert_eq!(standing_after(&[Status::Failed, Status::Sent]), failed);
+    }
+
+    #[test]
+    fn the_order_and_the_number_of_arrivals_do_not_matter() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for _ in 0..2_000 {
+            let mut statuses: Vec<Status> = (0..random.usize(1..7))
+                .filter_map(|_| random.choice(ALL))
+                .collect();
+            let expected = standing_after(&statuses);
+            let doubled = [statuses.clone(), statuses.clone()].concat();
+            random.shuffle(&mut statuses);
+            assert_eq!(standing_after(&statuses), expected, "{statuses:?}");
+            assert_eq!(standing_after(&doubled), expected, "{doubled:?}");
+
+            let failed = statuses.contains(&Status::Failed);
+            let delivered = statuses.iter().any(|status| status.proves_delivery());
+            assert_eq!(expected.conflict, failed && delivered, "{statuses:?}");
+            assert_eq!(
+                expected.status,
+                statuses.into_iter().max_by_key(|status| status.rank())
+            );
+        }
+    }
+
+    #[test]
+    fn every_status_is_read_as_it_is_written_and_no_other() {
+        for status in ALL {
+            assert_eq!(Status::parse(status.as_str()), Some(status));
+        }
+        for unknown in ["", "Sent", "deleted", "warning", "pending", "RINGING"] {
+            assert_eq!(Status::parse(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_reaction_releases_its_sequence_by_sent_and_nothing_else_does() {
+        assert!(releases(MessageKind::Reaction, Status::Sent));
+        assert!(!releases(MessageKind::Ordinary, Status::Sent));
+        assert!(!releases(MessageKind::VoiceNote, Status::Sent));
+    }
+
+    #[test]
+    fn every_proof_of_delivery_releases_and_failed_never_does() {
+        for kind in [
+            MessageKind::Ordinary,
+            MessageKind::VoiceNote,
+            MessageKind::Reaction,
+            MessageKind::MarkAsRead,
+        ] {
+            assert!(releases(kind, Status::Delivered));
+            assert!(releases(kind, Status::Read));
+            assert!(releases(kind, Status::Played));
+            assert!(!releases(kind, Status::Failed));
+        }
+    }
+
+    #[test]
+    fn each_kind_waits_for_a_status_that_it_can_have() {
+        for kind in [
+            MessageKind::Ordinary,
+            MessageKind::VoiceNote,
+            MessageKind::Reaction,
+            MessageKind::MarkAsRead,
+        ] {
+            match kind.last_status() {
+                Some(last) => assert!(releases(kind, last), "{kind:?} would wait for ever"),
+                None => assert!(
+                    kind.releases_on_acceptance(),
+                    "{kind:?} would wait for ever"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn only_voice_notes_can_be_played() {
+        assert_eq!(
+            MessageKind::of("audio", true).last_status(),
+            Some(Status::Played)
+        );
+        assert_eq!(
+            MessageKind::of("audio", false).last_status(),
+            Some(Status::Read)
+        );
+        assert_eq!(MessageKind::of("text", true), MessageKind::Ordinary);
+        assert_eq!(
+            MessageKind::of("a kind of next year", false),
+            MessageKind::Ordinary
+        );
+        assert_eq!(MessageKind::of("reaction", false), MessageKind::Reaction);
+    }
+
+    #[test]
+    fn a_status_event_shows_no_person() {
+        let event = StatusEvent {
+            sender: Some("106540352242922".into()),
+            wamid: "wamid.HBgLMTY1MDU1NTEyMzQ=".into(),
+            status: Status::Delivered,
+            at: None,
+            recipient: Some("16505551234".to_owned()),
+            participant: Some("16505551235".to_owned()),
+            callback_data: None,
+            error: None,
+        };
+        let shown = format!("{event:?}");
+        assert!(
+            shown.contains("Delivered") && shown.contains("106540352242922"),
+            "{shown}"
+        );
+        assert!(
+            !shown.contains("1650555123") && !shown.contains("HBgL"),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,335 @@
+//! Sends one request and finds out what became of it.
+//!
+//! A request leaves at most once: HTTP/1.1 only, no redirects, no retries in any layer, and a body that cannot
+//! be sent twice. What it teaches us never rests on the kind of an error: either the body was taken back
+//! before anyone asked for it, and then nothing was sent, or the answer decides, and its absence is a doubt.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, Response, redirect, retry};
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, error, warn};
+
+use super::address::Endpoint;
+use super::body::{RevocableBody, Whereabouts};
+use super::verdict::{Expected, Happened, judge};
+use crate::domain::outcome::{Doubt, LostAnswer, NotSent, Outcome};
+
+/// How requests are made.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// For name, TCP and TLS together. Must be shorter than `response_timeout`.
+    pub connect_timeout: Duration,
+    /// For the whole exchange, from the first try to connect to the last byte of the answer.
+    pub response_timeout: Duration,
+    /// How long a connection is kept without work. Short: a server that closes one at the moment we use it
+    /// leaves us in doubt, and every common server keeps its own end open for longer than four seconds.
+    pub pool_idle_timeout: Duration,
+    /// How many connections to one host are kept without work; best as many as requests are in flight.
+    pub max_idle_per_host: usize,
+    /// The header `User-Agent`.
+    pub user_agent: String,
+    /// Whether `HTTPS_PROXY` and its kin are obeyed. Off unless asked for: a proxy between us and WhatsApp may
+    /// send a request twice, and nothing on our side could see it.
+    pub proxy_from_environment: bool,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(60),
+            pool_idle_timeout: Duration::from_secs(4),
+            max_idle_per_host: 256,
+            user_agent: concat!("wa-outbox/", env!("CARGO_PKG_VERSION")).to_owned(),
+            proxy_from_environment: false,
+        }
+    }
+}
+
+/// Why requests cannot be made at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// With such timeouts, a connection still being opened would count as a lost answer.
+    #[error("connect_timeout ({connect:?}) must be shorter than response_timeout ({response:?})")]
+    Timeouts {
+        /// `connect_timeout`.
+        connect: Duration,
+        /// `response_timeout`.
+        response: Duration,
+    },
+    /// Most often: the machine has no certificates.
+    #[error(
+        "could not set up HTTPS; are the system's CA certificates installed (ca-certificates)?"
+    )]
+    Setup(#[source] reqwest::Error),
+}
+
+/// One request, ready to leave.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Where to, and with which credential.
+    pub endpoint: &'a Endpoint,
+    /// The body, as [`Payload::compose`](super::wire::Payload::compose) made it.
+    pub body: Bytes,
+    /// What its answer will be checked against.
+    pub expected: Expected<'a>,
+}
+
+/// Speaks to WhatsApp. Cheap to share: every sender's requests go through one, and its connections are kept for
+/// the next.
+#[derive(Debug)]
+pub struct Provider {
+    settings: HttpSettings,
+    pool: RwLock<Pool>,
+}
+
+#[derive(Clone, Debug)]
+struct Pool {
+    client: Client,
+    /// How often the pool was dropped, so that many who find the same pool spoilt drop it once.
+    generation: u64,
+}
+
+/// A longer answer is not read on: WhatsApp's are a few hundred bytes.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+impl Provider {
+    /// Sets up HTTPS with these settings; opens no connection yet.
+    pub fn new(settings: &HttpSettings) -> Result<Self, ProviderError> {
+        if settings.connect_timeout >= settings.response_timeout {
+            return Err(ProviderError::Timeouts {
+                connect: settings.connect_timeout,
+                response: settings.response_timeout,
+            });
+        }
+        let client = client(settings).map_err(ProviderError::Setup)?;
+        Ok(Self {
+            settings: settings.clone(),
+            pool: RwLock::new(Pool {
+                client,
+                generation: 0,
+            }),
+        })
+    }
+
+    /// Sends `request` and says what became of it.
+    ///
+    /// `may_leave` is asked before anything is done, and once more at the moment the body is asked for: opening
+    /// a connection takes time, in which the machine may have slept and the lease may have gone. It must be
+    /// quick and must not block; where it says no, the outcome is [`NotSent::TooLate`].
+    ///
+    /// A caller that drops this future learns nothing: the request may have been sent.
+    pub async fn send<F>(&self, request: &Request<'_>, may_leave: F) -> Outcome
+    where
+        F: Fn() -> bool + Send + Sync + Unpin + 'static,
+    {
+        if !may_leave() {
+            return Outcome::NotSent(NotSent::TooLate);
+        }
+        let deadline = Instant::now() + self.settings.response_timeout;
+        let pool = self.pool();
+        let (body, recall) = RevocableBody::new(request.body.clone(), may_leave);
+        let http = http_request(request.endpoint, reqwest::Body::wrap(body));
+
+        let sending = pool.client.execute(http);
+        tokio::pin!(sending);
+        let ended = match timeout_at(deadline, &mut sending).await {
+            Ok(Ok(response)) => Ended::from_response(response, deadline).await,
+            Ok(Err(error)) => Ended::WithoutAnswer(Some(error)),
+            Err(_) => Ended::WithoutAnswer(None),
+        };
+        // Whatever happened: the body is taken back before the request's future is dropped.
+        let whereabouts = recall.take_back();
+        let outcome = ended.judge(whereabouts, &request.expected);
+        if outcome == Outcome::Uncertain(Doubt::AnswerOfAnother) {
+            self.drop_pool(pool.generation);
+        }
+        unless_never_sent(outcome, whereabouts)
+    }
+
+    fn pool(&self) -> Pool {
+        self.pool
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Forgets every kept connection. Requests in flight keep theirs until they end.
+    fn drop_pool(&self, generation: u64) {
+        let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
+        if pool.generation != generation {
+            return;
+        }
+        match client(&self.settings) {
+            Ok(client) => {
+                warn!("An answer belonged to another request; all connections were dropped");
+                pool.client = client;
+                pool.generation += 1;
+            }
+            Err(error) => error!(
+                error = chain(&error.without_url()),
+                "An answer belonged to another request, and its connections could not be replaced"
+            ),
+        }
+    }
+}
+
+fn client(settings: &HttpSettings) -> Result<Client, reqwest::Error> {
+    let builder = Client::builder()
+        // One connection, one request: where HTTP/2 loses a connection, all that is in flight on it is in doubt.
+        // Said aloud because another crate's features could switch HTTP/2 on.
+        .http1_only()
+        // The library's own retries sent a whole POST three times (over HTTP/2), and its redirects eleven times.
+        .retry(retry::never())
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(settings.connect_timeout)
+        .pool_idle_timeout(settings.pool_idle_timeout)
+        .pool_max_idle_per_host(settings.max_idle_per_host)
+        .tcp_keepalive(Duration::from_secs(30))
+        .user_agent(settings.user_agent.as_str());
+    if settings.proxy_from_environment {
+        builder.build()
+    } else {
+        builder.no_proxy().build()
+    }
+}
+
+fn http_request(endpoint: &Endpoint, body: reqwest::Body) -> reqwest::Request {
+    let mut http = reqwest::Request::new(Method::POST, endpoint.url.clone());
+    let headers = http.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(endpoint.header.clone(), endpoint.value.clone());
+    *http.body_mut() = Some(body);
+    http
+}
+
+/// How an exchange ended, before anything is made of it.
+enum Ended {
+    /// With an error, or without one at the response timeout.
+    WithoutAnswer(Option<reqwest::Error>),
+    /// In the middle of an answer.
+    InTheBody { status: u16, lost: LostAnswer },
+    /// With a whole answer.
+    Answered {
+        status: u16,
+        retry_after: Option<HeaderValue>,
+        body: BytesMut,
+    },
+}
+
+impl Ended {
+    async fn from_response(mut response: Response, deadline: Instant) -> Self {
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get(RETRY_AFTER).cloned();
+        // Read to the end whatever the status: a connection with a rest in it is of no use to the next request.
+        match timeout_at(deadline, read(&mut response)).await {
+            Ok(Some(body)) => Self::Answered {
+                status,
+                retry_after,
+                body,
+            },
+            Ok(None) => Self::InTheBody {
+                status,
+                lost: LostAnswer::ConnectionLost,
+            },
+            Err(_) => Self::InTheBody {
+                status,
+                lost: LostAnswer::TimedOut,
+            },
+        }
+    }
+
+    fn judge(self, whereabouts: Whereabouts, expected: &Expected<'_>) -> Outcome {
+        match &self {
+            Self::WithoutAnswer(error) => {
+                let happened = without_answer(error.as_ref(), whereabouts);
+                if let Self::WithoutAnswer(Some(error)) = self {
+                    debug!(
+                        error = chain(&error.without_url()),
+                        "No answer: {happened:?}"
+                    );
+                }
+                judge(&happened, expected)
+            }
+            &Self::InTheBody { status, lost } => {
+                judge(&Happened::HeadOnly { status, lost }, expected)
+            }
+            Self::Answered {
+                status,
+                retry_after,
+                body,
+            } => {
+                let retry_after = retry_after.as_ref().and_then(|value| value.to_str().ok());
+                let happened = Happened::Answer {
+                    status: *status,
+                    retry_after,
+                    body,
+                };
+                judge(&happened, expected)
+            }
+        }
+    }
+}
+
+/// The whole body; `None` if it broke off or is too long.
+async fn read(response: &mut Response) -> Option<BytesMut> {
+    let mut body = BytesMut::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= LONGEST_ANSWER => {
+                body.extend_from_slice(&chunk);
+            }
+            Ok(None) => return Some(body),
+            Ok(Some(_)) | Err(_) => return None,
+        }
+    }
+}
+
+fn without_answer(error: Option<&reqwest::Error>, whereabouts: Whereabouts) -> Happened<'static> {
+    match (whereabouts, error) {
+        (Whereabouts::HandedOver, Some(_)) => Happened::AnswerLost(LostAnswer::ConnectionLost),
+        (Whereabouts::HandedOver, None) => Happened::AnswerLost(LostAnswer::TimedOut),
+        (Whereabouts::Refused, _) => Happened::NotSent(NotSent::TooLate),
+        (Whereabouts::TakenBack, Some(error)) if !error.is_connect() => {
+            Happened::NotSent(NotSent::ConnectionLost)
+        }
+        // A body that nobody has asked for by the response timeout never got as far as a connection.
+        (Whereabouts::TakenBack, _) => Happened::NotSent(NotSent::NoConnection),
+    }
+}
+
+/// An answer that comes before the body was handed over cannot be about the message. What it says about the
+/// sender or its pace may well be true (a 401 or a 429 can come early); all else proves only that nothing left.
+fn unless_never_sent(outcome: Outcome, whereabouts: Whereabouts) -> Outcome {
+    let never_sent = match whereabouts {
+        Whereabouts::HandedOver => return outcome,
+        Whereabouts::Refused => NotSent::TooLate,
+        Whereabouts::TakenBack => NotSent::ConnectionLost,
+    };
+    match outcome {
+        Outcome::NotSent(_) | Outcome::Held { .. } | Outcome::Throttled { .. } => outcome,
+        Outcome::Accepted(_)
+        | Outcome::Rejected(_)
+        | Outcome::Transient { .. }
+        | Outcome::Uncertain(_) => Outcome::NotSent(never_sent),
+    }
+}
+
+/// An error and its causes on one line. The caller has removed the address.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,196 @@
+//! Reads due messages ahead, and begins attempts.
+//!
+//! Reading ahead changes nothing: a message that was read is still `queued`, and a crash costs it nothing. Beginning is the
+//! write-ahead intent: once it is committed the request may leave, and if nothing is recorded afterwards the message is
+//! uncertain. It is one statement for all senders of a worker, and it locks their lease rows for share, so a takeover waits
+//! for it and nothing of an old epoch can begin after a new one.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use super::error::Doing;
+use super::lease::WorkerId;
+use super::{Store, StoreError};
+use crate::domain::id::{AttemptNumber, Epoch, MessageId, SenderId};
+
+/// Where to go on reading one priority of one sender. Only a hint: a row that was committed late, or came back, lies behind
+/// it, so from time to time the reader starts again from the front.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Of this sender.
+    pub sender: SenderId,
+    /// With this priority.
+    pub priority: i16,
+    /// After this place in the order (due time, then id).
+    pub after: (OffsetDateTime, i64),
+    /// So many at most.
+    pub limit: i64,
+}
+
+/// A due message, read ahead.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Its id.
+    pub id: MessageId,
+    /// From this sender.
+    pub sender: SenderId,
+    /// 0 leaves first.
+    pub priority: i16,
+    /// Since when it may leave.
+    pub due_at: OffsetDateTime,
+    /// To whom.
+    pub recipient: String,
+    /// `phone`, `user` or `group`.
+    pub recipient_kind: String,
+    /// What it says, as the application wrote it.
+    pub payload: String,
+    /// After this it is not worth sending.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// A message that may leave now, under the epoch its sender is held with.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Its id.
+    pub id: MessageId,
+    /// From this sender.
+    pub sender: SenderId,
+    /// Held under this epoch.
+    pub epoch: Epoch,
+}
+
+/// An attempt that is written down: its request may leave.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    /// The message.
+    pub id: MessageId,
+    /// Its how-manieth request.
+    pub attempt: AttemptNumber,
+    /// Attempts spent, this one included.
+    pub attempts: i32,
+    /// When, by the database's clock.
+    pub begun_at: OffsetDateTime,
+}
+
+impl Store {
+    /// Due messages of several senders and priorities, in order.
+    pub async fn read_ahead(&self, asks: &[Ask]) -> Result<Vec<Due>, StoreError> {
+        let senders: Vec<&str> = asks.iter().map(|ask| ask.sender.as_str()).collect();
+        let priorities: Vec<i16> = asks.iter().map(|ask| ask.priority).collect();
+        let after_due: Vec<OffsetDateTime> = asks.iter().map(|ask| ask.after.0).collect();
+        let after_id: Vec<i64> = asks.iter().map(|ask| ask.after.1).collect();
+        let limits: Vec<i64> = asks.iter().map(|ask| ask.limit).collect();
+        let rows = sqlx::query_file!(
+            "src/store/sql/read_ahead.sql",
+            &senders as &[&str],
+            &priorities,
+            &after_due,
+            &after_id,
+            &limits
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("read due messages ahead")?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Due {
+                id: MessageId(row.id),
+                sender: SenderId::from(row.sender),
+                priority: row.priority,
+                due_at: row.due_at,
+                recipient: row.recipient,
+                recipient_kind: row.recipient_kind,
+                payload: row.payload,
+                expires_at: row.expires_at,
+            })
+            .collect())
+    }
+
+    /// Writes down that these messages are about to be sent. Those that are no longer queued (cancelled, settled) or whose
+    /// sender has changed hands are left out of the answer and must not be sent.
+    ///
+    /// `answer_due_in`: after this long no answer can come any more; a later holder takes them for uncertain then.
+    pub async fn begin(
+        &self,
+        worker: WorkerId,
+        claims: &[Claim],
+        answer_due_in: Duration,
+    ) -> Result<Vec<Begun>, StoreError> {
+        let ids: Vec<i64> = claims.iter().map(|claim| claim.id.0).collect();
+        let senders: Vec<&str> = claims.iter().map(|claim| claim.sender.as_str()).collect();
+        let epochs: Vec<i64> = claims.iter().map(|claim| claim.epoch.0).collect();
+        let rows = sqlx::query_file!(
+            "src/store/sql/begin.sql",
+            worker.0,
+            &ids,
+            &senders as &[&str],
+            &epochs,
+            answer_due_in.as_secs_f64()
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("begin attempts")?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Begun {
+                id: MessageId(row.id),
+                attempt: AttemptNumber(row.attempt),
+                attempts: row.attempts,
+                begun_at: row.begun_at,
+            })
+            .collect())
+    }
+
+    /// Puts messages back that a begin may have written whose answer was lost. The caller has sent none of them.
+    pub async fn take_back(&self, worker: WorkerId, claims: &[Claim]) -> Result<u64, StoreError> {
+        let ids: Vec<i64> = claims.iter().map(|claim| claim.id.0).collect();
+        let senders: Vec<&str> = claims.iter().map(|claim| claim.sender.as_str()).collect();
+        let epochs: Vec<i64> = claims.iter().map(|claim| claim.epoch.0).collect();
+        let returned = sqlx::query!(
+            "update wa.queue q set state = 'queued', attempts = q.attempts - 1, epoch = null, begun_at = null, deadline = null
+             from unnest($2::bigint[], $3::text[], $4::bigint[]) as c (id, sender, epoch)
+             join wa.leases l on l.sender = c.sender and l.worker = $1 and l.epoch = c.epoch
+             where q.id = c.id and q.sender = c.sender and q.epoch = c.epoch and q.state = 'sending'",
+            worker.0,
+            &ids,
+            &senders as &[&str],
+            &epochs
+        )
+        .execute(&self.pool)
+        .await
+        .doing("take back attempts that were never made")?;
+        Ok(returned.rows_affected())
+    }
+
+    /// Puts messages off that were read ahead but may not leave yet (the pair limit). No attempt is spent.
+    pub async fn put_off(
+        &self,
+        until: &[(MessageId, OffsetDateTime)],
+        why: &str,
+    ) -> Result<(), StoreError> {
+        let ids: Vec<i64> = until.iter().map(|(id, _)| id.0).collect();
+        let times: Vec<OffsetDateTime> = until.iter().map(|(_, at)| *at).collect();
+        sqlx::query!(
+            "update wa.queue q set due_at = p.due_at, waiting_for = $3
+             from unnest($1::bigint[], $2::timestamptz[]) as p (id, due_at)
+             where q.id = p.id and q.state = 'queued'",
+            &ids,
+            &times,
+            why
+        )
+        .execute(&self.pool)
+        .await
+        .doing("put messages off")
+        .map(drop)
+    }
+
+    /// Ends messages whose time has passed before they could leave: queued ones, and members that wait in a sequence.
+    pub async fn expire_overdue(&self) -> Result<u64, StoreError> {
+        let expired = sqlx::query_file!("src/store/sql/expire_overdue.sql")
+            .execute(&self.pool)
+            .await
+            .doing("expire messages whose time has passed")?;
+        Ok(expired.rows_affected())
+    }
+}

@@ -1,0 +1,71 @@
+//! What can go wrong with the database, in words for the one who runs it.
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database could not do it, or could not be reached.
+    #[error("could not {doing}")]
+    Database {
+        /// What we were doing.
+        doing: &'static str,
+        /// Why not.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A migration could not be applied.
+    #[error("could not migrate the database")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The schema is older than this program.
+    #[error(
+        "the database lacks migration {version} ({description}); apply it with: wa-outbox migrate"
+    )]
+    NotMigrated {
+        /// Its number.
+        version: i64,
+        /// What it adds.
+        description: String,
+    },
+    /// A row that should not be possible.
+    #[error("the database holds what it should not: {what}")]
+    Inconsistent {
+        /// Table and fault.
+        what: &'static str,
+    },
+}
+
+impl StoreError {
+    /// The refusal of a bad row, as the schema words it: message and hint. None when it is another error.
+    pub fn refusal(&self) -> Option<(String, Option<String>)> {
+        let Self::Database {
+            source: sqlx::Error::Database(error),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        let class = error.code()?;
+        if !(class.starts_with("23")
+            || class.starts_with("22")
+            || class.starts_with("55")
+            || class.starts_with("P0"))
+        {
+            return None;
+        }
+        let postgres = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>();
+        let hint = postgres
+            .and_then(|error| error.hint().or(error.detail()))
+            .map(str::to_owned);
+        Some((error.message().to_owned(), hint))
+    }
+}
+
+/// Says what we were doing when the database failed.
+pub(super) trait Doing<T> {
+    fn doing(self, doing: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> Doing<T> for Result<T, sqlx::Error> {
+    fn doing(self, doing: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Database { doing, source })
+    }
+}

@@ -1,0 +1,115 @@
+//! Webhook deliveries as they came.
+
+use sqlx::{Postgres, Transaction};
+use time::OffsetDateTime;
+
+use super::error::Doing;
+use super::{Store, StoreError};
+
+/// A stored delivery that waits to be applied.
+pub struct Delivery {
+    /// Its row.
+    pub id: i64,
+    /// When it came.
+    pub received_at: OffsetDateTime,
+    /// The bytes that were signed.
+    pub body: Vec<u8>,
+}
+
+/// Deliveries set aside by one applier; nobody else sees them until this is committed or dropped.
+pub struct InboxBatch {
+    pub(super) transaction: Transaction<'static, Postgres>,
+    /// What came, oldest first.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// What became of one delivery.
+#[derive(Clone, Debug)]
+pub struct Handled {
+    /// Its row.
+    pub id: i64,
+    /// Statuses found in it.
+    pub statuses: i32,
+    /// What could not be read, as a JSON array of places and reasons. `None`: nothing.
+    pub bad_entries: Option<String>,
+    /// Nothing in it could be read at all.
+    pub unreadable: bool,
+}
+
+impl Store {
+    /// Keeps deliveries; once this returns they may be acknowledged.
+    pub async fn store_deliveries(&self, bodies: &[Vec<u8>]) -> Result<(), StoreError> {
+        sqlx::query!(
+            "insert into wa.webhook_inbox (body) select * from unnest($1::bytea[])",
+            bodies
+        )
+        .execute(&self.pool)
+        .await
+        .doing("store webhook deliveries")
+        .map(drop)
+    }
+
+    /// Sets the oldest waiting deliveries aside for one applier.
+    pub async fn take_deliveries(&self, limit: i64) -> Result<InboxBatch, StoreError> {
+        let doing = "take webhook deliveries";
+        let mut transaction = self.pool.begin().await.doing(doing)?;
+        let deliveries = sqlx::query_as!(
+            Delivery,
+            "select id, received_at, body from wa.webhook_inbox where state = 'pending'
+             order by id limit $1 for update skip locked",
+            limit
+        )
+        .fetch_all(&mut *transaction)
+        .await
+        .doing(doing)?;
+        Ok(InboxBatch {
+            transaction,
+            deliveries,
+        })
+    }
+
+    /// Puts a delivery aside that the database refuses to take apart.
+    pub async fn mark_bad(&self, id: i64, reason: &str) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update wa.webhook_inbox set state = 'bad', applied_at = now(),
+               bad_entries = json_build_array(json_build_object('place', '', 'reason', $2::text))
+             where id = $1",
+            id,
+            reason
+        )
+        .execute(&self.pool)
+        .await
+        .doing("put a bad delivery aside")
+        .map(drop)
+    }
+}
+
+impl InboxBatch {
+    /// Marks the deliveries as handled and makes everything applied from them durable.
+    pub async fn commit(mut self, handled: &[Handled]) -> Result<(), StoreError> {
+        let doing = "mark webhook deliveries as applied";
+        let ids: Vec<i64> = handled.iter().map(|one| one.id).collect();
+        let statuses: Vec<i32> = handled.iter().map(|one| one.statuses).collect();
+        let bad: Vec<Option<&str>> = handled
+            .iter()
+            .map(|one| one.bad_entries.as_deref())
+            .collect();
+        let states: Vec<&str> = handled
+            .iter()
+            .map(|one| if one.unreadable { "bad" } else { "applied" })
+            .collect();
+        sqlx::query!(
+            "update wa.webhook_inbox i set state = h.state, applied_at = now(), statuses = h.statuses, bad_entries = h.bad::json
+             from unnest($1::bigint[], $2::text[], $3::int[], $4::text[]) as h (id, state, statuses, bad)
+             where i.id = h.id",
+            &ids,
+            &states as &[&str],
+            &statuses,
+            &bad as &[Option<&str>]
+        )
+        .execute(&mut *self.transaction)
+        .await
+        .doing(doing)?;
+        self.transaction.commit().await.doing(doing)
+    }
+}

@@ -1,0 +1,215 @@
+//! Reads messages, their attempts and their statuses.
+
+use time::OffsetDateTime;
+
+use super::error::Doing;
+use super::{Store, StoreError};
+use crate::domain::id::MessageId;
+
+/// A message as `wa.messages` shows it.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its id.
+    pub id: i64,
+    /// From this sender.
+    pub sender: String,
+    /// To whom: personal data.
+    pub recipient: String,
+    /// Ours: queued, waiting, sending, uncertain, accepted, failed, expired, cancelled.
+    pub state: String,
+    /// WhatsApp's: sent, delivered, read, played, failed.
+    pub status: Option<String>,
+    /// WhatsApp's id: personal data.
+    pub wamid: Option<String>,
+    /// Attempts spent.
+    pub attempts: i32,
+    /// What it waits for, in words.
+    pub waiting_for: Option<String>,
+    /// Meta's code.
+    pub error_code: Option<i64>,
+    /// Why it failed, in words.
+    pub error_message: Option<String>,
+    /// 0 leaves first.
+    pub priority: i16,
+    /// Since when, or from when, it may leave.
+    pub due_at: OffsetDateTime,
+    /// Not after this.
+    pub expires_at: Option<OffsetDateTime>,
+    /// The sequence it is in.
+    pub sequence: Option<String>,
+    /// The application's key.
+    pub dedup_key: Option<String>,
+    /// The application's id.
+    pub reference: Option<String>,
+    /// When it was written.
+    pub created_at: OffsetDateTime,
+    /// When WhatsApp took it.
+    pub accepted_at: Option<OffsetDateTime>,
+    /// When it left WhatsApp.
+    pub sent_at: Option<OffsetDateTime>,
+    /// When it reached the recipient.
+    pub delivered_at: Option<OffsetDateTime>,
+    /// When it was read.
+    pub read_at: Option<OffsetDateTime>,
+    /// When it failed.
+    pub failed_at: Option<OffsetDateTime>,
+    /// Set when WhatsApp took it twice: why.
+    pub duplicate: Option<String>,
+    /// WhatsApp reported it both failed and delivered.
+    pub status_conflict: bool,
+}
+
+/// A request that did not end in plain acceptance.
+#[derive(Clone, Debug)]
+pub struct AttemptRow {
+    /// Its number.
+    pub attempt: i32,
+    /// When it was begun.
+    pub begun_at: Option<OffsetDateTime>,
+    /// When it ended.
+    pub ended_at: OffsetDateTime,
+    /// How.
+    pub outcome: String,
+    /// The HTTP status.
+    pub http_status: Option<i32>,
+    /// Meta's code.
+    pub error_code: Option<i64>,
+    /// Meta's words.
+    pub error_title: Option<String>,
+    /// Meta's details.
+    pub error_details: Option<String>,
+    /// For Meta's support.
+    pub fbtrace_id: Option<String>,
+    /// Ours.
+    pub note: Option<String>,
+    /// What settled it: response, webhook, policy, operator.
+    pub settled_by: Option<String>,
+    /// When.
+    pub settled_at: Option<OffsetDateTime>,
+    /// The operator's reason.
+    pub settled_note: Option<String>,
+}
+
+/// A wamid that was learned for a message.
+#[derive(Clone, Debug)]
+pub struct AcceptanceRow {
+    /// For this request.
+    pub attempt: i32,
+    /// From response, webhook or operator.
+    pub learned_from: String,
+    /// When.
+    pub learned_at: OffsetDateTime,
+}
+
+/// A status as it came.
+#[derive(Clone, Debug)]
+pub struct StatusRow {
+    /// What it says.
+    pub status: String,
+    /// When WhatsApp says it happened.
+    pub occurred_at: OffsetDateTime,
+    /// When it came.
+    pub received_at: OffsetDateTime,
+    /// Why it failed.
+    pub error_code: Option<i64>,
+    /// In Meta's words.
+    pub error_title: Option<String>,
+    /// In more of them.
+    pub error_details: Option<String>,
+}
+
+/// Everything that is known about one message.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    /// The message.
+    pub message: Message,
+    /// Its requests that did not end in plain acceptance.
+    pub attempts: Vec<AttemptRow>,
+    /// Its wamids; more than one is a duplicate.
+    pub acceptances: Vec<AcceptanceRow>,
+    /// Its statuses in the order they came.
+    pub statuses: Vec<StatusRow>,
+}
+
+/// Which messages to list.
+#[derive(Clone, Debug, Default)]
+pub struct MessageFilter {
+    /// In this state.
+    pub state: Option<String>,
+    /// Of this sender.
+    pub sender: Option<String>,
+    /// To this recipient, as stored.
+    pub recipient: Option<String>,
+    /// With this reference.
+    pub reference: Option<String>,
+    /// Older than this id: the last one of the page before.
+    pub before: Option<i64>,
+}
+
+impl Store {
+    /// One message with all that is known of it.
+    pub async fn timeline(&self, id: MessageId) -> Result<Option<Timeline>, StoreError> {
+        let doing = "read the message";
+        let Some(message) = sqlx::query_file_as!(Message, "src/store/sql/message.sql", id.0)
+            .fetch_optional(&self.pool)
+            .await
+            .doing(doing)?
+        else {
+            return Ok(None);
+        };
+        let attempts = sqlx::query_as!(
+            AttemptRow,
+            "select attempt, begun_at, ended_at, outcome, http_status, error_code, error_title, error_details, fbtrace_id, note,
+                    settled_by, settled_at, settled_note
+             from wa.attempts where id = $1 order by attempt",
+            id.0
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing(doing)?;
+        let acceptances = sqlx::query_as!(
+            AcceptanceRow,
+            "select attempt, learned_from, learned_at from wa.acceptances where id = $1 order by learned_at",
+            id.0
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing(doing)?;
+        let statuses = sqlx::query_as!(
+            StatusRow,
+            "select status, occurred_at, received_at, error_code, error_title, error_details
+             from wa.status_events where id = $1 order by event",
+            id.0
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing(doing)?;
+        Ok(Some(Timeline {
+            message,
+            attempts,
+            acceptances,
+            statuses,
+        }))
+    }
+
+    /// Messages, newest first.
+    pub async fn messages(
+        &self,
+        filter: &MessageFilter,
+        limit: i64,
+    ) -> Result<Vec<Message>, StoreError> {
+        sqlx::query_file_as!(
+            Message,
+            "src/store/sql/messages.sql",
+            filter.state,
+            filter.sender,
+            filter.recipient,
+            filter.reference,
+            filter.before,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("list messages")
+    }
+}

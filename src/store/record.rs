@@ -1,0 +1,352 @@
+//! Records what attempts taught us, many at a time.
+//!
+//! An answer is a fact and is written whoever holds the sender by now; only what it *concludes* for the message is bound to
+//! the attempt it belongs to. So a late acceptance always ends its message, and a late refusal of attempt 1 cannot end a
+//! message whose attempt 2 is out.
+
+use std::time::Duration;
+
+use sqlx::{Postgres, Transaction};
+use time::OffsetDateTime;
+
+use super::error::Doing;
+use super::{Store, StoreError};
+use crate::domain::id::{AttemptNumber, MessageId, SenderId};
+use crate::domain::outcome::{Acceptance, ApiError};
+use crate::domain::transition::Transition;
+
+/// What is to be written about one attempt.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The message.
+    pub id: MessageId,
+    /// Its sender.
+    pub sender: SenderId,
+    /// The request it was.
+    pub attempt: AttemptNumber,
+    /// When it was begun, by the database's clock.
+    pub begun_at: OffsetDateTime,
+    /// What follows for the message.
+    pub transition: Transition,
+    /// For the people who read it later; none for a plain acceptance, which needs no row of its own.
+    pub account: Option<Account>,
+}
+
+/// The row of `wa.attempts`.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// The outcome's name.
+    pub outcome: &'static str,
+    /// What WhatsApp said, if it did.
+    pub error: ApiError,
+    /// What it means, in words.
+    pub note: Option<String>,
+}
+
+impl Store {
+    /// Writes a batch of records in one transaction.
+    pub async fn record(&self, records: &[Record]) -> Result<(), StoreError> {
+        let doing = "record outcomes";
+        let mut transaction = self.pool.begin().await.doing(doing)?;
+        write_accounts(&mut transaction, records).await?;
+        write_acceptances(&mut transaction, records).await?;
+        write_nameless_acceptances(&mut transaction, records).await?;
+        write_failures(&mut transaction, records).await?;
+        write_doubts(&mut transaction, records).await?;
+        write_returns(&mut transaction, records).await?;
+        transaction.commit().await.doing(doing)
+    }
+}
+
+/// Columns for `unnest`: which attempt of which message.
+struct Keys<'a> {
+    ids: Vec<i64>,
+    senders: Vec<&'a str>,
+    attempts: Vec<i32>,
+}
+
+impl<'a> Keys<'a> {
+    fn of(records: impl IntoIterator<Item = &'a Record>) -> Self {
+        let mut keys = Self {
+            ids: Vec::new(),
+            senders: Vec::new(),
+            attempts: Vec::new(),
+        };
+        for record in records {
+            keys.ids.push(record.id.0);
+            keys.senders.push(record.sender.as_str());
+            keys.attempts.push(record.attempt.0);
+        }
+        keys
+    }
+}
+
+async fn write_acceptances(
+    transaction: &mut Transaction<'_, Postgres>,
+    records: &[Record],
+) -> Result<(), StoreError> {
+    let named: Vec<(&Record, &Acceptance, &str)> = records
+        .iter()
+        .filter_map(|record| match &record.transition {
+            Transition::Accept(acceptance) => acceptance
+                .wamid
+                .as_ref()
+                .map(|wamid| (record, acceptance, wamid.reveal())),
+            _ => None,
+        })
+        .collect();
+    if named.is_empty() {
+        return Ok(());
+    }
+    let keys = Keys::of(named.iter().map(|(record, ..)| *record));
+    let wamids: Vec<&str> = named.iter().map(|(_, _, wamid)| *wamid).collect();
+    let wa_ids: Vec<Option<&str>> = named
+        .iter()
+        .map(|(_, acceptance, _)| acceptance.wa_id.as_deref())
+        .collect();
+    let statuses: Vec<Option<&str>> = named
+        .iter()
+        .map(|(_, acceptance, _)| acceptance.message_status.as_deref())
+        .collect();
+    sqlx::query!(
+        "insert into wa.acceptances (wamid, sender, id, attempt, wa_id, message_status, learned_from)
+         select wamid, sender, id, attempt, wa_id, message_status, 'response'
+         from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[])
+           as a (wamid, sender, id, attempt, wa_id, message_status)
+         on conflict do nothing",
+        &wamids as &[&str],
+        &keys.senders as &[&str],
+        &keys.ids,
+        &keys.attempts,
+        &wa_ids as &[Option<&str>],
+        &statuses as &[Option<&str>]
+    )
+    .execute(&mut **transaction)
+    .await
+    .doing("record acceptances")
+    .map(drop)
+}
+
+/// Accepted, and never to get an id: a mark-as-read, a typing indicator.
+async fn write_nameless_acceptances(
+    transaction: &mut Transaction<'_, Postgres>,
+    records: &[Record],
+) -> Result<(), StoreError> {
+    let keys = Keys::of(records.iter().filter(
+        |record| matches!(&record.transition, Transition::Accept(acceptance) if acceptance.wamid.is_none()),
+    ));
+    if keys.ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into wa.results (id, sender, state, attempts, in_sequence)
+         select q.id, q.sender, 'accepted', q.attempts, q.in_sequence
+         from unnest($1::bigint[], $2::text[]) as a (id, sender)
+         join wa.queue q on q.id = a.id and q.sender = a.sender
+         on conflict do nothing",
+        &keys.ids,
+        &keys.senders as &[&str]
+    )
+    .execute(&mut **transaction)
+    .await
+    .doing("record acceptances without an id")
+    .map(drop)
+}
+
+async fn write_failures(
+    transaction: &mut Transaction<'_, Postgres>,
+    records: &[Record],
+) -> Result<(), StoreError> {
+    let failed: Vec<(&Record, Option<i64>, &str)> = records
+        .iter()
+        .filter_map(|record| match &record.transition {
+            Transition::Fail { code, message } => Some((record, *code, message.as_str())),
+            _ => None,
+        })
+        .collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let keys = Keys::of(failed.iter().map(|(record, ..)| *record));
+    let codes: Vec<Option<i64>> = failed.iter().map(|(_, code, _)| *code).collect();
+    let messages: Vec<&str> = failed.iter().map(|(_, _, message)| *message).collect();
+    sqlx::query_file!(
+        "src/store/sql/record_failures.sql",
+        &keys.ids,
+        &keys.senders as &[&str],
+        &keys.attempts,
+        &codes as &[Option<i64>],
+        &messages as &[&str]
+    )
+    .execute(&mut **transaction)
+    .await
+    .doing("record refusals")
+    .map(drop)
+}
+
+async fn write_doubts(
+    transaction: &mut Transaction<'_, Postgres>,
+    records: &[Record],
+) -> Result<(), StoreError> {
+    let doubtful: Vec<(&Record, &str, bool)> = records
+        .iter()
+        .filter_map(|record| match &record.transition {
+            Transition::Doubt { doubt, may_resend } => Some((record, doubt.as_str(), *may_resend)),
+            _ => None,
+        })
+        .collect();
+    if doubtful.is_empty() {
+        return Ok(());
+    }
+    let keys = Keys::of(doubtful.iter().map(|(record, ..)| *record));
+    let doubts: Vec<&str> = doubtful.iter().map(|(_, doubt, _)| *doubt).collect();
+    let may_resend: Vec<bool> = doubtful.iter().map(|(_, _, may)| *may).collect();
+    sqlx::query_file!(
+        "src/store/sql/record_doubts.sql",
+        &keys.ids,
+        &keys.senders as &[&str],
+        &keys.attempts,
+        &doubts as &[&str],
+        &may_resend
+    )
+    .execute(&mut **transaction)
+    .await
+    .doing("record lost answers")
+    .map(drop)
+}
+
+/// Messages that go back into the queue: provably not sent, told to slow down, or held.
+async fn write_returns(
+    transaction: &mut Transaction<'_, Postgres>,
+    records: &[Record],
+) -> Result<(), StoreError> {
+    let returned: Vec<(&Record, Duration, bool, &str)> = records
+        .iter()
+        .filter_map(|record| match &record.transition {
+            Transition::Requeue {
+                after,
+                spent,
+                waiting_for,
+            } => Some((record, *after, *spent, waiting_for.as_str())),
+            _ => None,
+        })
+        .collect();
+    if returned.is_empty() {
+        return Ok(());
+    }
+    let keys = Keys::of(returned.iter().map(|(record, ..)| *record));
+    let delays: Vec<f64> = returned
+        .iter()
+        .map(|(_, after, ..)| after.as_secs_f64())
+        .collect();
+    let refunds: Vec<i32> = returned
+        .iter()
+        .map(|(_, _, spent, _)| i32::from(!*spent))
+        .collect();
+    let reasons: Vec<&str> = returned.iter().map(|(.., reason)| *reason).collect();
+    sqlx::query!(
+        "update wa.queue q
+         set state = 'queued', due_at = clock_timestamp() + make_interval(secs => r.delay), attempts = q.attempts - r.refund,
+           waiting_for = r.reason, epoch = null, begun_at = null, deadline = null
+         from unnest($1::bigint[], $2::text[], $3::int[], $4::float8[], $5::int[], $6::text[])
+           as r (id, sender, attempt, delay, refund, reason)
+         where q.id = r.id and q.sender = r.sender and q.attempt = r.attempt and q.state = 'sending'",
+        &keys.ids,
+        &keys.senders as &[&str],
+        &keys.attempts,
+        &delays,
+        &refunds,
+        &reasons as &[&str]
+    )
+    .execute(&mut **transaction)
+    .await
+    .doing("put messages back into the queue")?;
+    // Swept meanwhile by a new holder: it was uncertain only because nobody knew that it never left.
+    sqlx::query!(
+        "select wa.resend(array_agg(u.id), 'its turn: the request provably did not leave')
+         from wa.uncertain u
+         join unnest($1::bigint[], $2::text[], $3::int[]) as r (id, sender, attempt)
+           on u.id = r.id and u.sender = r.sender and u.attempt = r.attempt
+         having count(*) > 0",
+        &keys.ids,
+        &keys.senders as &[&str],
+        &keys.attempts
+    )
+    .fetch_optional(&mut **transaction)
+    .await
+    .doing("put swept messages back into the queue")
+    .map(drop)
+}
+
+async fn write_accounts(
+    transaction: &mut Transaction<'_, Postgres>,
+    records: &[Record],
+) -> Result<(), StoreError> {
+    let told: Vec<(&Record, &Account)> = records
+        .iter()
+        .filter_map(|record| record.account.as_ref().map(|account| (record, account)))
+        .collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    let keys = Keys::of(told.iter().map(|(record, _)| *record));
+    let begun_at: Vec<OffsetDateTime> = told.iter().map(|(record, _)| record.begun_at).collect();
+    let outcomes: Vec<&str> = told.iter().map(|(_, account)| account.outcome).collect();
+    let http: Vec<Option<i32>> = told
+        .iter()
+        .map(|(_, a)| a.error.http_status.map(i32::from))
+        .collect();
+    let codes: Vec<Option<i64>> = told.iter().map(|(_, a)| a.error.code).collect();
+    let subcodes: Vec<Option<i64>> = told.iter().map(|(_, a)| a.error.subcode).collect();
+    let titles: Vec<Option<String>> = told
+        .iter()
+        .map(|(_, a)| a.error.title.as_deref().map(storable))
+        .collect();
+    let details: Vec<Option<String>> = told
+        .iter()
+        .map(|(_, a)| a.error.details.as_deref().map(storable))
+        .collect();
+    let traces: Vec<Option<String>> = told
+        .iter()
+        .map(|(_, a)| a.error.fbtrace_id.as_deref().map(storable))
+        .collect();
+    let notes: Vec<Option<&str>> = told.iter().map(|(_, a)| a.note.as_deref()).collect();
+    sqlx::query_file!(
+        "src/store/sql/record_accounts.sql",
+        &keys.ids,
+        &keys.senders as &[&str],
+        &keys.attempts,
+        &begun_at,
+        &outcomes as &[&str],
+        &http as &[Option<i32>],
+        &codes as &[Option<i64>],
+        &subcodes as &[Option<i64>],
+        &titles as &[Option<String>],
+        &details as &[Option<String>],
+        &traces as &[Option<String>],
+        &notes as &[Option<&str>]
+    )
+    .execute(&mut **transaction)
+    .await
+    .doing("record attempts")
+    .map(drop)
+}
+
+/// Text from outside as Postgres can keep it: without NUL, and not without end.
+pub(super) fn storable(text: &str) -> String {
+    text.chars()
+        .filter(|character| *character != '\0')
+        .take(2_000)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::storable;
+
+    #[test]
+    fn text_from_outside_is_kept_without_nul_and_not_without_end() {
+        assert_eq!(storable("a\0b"), "ab");
+        assert_eq!(storable(&"é".repeat(5_000)).chars().count(), 2_000);
+    }
+}

@@ -1,0 +1,206 @@
+//! Senders: their settings and holds.
+
+use time::OffsetDateTime;
+
+use super::error::Doing;
+use super::{Store, StoreError};
+use crate::domain::id::SenderId;
+
+/// A sender's settings as they stand in `wa.senders`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sender {
+    /// The provider's id of the number.
+    pub sender: String,
+    /// `cloud_api`, `bsp` or `on_premises`.
+    pub provider: String,
+    /// Without a version and without a trailing slash.
+    pub base_url: String,
+    /// A BSP's path; may hold `{sender}`.
+    pub path: Option<String>,
+    /// Of the Cloud API, e.g. `v23.0`.
+    pub api_version: String,
+    /// `env:NAME` or `file:PATH`.
+    pub credential: String,
+    /// The header that carries the token.
+    pub auth_header: String,
+    /// Requests a second.
+    pub rate_per_second: f64,
+    /// One message per this many milliseconds to one recipient; 0 = no limit.
+    pub pair_period_ms: i32,
+    /// So many to one recipient may leave at once.
+    pub pair_burst: i32,
+    /// Requests out at once.
+    pub max_in_flight: Option<i32>,
+    /// `retry` or `hold`.
+    pub on_uncertain: Option<String>,
+    /// Seconds of silence before policy settles.
+    pub reconcile_window_s: Option<i32>,
+    /// Whether rows without a sender go to it.
+    pub is_default: bool,
+    /// Why it is held.
+    pub held_reason: Option<String>,
+    /// Until when.
+    pub held_until: Option<OffsetDateTime>,
+    /// By whom.
+    pub held_by: Option<String>,
+}
+
+impl Sender {
+    /// Its id.
+    pub fn id(&self) -> SenderId {
+        SenderId::from(self.sender.as_str())
+    }
+
+    /// Why nothing may leave at `now`, if so.
+    pub fn hold_at(&self, now: OffsetDateTime) -> Option<&str> {
+        let over = self.held_until.is_some_and(|until| until <= now);
+        self.held_reason.as_deref().filter(|_| !over)
+    }
+}
+
+/// What `sender add` and `sender set` may give; what is `None` stays as it is, or takes the table's default.
+#[derive(Clone, Debug, Default)]
+pub struct SenderChange {
+    /// `cloud_api`, `bsp` or `on_premises`.
+    pub provider: Option<String>,
+    /// Without a version and without a trailing slash.
+    pub base_url: Option<String>,
+    /// A BSP's path.
+    pub path: Option<String>,
+    /// Of the Cloud API.
+    pub api_version: Option<String>,
+    /// `env:NAME` or `file:PATH`.
+    pub credential: Option<String>,
+    /// The header that carries the token.
+    pub auth_header: Option<String>,
+    /// Requests a second.
+    pub rate_per_second: Option<f64>,
+    /// Milliseconds between two messages to one recipient.
+    pub pair_period_ms: Option<i32>,
+    /// So many may leave at once.
+    pub pair_burst: Option<i32>,
+    /// Requests out at once.
+    pub max_in_flight: Option<i32>,
+    /// `retry` or `hold`.
+    pub on_uncertain: Option<String>,
+    /// Seconds.
+    pub reconcile_window_s: Option<i32>,
+    /// Make it the default.
+    pub is_default: Option<bool>,
+}
+
+impl Store {
+    /// Adds a sender. `false`: it exists already and was left as it is.
+    pub async fn add_sender(
+        &self,
+        sender: &SenderId,
+        credential: &str,
+    ) -> Result<bool, StoreError> {
+        let added = sqlx::query!(
+            "insert into wa.senders (sender, credential) values ($1, $2) on conflict (sender) do nothing",
+            sender.as_str(),
+            credential
+        )
+        .execute(&self.pool)
+        .await
+        .doing("add the sender")?;
+        Ok(added.rows_affected() == 1)
+    }
+
+    /// Changes a sender's settings; running workers take them up within two seconds. `false`: there is no such sender.
+    pub async fn change_sender(
+        &self,
+        sender: &SenderId,
+        change: &SenderChange,
+    ) -> Result<bool, StoreError> {
+        let doing = "change the sender";
+        let mut transaction = self.pool.begin().await.doing(doing)?;
+        if change.is_default == Some(true) {
+            sqlx::query!(
+                "update wa.senders set is_default = false where is_default and sender <> $1",
+                sender.as_str()
+            )
+            .execute(&mut *transaction)
+            .await
+            .doing(doing)?;
+        }
+        let changed = sqlx::query!(
+            "update wa.senders set
+               provider = coalesce($2, provider), base_url = coalesce($3, base_url), path = coalesce($4, path),
+               api_version = coalesce($5, api_version), credential = coalesce($6, credential),
+               auth_header = coalesce($7, auth_header), rate_per_second = coalesce($8, rate_per_second),
+               pair_period_ms = coalesce($9, pair_period_ms), pair_burst = coalesce($10, pair_burst),
+               max_in_flight = coalesce($11, max_in_flight), on_uncertain = coalesce($12, on_uncertain),
+               reconcile_window_s = coalesce($13, reconcile_window_s), is_default = coalesce($14, is_default)
+             where sender = $1",
+            sender.as_str(),
+            change.provider.as_deref(),
+            change.base_url.as_deref(),
+            change.path.as_deref(),
+            change.api_version.as_deref(),
+            change.credential.as_deref(),
+            change.auth_header.as_deref(),
+            change.rate_per_second,
+            change.pair_period_ms,
+            change.pair_burst,
+            change.max_in_flight,
+            change.on_uncertain.as_deref(),
+            change.reconcile_window_s,
+            change.is_default
+        )
+        .execute(&mut *transaction)
+        .await
+        .doing(doing)?;
+        transaction.commit().await.doing(doing)?;
+        Ok(changed.rows_affected() == 1)
+    }
+
+    /// All senders, by id.
+    pub async fn senders(&self) -> Result<Vec<Sender>, StoreError> {
+        sqlx::query_as!(
+            Sender,
+            "select sender, provider, base_url, path, api_version, credential, auth_header, rate_per_second, pair_period_ms,
+                    pair_burst, max_in_flight, on_uncertain, reconcile_window_s, is_default, held_reason, held_until, held_by
+             from wa.senders order by sender"
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("list the senders")
+    }
+
+    /// Stops a sender until it is released, or until the time given. A hold that stands already keeps its reason.
+    /// `false`: there is no such sender, or it is held.
+    pub async fn hold_sender(
+        &self,
+        sender: &SenderId,
+        reason: &str,
+        by: &str,
+        until: Option<OffsetDateTime>,
+    ) -> Result<bool, StoreError> {
+        let held = sqlx::query!(
+            "update wa.senders set held_reason = $2, held_by = $3, held_until = $4, held_at = now()
+             where sender = $1 and (held_reason is null or held_until <= now())",
+            sender.as_str(),
+            reason,
+            by,
+            until
+        )
+        .execute(&self.pool)
+        .await
+        .doing("hold the sender")?;
+        Ok(held.rows_affected() == 1)
+    }
+
+    /// Lets a sender go on. `false`: it was not held, or does not exist.
+    pub async fn release_sender(&self, sender: &SenderId) -> Result<bool, StoreError> {
+        let released = sqlx::query!(
+            "update wa.senders set held_reason = null, held_by = null, held_until = null, held_at = null
+             where sender = $1 and held_reason is not null",
+            sender.as_str()
+        )
+        .execute(&self.pool)
+        .await
+        .doing("release the sender")?;
+        Ok(released.rows_affected() == 1)
+    }
+}

@@ -1,0 +1,18 @@
+-- The write-ahead intent. The lease rows are locked for share, so a takeover waits for us: nothing of an old epoch can begin
+-- after it. (A join without the lock was shown to let a zombie begin.)
+with fence as materialized (
+  select l.sender, l.epoch
+  from wa.leases l
+  where l.worker = $1
+    and (l.sender, l.epoch) in (select distinct c.sender, c.epoch from unnest($3::text[], $4::bigint[]) as c (sender, epoch))
+    and exists (select from wa.workers w where w.worker = $1 and w.expires_at > clock_timestamp())
+  order by l.sender
+  for share
+)
+update wa.queue q
+set state = 'sending', epoch = f.epoch, attempt = q.attempt + 1, attempts = q.attempts + 1,
+  begun_at = clock_timestamp(), deadline = clock_timestamp() + make_interval(secs => $5), waiting_for = null
+from unnest($2::bigint[], $3::text[]) as c (id, sender)
+join fence f on f.sender = c.sender
+where q.id = c.id and q.sender = c.sender and q.state = 'queued'
+returning q.id, q.attempt, q.attempts, q.begun_at as "begun_at!"

@@ -1,0 +1,352 @@
+//! Applies statuses: what WhatsApp says about messages after it took them.
+//!
+//! A status names its message by our token, else by its wamid; one that names neither (yet) is kept and looked at again. A
+//! token is also evidence: it ends a message whose answer was lost. What is written is a set of times, each kept once it is
+//! known, and the status of a message is read off them (`wa.messages`); so the order and the number of deliveries do not
+//! matter, and two appliers may meet on one message.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sqlx::{Postgres, Transaction};
+use time::OffsetDateTime;
+
+use super::error::Doing;
+use super::inbox::InboxBatch;
+use super::record::storable;
+use super::{Store, StoreError};
+use crate::domain::id::{AttemptNumber, MessageId, Wamid};
+use crate::domain::outcome::ApiError;
+use crate::domain::status::Status;
+
+/// One status out of a delivery.
+#[derive(Clone, Debug)]
+pub struct StatusSeen {
+    /// The delivery it came with.
+    pub inbox_id: i64,
+    /// When that came.
+    pub received_at: OffsetDateTime,
+    /// The message it is about.
+    pub wamid: Wamid,
+    /// What it says.
+    pub status: Status,
+    /// When WhatsApp says that happened.
+    pub occurred_at: OffsetDateTime,
+    /// The attempt that our token in it names.
+    pub named: Option<(MessageId, AttemptNumber)>,
+    /// The application's own callback data.
+    pub callback_data: Option<String>,
+    /// Why it failed.
+    pub error: Option<ApiError>,
+}
+
+/// What a batch of statuses did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Belonged to a message of ours.
+    pub matched: u64,
+    /// Kept until their wamid is known.
+    pub unmatched: u64,
+    /// Told us of an acceptance that no answer had told.
+    pub learned: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct MessageKey {
+    id: i64,
+    sender: String,
+}
+
+/// What the statuses of one message in one batch say together.
+#[derive(Default)]
+struct News {
+    sent_at: Option<OffsetDateTime>,
+    delivered_at: Option<OffsetDateTime>,
+    read_at: Option<OffsetDateTime>,
+    played_at: Option<OffsetDateTime>,
+    failed_at: Option<OffsetDateTime>,
+    error_code: Option<i64>,
+    error_message: Option<String>,
+}
+
+impl News {
+    fn take(
+        &mut self,
+        status: Status,
+        at: OffsetDateTime,
+        code: Option<i64>,
+        message: Option<String>,
+    ) {
+        let place = match status {
+            Status::Sent => &mut self.sent_at,
+            Status::Delivered => &mut self.delivered_at,
+            Status::Read => &mut self.read_at,
+            Status::Played => &mut self.played_at,
+            Status::Failed => {
+                self.error_code = self.error_code.or(code);
+                self.error_message = self.error_message.take().or(message);
+                &mut self.failed_at
+            }
+        };
+        *place = Some(place.map_or(at, |known| known.min(at)));
+    }
+}
+
+/// What is written for people about a failure: the details where there are any, else the title.
+fn error_text(error: &ApiError) -> Option<String> {
+    match (error.title.as_deref(), error.details.as_deref()) {
+        (Some(title), Some(details)) if title != details => {
+            Some(storable(&format!("{title}: {details}")))
+        }
+        (title, details) => details.or(title).map(storable),
+    }
+}
+
+impl InboxBatch {
+    /// Applies the statuses found in these deliveries.
+    pub async fn apply(&mut self, seen: &[StatusSeen]) -> Result<Applied, StoreError> {
+        let transaction = &mut self.transaction;
+        let (by_wamid, learned) = identify(transaction, seen).await?;
+        let mut news: BTreeMap<MessageKey, News> = BTreeMap::new();
+        let mut owners = Vec::with_capacity(seen.len());
+        for one in seen {
+            let owner = by_wamid.get(one.wamid.reveal());
+            if let Some((key, _)) = owner {
+                let code = one.error.as_ref().and_then(|error| error.code);
+                let message = one.error.as_ref().and_then(error_text);
+                news.entry(key.clone()).or_default().take(
+                    one.status,
+                    one.occurred_at,
+                    code,
+                    message,
+                );
+            }
+            owners.push(owner);
+        }
+        write_events(transaction, seen, &owners).await?;
+        write_news(transaction, news).await?;
+        let matched = owners.iter().flatten().count() as u64;
+        Ok(Applied {
+            matched,
+            unmatched: seen.len() as u64 - matched,
+            learned,
+        })
+    }
+}
+
+impl Store {
+    /// Looks again at statuses whose wamid was unknown when they came, no older than given.
+    pub async fn match_again(&self, no_older_than: time::Duration) -> Result<u64, StoreError> {
+        let doing = "match statuses that came before their wamid";
+        let mut transaction = self.pool.begin().await.doing(doing)?;
+        let rows = sqlx::query!(
+            r#"update wa.status_events e set id = a.id, sender = a.sender, attempt = a.attempt
+               from wa.acceptances a
+               where e.id is null and e.received_at > now() - make_interval(secs => $1) and a.wamid = e.wamid
+               returning e.id as "id!", e.sender as "sender!", e.status, e.occurred_at, e.error_code, e.error_title, e.error_details"#,
+            no_older_than.as_seconds_f64()
+        )
+        .fetch_all(&mut *transaction)
+        .await
+        .doing(doing)?;
+        let mut news: BTreeMap<MessageKey, News> = BTreeMap::new();
+        for row in &rows {
+            let Some(status) = Status::parse(&row.status) else {
+                continue;
+            };
+            let error = ApiError {
+                title: row.error_title.clone(),
+                details: row.error_details.clone(),
+                ..ApiError::default()
+            };
+            let key = MessageKey {
+                id: row.id,
+                sender: row.sender.clone(),
+            };
+            news.entry(key).or_default().take(
+                status,
+                row.occurred_at,
+                row.error_code,
+                error_text(&error),
+            );
+        }
+        write_news(&mut transaction, news).await?;
+        transaction.commit().await.doing(doing)?;
+        Ok(rows.len() as u64)
+    }
+}
+
+type Owners = HashMap<String, (MessageKey, i32)>;
+
+/// Finds the message of each wamid; where only our token tells it, the acceptance is written down first.
+async fn identify(
+    transaction: &mut Transaction<'static, Postgres>,
+    seen: &[StatusSeen],
+) -> Result<(Owners, u64), StoreError> {
+    let doing = "find the messages of statuses";
+    let mut owners = known_owners(transaction, seen).await?;
+    let mut strangers: BTreeMap<&str, (MessageId, AttemptNumber)> = BTreeMap::new();
+    for one in seen {
+        if let (Some(named), false) = (one.named, owners.contains_key(one.wamid.reveal())) {
+            strangers.insert(one.wamid.reveal(), named);
+        }
+    }
+    if strangers.is_empty() {
+        return Ok((owners, 0));
+    }
+    let wamids: Vec<&str> = strangers.keys().copied().collect();
+    let ids: Vec<i64> = strangers.values().map(|(id, _)| id.0).collect();
+    let attempts: Vec<i32> = strangers.values().map(|(_, attempt)| attempt.0).collect();
+    let learned = sqlx::query!(
+        "insert into wa.acceptances (wamid, sender, id, attempt, learned_from)
+         select n.wamid, o.sender, n.id, n.attempt, 'webhook'
+         from unnest($1::text[], $2::bigint[], $3::int[]) as n (wamid, id, attempt)
+         join wa.outbox o on o.id = n.id
+         on conflict do nothing",
+        &wamids as &[&str],
+        &ids,
+        &attempts
+    )
+    .execute(&mut **transaction)
+    .await
+    .doing(doing)?
+    .rows_affected();
+    // Read once more rather than trusted: the answer itself may have been recorded in the same moment.
+    owners.extend(known_owners(transaction, seen).await?);
+    Ok((owners, learned))
+}
+
+async fn known_owners(
+    transaction: &mut Transaction<'static, Postgres>,
+    seen: &[StatusSeen],
+) -> Result<Owners, StoreError> {
+    let wamids: Vec<&str> = seen.iter().map(|one| one.wamid.reveal()).collect();
+    let rows = sqlx::query!(
+        "select wamid, sender, id, attempt from wa.acceptances where wamid = any($1)",
+        &wamids as &[&str]
+    )
+    .fetch_all(&mut **transaction)
+    .await
+    .doing("look up wamids")?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            (
+                row.wamid,
+                (
+                    MessageKey {
+                        id: row.id,
+                        sender: row.sender,
+                    },
+                    row.attempt,
+                ),
+            )
+        })
+        .collect())
+}
+
+async fn write_events(
+    transaction: &mut Transaction<'static, Postgres>,
+    seen: &[StatusSeen],
+    owners: &[Option<&(MessageKey, i32)>],
+) -> Result<(), StoreError> {
+    if seen.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Option<i64>> = owners
+        .iter()
+        .map(|owner| owner.map(|(key, _)| key.id))
+        .collect();
+    let senders: Vec<Option<&str>> = owners
+        .iter()
+        .map(|owner| owner.map(|(key, _)| key.sender.as_str()))
+        .collect();
+    let attempts: Vec<Option<i32>> = owners
+        .iter()
+        .map(|owner| owner.map(|(_, attempt)| *attempt))
+        .collect();
+    let wamids: Vec<&str> = seen.iter().map(|one| one.wamid.reveal()).collect();
+    let statuses: Vec<&str> = seen.iter().map(|one| one.status.as_str()).collect();
+    let occurred: Vec<OffsetDateTime> = seen.iter().map(|one| one.occurred_at).collect();
+    let received: Vec<OffsetDateTime> = seen.iter().map(|one| one.received_at).collect();
+    let error = |one: &StatusSeen| one.error.clone().unwrap_or_default();
+    let codes: Vec<Option<i64>> = seen.iter().map(|one| error(one).code).collect();
+    let titles: Vec<Option<String>> = seen
+        .iter()
+        .map(|one| error(one).title.as_deref().map(storable))
+        .collect();
+    let details: Vec<Option<String>> = seen
+        .iter()
+        .map(|one| error(one).details.as_deref().map(storable))
+        .collect();
+    let callback: Vec<Option<String>> = seen
+        .iter()
+        .map(|one| one.callback_data.as_deref().map(storable))
+        .collect();
+    let inbox: Vec<i64> = seen.iter().map(|one| one.inbox_id).collect();
+    sqlx::query_file!(
+        "src/store/sql/write_events.sql",
+        &ids as &[Option<i64>],
+        &senders as &[Option<&str>],
+        &attempts as &[Option<i32>],
+        &wamids as &[&str],
+        &statuses as &[&str],
+        &occurred,
+        &received,
+        &codes as &[Option<i64>],
+        &titles as &[Option<String>],
+        &details as &[Option<String>],
+        &callback as &[Option<String>],
+        &inbox
+    )
+    .execute(&mut **transaction)
+    .await
+    .doing("keep statuses")
+    .map(drop)
+}
+
+/// Writes what is new about messages, opens the gates of their sequences, and notes that webhooks flow.
+async fn write_news(
+    transaction: &mut Transaction<'static, Postgres>,
+    news: BTreeMap<MessageKey, News>,
+) -> Result<(), StoreError> {
+    if news.is_empty() {
+        return Ok(());
+    }
+    let doing = "apply statuses";
+    let ids: Vec<i64> = news.keys().map(|key| key.id).collect();
+    let senders: Vec<&str> = news.keys().map(|key| key.sender.as_str()).collect();
+    let times = |pick: fn(&News) -> Option<OffsetDateTime>| -> Vec<Option<OffsetDateTime>> {
+        news.values().map(pick).collect()
+    };
+    let codes: Vec<Option<i64>> = news.values().map(|one| one.error_code).collect();
+    let messages: Vec<Option<&str>> = news
+        .values()
+        .map(|one| one.error_message.as_deref())
+        .collect();
+    let members: Vec<i64> = sqlx::query_file_scalar!(
+        "src/store/sql/apply_news.sql",
+        &ids,
+        &senders as &[&str],
+        &times(|one| one.sent_at) as &[Option<OffsetDateTime>],
+        &times(|one| one.delivered_at) as &[Option<OffsetDateTime>],
+        &times(|one| one.read_at) as &[Option<OffsetDateTime>],
+        &times(|one| one.played_at) as &[Option<OffsetDateTime>],
+        &times(|one| one.failed_at) as &[Option<OffsetDateTime>],
+        &codes as &[Option<i64>],
+        &messages as &[Option<&str>]
+    )
+    .fetch_all(&mut **transaction)
+    .await
+    .doing(doing)?;
+    if !members.is_empty() {
+        sqlx::query!("select wa.settle_sequences($1)", &members)
+            .fetch_all(&mut **transaction)
+            .await
+            .doing("open the gates of sequences")?;
+    }
+    sqlx::query_file!("src/store/sql/note_flow.sql", &ids, &senders as &[&str])
+        .execute(&mut **transaction)
+        .await
+        .doing(doing)
+        .map(drop)
+}

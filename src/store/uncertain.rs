@@ -1,0 +1,215 @@
+//! Settles messages whose answer was lost.
+//!
+//! Evidence does most of it without us: a wamid learned from a webhook or a late answer ends its message by the books. What
+//! stays silent is settled here, by the message's policy, once the evidence clock has run out (`sql/silent.sql` says when).
+
+use time::OffsetDateTime;
+
+use super::error::Doing;
+use super::{Store, StoreError};
+use crate::domain::id::{MessageId, Wamid};
+
+/// What policy made of messages that stayed silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Sent again.
+    pub resent: u64,
+    /// Left to a person.
+    pub kept: u64,
+    /// Their time has passed meanwhile.
+    pub expired: u64,
+}
+
+/// The defaults for messages and senders that do not say.
+#[derive(Clone, Copy, Debug)]
+pub struct UncertainPolicy {
+    /// Seconds of silence after the attempt's deadline before policy settles.
+    pub window_s: i32,
+    /// How often policy may send a message again.
+    pub max_resends: i32,
+    /// Whether to keep it for a person instead.
+    pub hold: bool,
+}
+
+/// An uncertain message, as it is listed.
+#[derive(Clone, Debug)]
+pub struct UncertainMessage {
+    /// Its id.
+    pub id: i64,
+    /// Its sender.
+    pub sender: String,
+    /// Its last request.
+    pub attempt: i32,
+    /// When that was begun.
+    pub begun_at: OffsetDateTime,
+    /// Why we do not know.
+    pub doubt: String,
+    /// What would settle it.
+    pub waiting_for: String,
+    /// Whether only a person can.
+    pub needs_person: bool,
+}
+
+/// What a person has found out.
+#[derive(Clone, Debug)]
+pub enum Finding {
+    /// WhatsApp has it, under this id.
+    Accepted(Wamid),
+    /// WhatsApp never had it: it ends as failed.
+    NotSent,
+    /// Send it again, whatever was.
+    SendAgain,
+}
+
+impl Store {
+    /// Settles by policy what has stayed silent until its evidence clock ran out.
+    pub async fn settle_silent(&self, policy: UncertainPolicy) -> Result<Settled, StoreError> {
+        let doing = "settle uncertain messages";
+        let silent = sqlx::query_file!(
+            "src/store/sql/silent.sql",
+            policy.window_s,
+            policy.max_resends,
+            policy.hold
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing(doing)?;
+        let with = |verdict: &str| -> Vec<i64> {
+            silent
+                .iter()
+                .filter(|row| row.verdict == verdict)
+                .map(|row| row.id)
+                .collect()
+        };
+        let (expired, resend, keep) = (with("expire"), with("resend"), with("keep"));
+        let mut settled = Settled::default();
+        if !expired.is_empty() {
+            settled.expired = self
+                .end_uncertain(
+                    &expired,
+                    "expired",
+                    "no evidence came before its time passed",
+                )
+                .await?;
+        }
+        if !resend.is_empty() {
+            settled.resent = self
+                .resend(&resend, "its turn: no evidence came that it was accepted")
+                .await?;
+        }
+        if !keep.is_empty() {
+            let kept = sqlx::query!(
+                "update wa.uncertain set needs_person = true,
+                   waiting_for = case
+                     when not may_resend then 'a person: WhatsApp most likely has it'
+                     when resends >= $2 then 'a person: it was sent again once already'
+                     else 'a person: its policy is hold' end
+                   || '; see: wa-outbox uncertain resolve ' || id
+                 where id = any($1) and not needs_person",
+                &keep,
+                policy.max_resends
+            )
+            .execute(&self.pool)
+            .await
+            .doing(doing)?;
+            settled.kept = kept.rows_affected();
+        }
+        Ok(settled)
+    }
+
+    /// Puts uncertain messages back into the queue.
+    async fn resend(&self, ids: &[i64], why: &str) -> Result<u64, StoreError> {
+        let doing = "send uncertain messages again";
+        let resent = sqlx::query_scalar!(
+            r#"select id as "id!" from wa.resend($1, $2) as id"#,
+            ids,
+            why
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing(doing)?;
+        Ok(resent.len() as u64)
+    }
+
+    async fn end_uncertain(
+        &self,
+        ids: &[i64],
+        state: &str,
+        message: &str,
+    ) -> Result<u64, StoreError> {
+        let ended = sqlx::query!(
+            "insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
+             select id, sender, $2, attempts, in_sequence, $3 from wa.uncertain where id = any($1)
+             on conflict do nothing",
+            ids,
+            state,
+            message
+        )
+        .execute(&self.pool)
+        .await
+        .doing("end uncertain messages")?;
+        Ok(ended.rows_affected())
+    }
+
+    /// Settles one message by a person's word. `false`: it is not uncertain (any more).
+    pub async fn resolve(
+        &self,
+        id: MessageId,
+        finding: &Finding,
+        by: &str,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        let doing = "settle the uncertain message";
+        let Some(attempt) = sqlx::query!(
+            "select sender, attempt from wa.uncertain where id = $1",
+            id.0
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .doing(doing)?
+        else {
+            return Ok(false);
+        };
+        sqlx::query!(
+            "update wa.attempts set settled_by = $3, settled_at = now(), settled_note = $4 where id = $1 and attempt = $2",
+            id.0,
+            attempt.attempt,
+            format!("operator {by}"),
+            reason
+        )
+        .execute(&self.pool)
+        .await
+        .doing(doing)?;
+        let settled = match finding {
+            Finding::Accepted(wamid) => sqlx::query!(
+                "insert into wa.acceptances (wamid, sender, id, attempt, learned_from) values ($1, $2, $3, $4, 'operator')
+                 on conflict do nothing",
+                wamid.reveal(),
+                attempt.sender,
+                id.0,
+                attempt.attempt
+            )
+            .execute(&self.pool)
+            .await
+            .doing(doing)?
+            .rows_affected(),
+            Finding::NotSent => {
+                self.end_uncertain(&[id.0], "failed", &format!("not sent, says {by}: {reason}")).await?
+            }
+            Finding::SendAgain => self.resend(&[id.0], &format!("its turn: sent again by {by}")).await?,
+        };
+        Ok(settled == 1)
+    }
+
+    /// The uncertain messages, oldest first.
+    pub async fn uncertain(&self, limit: i64) -> Result<Vec<UncertainMessage>, StoreError> {
+        sqlx::query_as!(
+            UncertainMessage,
+            "select id, sender, attempt, begun_at, doubt, waiting_for, needs_person from wa.uncertain order by begun_at limit $1",
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("list uncertain messages")
+    }
+}

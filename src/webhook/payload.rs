@@ -1,0 +1,393 @@
+//! Reads what a delivery says.
+//!
+//! One delivery may hold a thousand updates of many messages (Meta, "Create a webhook endpoint"), and one that we
+//! cannot read must not cost the others. So every entry, change and status is read on its own: a bad one is named by
+//! its place and a reason, the rest is applied. What is well-formed but none of our business is only counted.
+//!
+//! Nothing in here panics, whatever the bytes. What we do not read is skipped without being decoded or nested into,
+//! so an inbound message of any depth costs no stack; what we do read is bounded by serde_json's limit of 128 levels,
+//! and deeper is a bad entry like any other.
+//!
+//! No text of a delivery gets into a reason, so bad entries may be logged.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+
+use crate::domain::id::{SenderId, Wamid};
+use crate::domain::outcome::ApiError;
+use crate::domain::status::{Status, StatusEvent};
+
+/// The longest wamid that is taken, in bytes. Real ones have under 100; one that no index of ours could hold must not
+/// stop the rest of its delivery.
+pub const MAX_WAMID_BYTES: usize = 512;
+
+/// What one delivery says.
+#[derive(Debug, Default, PartialEq)]
+pub struct Delivery {
+    /// Statuses of messages, in the order they stood in.
+    pub statuses: Vec<StatusEvent>,
+    /// Changes of templates.
+    pub template_updates: Vec<TemplateUpdate>,
+    /// How many parts were understood to be none of ours: changes that carry no statuses (inbound messages, account
+    /// updates, calls) and statuses of a name we do not know.
+    pub others: usize,
+    /// What could not be read.
+    pub bad: Vec<BadEntry>,
+}
+
+/// A part of a delivery that could not be read. Holds nothing personal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadEntry {
+    /// Where it stands, as a JSON pointer (RFC 6901): `/entry/0/changes/2/value/statuses/1`.
+    pub path: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+/// A template has changed (Meta, "message_template_status_update webhook reference").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateUpdate {
+    /// The WhatsApp Business Account whose template it is. Names are unique only within one.
+    pub account: Option<String>,
+    /// The template's name.
+    pub name: String,
+    /// Its language, with an underscore, as a message names it (`en_US`; webhooks say `en-US` as well).
+    pub language: Option<String>,
+    /// Meta's word for what happened: `APPROVED`, `PAUSED`, …
+    pub event: String,
+    /// Why it was rejected, where Meta gives a reason.
+    pub reason: Option<String>,
+    /// What it means for sending.
+    pub effect: TemplateEffect,
+}
+
+/// What a change of a template means for messages made from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemplateEffect {
+    /// It can be sent, again or for the first time.
+    Usable,
+    /// It cannot be sent.
+    Unusable,
+    /// Neither follows from the event.
+    Unchanged,
+}
+
+/// The bytes are no JSON object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the delivery is not a JSON object")]
+pub struct NotJson;
+
+impl Delivery {
+    /// Reads a delivery from its raw bytes.
+    ///
+    /// # Errors
+    /// When it is not JSON at all, or no object; all else is in [`Delivery::bad`].
+    pub fn read(body: &[u8]) -> Result<Self, NotJson> {
+        // Bytes that are not UTF-8 spoil the string they stand in, not the delivery.
+        let body = String::from_utf8_lossy(body);
+        let envelope: Object<'_> = serde_json::from_str(&body).map_err(|_| NotJson)?;
+
+        let mut delivery = Self::default();
+        match (envelope.get("entry"), envelope.get("statuses")) {
+            (Some(entries), _) => delivery.read_entries(entries),
+            // On-Premises and Service4U post the statuses without an envelope, so they name no sender.
+            (None, Some(statuses)) => delivery.read_statuses(statuses, None, "/statuses"),
+            (None, None) => delivery.others += 1,
+        }
+        Ok(delivery)
+    }
+
+    fn read_entries(&mut self, entries: &RawValue) {
+        for (index, entry) in self.items(entries, "/entry").into_iter().enumerate() {
+            let path = format!("/entry/{index}");
+            let Some(entry) = self.object(entry, &path) else {
+                continue;
+            };
+            let account = entry.get("id").and_then(text);
+            match entry.get("changes") {
+                Some(changes) => self.read_changes(changes, account.as_deref(), &path),
+                None => self.others += 1,
+            }
+        }
+    }
+
+    fn read_changes(&mut self, changes: &RawValue, account: Option<&str>, entry_path: &str) {
+        let path = format!("{entry_path}/changes");
+        for (index, change) in self.items(changes, &path).into_iter().enumerate() {
+            let path = format!("{path}/{index}");
+            let Some(change) = self.object(change, &path) else {
+                continue;
+            };
+            let path = format!("{path}/value");
+            match (
+                change.get("field").and_then(text).as_deref(),
+                change.get("value"),
+            ) {
+                (Some("messages") | None, Some(value)) => self.read_value(value, &path),
+                (Some("message_template_status_update"), Some(value)) => {
+                    self.read_template(value, account, &path)
+                }
+                _ => self.others += 1,
+            }
+        }
+    }
+
+    fn read_value(&mut self, value: &RawValue, path: &str) {
+        let Some(value) = self.object(value, path) else {
+            return;
+        };
+        let Some(statuses) = value.get("statuses") else {
+            self.others += 1;
+            return;
+        };
+        let metadata = value.get("metadata").and_then(Object::of);
+        let sender = metadata
+            .and_then(|metadata| metadata.get("phone_number_id").and_then(text))
+            .map(SenderId::from);
+        self.read_statuses(statuses, sender.as_ref(), &format!("{path}/statuses"));
+    }
+
+    fn read_statuses(&mut self, statuses: &RawValue, sender: Option<&SenderId>, path: &str) {
+        for (index, status) in self.items(statuses, path).into_iter().enumerate() {
+            let read = serde_json::from_str::<Value>(status.get()).map_err(|_| "cannot be decoded");
+            match read.and_then(|status| status_event(&status, sender)) {
+                Ok(Some(event)) => self.statuses.push(event),
+                Ok(None) => self.others += 1,
+                Err(reason) => self.bad.push(BadEntry {
+                    path: format!("{path}/{index}"),
+                    reason,
+                }),
+            }
+        }
+    }
+
+    fn read_template(&mut self, value: &RawValue, account: Option<&str>, path: &str) {
+        let read = serde_json::from_str::<Value>(value.get()).map_err(|_| "cannot be decoded");
+        match read.and_then(|value| template_update(&value, account)) {
+            Ok(Some(update)) => self.template_updates.push(update),
+            Ok(None) => self.others += 1,
+            Err(reason) => self.bad.push(BadEntry {
+                path: path.to_owned(),
+                reason,
+            }),
+        }
+    }
+
+    /// The items of an array; none, and a bad entry, when it is no array.
+    fn items<'a>(&mut self, array: &'a RawValue, path: &str) -> Vec<&'a RawValue> {
+        serde_json::from_str(array.get()).unwrap_or_else(|_| {
+            self.bad.push(BadEntry {
+                path: path.to_owned(),
+                reason: "is not an array",
+            });
+            Vec::new()
+        })
+    }
+
+    /// The members of an object; none, and a bad entry, when it is no object.
+    fn object<'a>(&mut self, object: &'a RawValue, path: &str) -> Option<Object<'a>> {
+        let read = Object::of(object);
+        if read.is_none() {
+            self.bad.push(BadEntry {
+                path: path.to_owned(),
+                reason: "is not an object",
+            });
+        }
+        read
+    }
+}
+
+/// An object whose values are not decoded yet. Of a member given twice the last counts, as with most readers.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Object<'a>(#[serde(borrow)] HashMap<Cow<'a, str>, &'a RawValue>);
+
+impl<'a> Object<'a> {
+    fn of(raw: &'a RawValue) -> Option<Self> {
+        serde_json::from_str(raw.get()).ok()
+    }
+
+    /// A member that is there and not null.
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0
+            .get(name)
+            .copied()
+            .filter(|value| value.get() != "null")
+    }
+}
+
+/// The string that a raw value is. An id that came as a number is taken by its digits.
+fn text(raw: &RawValue) -> Option<String> {
+    serde_json::from_str::<Value>(raw.get())
+        .ok()
+        .as_ref()
+        .and_then(clean_text)
+}
+
+/// A string or a number as text that Postgres can hold.
+fn clean_text(value: &Value) -> Option<String> {
+    match value {
+        // A text column of Postgres refuses a NUL, and would refuse the whole batch with it.
+        Value::String(text) => Some(text.replace('\0', "\u{FFFD}")),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The first of these members that is a text with something in it.
+fn first_text(object: &Value, names: &[&str]) -> Option<String> {
+    names
+        .iter()
+        .filter_map(|name| object.get(name).and_then(clean_text))
+        .find(|text| !text.is_empty())
+}
+
+/// A status; `None` for one that WhatsApp has added since, or that only other APIs know.
+fn status_event(
+    status: &Value,
+    sender: Option<&SenderId>,
+) -> Result<Option<StatusEvent>, &'static str> {
+    if !status.is_object() {
+        return Err("is not an object");
+    }
+    let name = status
+        .get("status")
+        .and_then(Value::as_str)
+        .ok_or("has no status")?;
+    let Some(name) = Status::parse(name) else {
+        return Ok(None);
+    };
+    Ok(Some(StatusEvent {
+        sender: sender.cloned(),
+        wamid: wamid(status)?,
+        status: name,
+        at: status.get("timestamp").and_then(timestamp),
+        recipient: first_text(status, &["recipient_id", "recipient_user_id"]),
+        // Meta's pages name the participant in two ways.
+        participant: first_text(
+            status,
+            &[
+                "recipient_participant_id",
+                "participant_recipient_id",
+                "recipient_participant_user_id",
+            ],
+        ),
+        callback_data: status.get("biz_opaque_callback_data").and_then(clean_text),
+        error: status.get("errors").and_then(first_error),
+    }))
+}
+
+fn wamid(status: &Value) -> Result<Wamid, &'static str> {
+    let id = status.get("id").ok_or("has no id")?;
+    let id = id.as_str().ok_or("has an id that is not text")?;
+    match id {
+        "" => Err("has an empty id"),
+        _ if id.len() > MAX_WAMID_BYTES => Err("has an id that is too long"),
+        _ if id.contains('\0') => Err("has an id with a NUL in it"),
+        _ => Ok(Wamid::from(id)),
+    }
+}
+
+/// Seconds since 1970, as text (Meta) or number, or milliseconds, as some go-betweens send them. What cannot be a
+/// moment is left out: a status counts without it.
+fn timestamp(value: &Value) -> Option<OffsetDateTime> {
+    // As seconds this is the year 5138, as milliseconds it is 1973: nothing real is taken for the other.
+    const FIRST_MILLISECONDS: i64 = 100_000_000_000;
+    let number = match value {
+        Value::String(text) => text.trim().parse::<i64>().ok()?,
+        Value::Number(number) => number.as_i64()?,
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    match number {
+        ..=0 => None,
+        1..FIRST_MILLISECONDS => OffsetDateTime::from_unix_timestamp(number).ok(),
+        _ => OffsetDateTime::from_unix_timestamp_nanos(i128::from(number) * 1_000_000).ok(),
+    }
+}
+
+/// The first error that says something; Meta sends one.
+fn first_error(errors: &Value) -> Option<ApiError> {
+    errors
+        .as_array()?
+        .iter()
+        .map(api_error)
+        .find(|error| *error != ApiError::default())
+}
+
+fn api_error(error: &Value) -> ApiError {
+    let code = error.get("code").and_then(|code| match code {
+        Value::String(text) => text.trim().parse().ok(),
+        _ => code.as_i64(),
+    });
+    ApiError {
+        http_status: None,
+        code,
+        subcode: error.get("error_subcode").and_then(Value::as_i64),
+        title: first_text(error, &["title", "message"]),
+        // On-Premises has the details beside the title.
+        details: error
+            .get("error_data")
+            .and_then(|data| first_text(data, &["details"]))
+            .or_else(|| first_text(error, &["details"])),
+        fbtrace_id: first_text(error, &["fbtrace_id"]),
+    }
+}
+
+fn template_update(
+    value: &Value,
+    account: Option<&str>,
+) -> Result<Option<TemplateUpdate>, &'static str> {
+    if !value.is_object() {
+        return Err("is not an object");
+    }
+    let Some(event) = first_text(value, &["event"]) else {
+        // Meta's own example of a quality update carries the name of this field.
+        let is_quality_update = value.get("new_quality_score").is_some();
+        return if is_quality_update {
+            Ok(None)
+        } else {
+            Err("has no event")
+        };
+    };
+    let title = value
+        .get("other_info")
+        .and_then(|info| first_text(info, &["title"]));
+    Ok(Some(TemplateUpdate {
+        account: account.map(str::to_owned),
+        name: first_text(value, &["message_template_name"]).ok_or("names no template")?,
+        language: first_text(value, &["message_template_language"])
+            .map(|language| language.replace('-', "_")),
+        effect: effect(&event, title.as_deref()),
+        event,
+        reason: first_text(value, &["reason"]).filter(|reason| reason != "NONE"),
+    }))
+}
+
+/// What an event means, by the table of Meta's reference. A pause that ends is told by a title only.
+fn effect(event: &str, title: Option<&str>) -> TemplateEffect {
+    match event {
+        _ if title == Some("UNPAUSE") => TemplateEffect::Usable,
+        "APPROVED" | "REINSTATED" | "UNARCHIVED" => TemplateEffect::Usable,
+        "PAUSED" | "DISABLED" | "REJECTED" | "DELETED" | "PENDING_DELETION" => {
+            TemplateEffect::Unusable
+        }
+        // ARCHIVED, FLAGGED, IN_APPEAL, LIMIT_EXCEEDED, LOCKED (against editing), PENDING, and what will come.
+        _ => TemplateEffect::Unchanged,
+    }
+}
+
+impl fmt::Display for BadEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.path, self.reason)
+    }
+}
+
+#[cfg(test)]
+#[path = "payload_tests.rs"]
+mod tests;
