@@ -1,3 +1,4 @@
 //! A durable outbound WhatsApp message queue on Postgres.
 
 pub mod domain;
+pub mod embedded;

@@ -1,0 +1,94 @@
+//! Knows who uses a server: three lock files, and a reaper for test servers.
+//!
+//! A lock is dropped by the kernel when its holder is gone, even by `kill -9`, so nothing here can be left behind. Rust
+//! opens files close-on-exec, so neither the server nor any other child keeps a lock of ours alive.
+
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use super::EmbeddedError;
+use super::cluster::Cluster;
+use super::folder::Folder;
+
+/// Stops a test server when nobody uses it any more.
+const REAPER: &str = include_str!("reaper.sh");
+
+/// Waits until no other process starts, stops or removes this server. Dropping the file ends that.
+pub(super) fn lock_start(folder: &Folder) -> Result<File, EmbeddedError> {
+    let path = folder.lock_file("start");
+    loop {
+        let file = open(&path)?;
+        file.lock().map_err(EmbeddedError::io("lock", &path))?;
+        // While we waited the folder may have been removed, and the lock with it: then it protects nothing.
+        let still_there = fs::metadata(&path).ok().zip(file.metadata().ok());
+        if still_there
+            .is_some_and(|(there, ours)| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
+        {
+            return Ok(file);
+        }
+    }
+}
+
+/// Our share in the server, until the file is dropped.
+pub(super) fn share(folder: &Folder) -> Result<File, EmbeddedError> {
+    let path = folder.lock_file("lease");
+    let lease = open(&path)?;
+    // A reaper at work holds it alone for as long as it stops the server.
+    lease
+        .lock_shared()
+        .map_err(EmbeddedError::io("lock", &path))?;
+    Ok(lease)
+}
+
+/// Whether nobody else uses the server. To be called under the start lock, so that nobody comes while we act on it.
+pub(super) fn alone(folder: &Folder, lease: &File) -> Result<bool, EmbeddedError> {
+    let path = folder.lock_file("lease");
+    // Given back first: what taking a lock over one's own does is left to the system by std.
+    lease.unlock().map_err(EmbeddedError::io("unlock", &path))?;
+    let alone = match lease.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(error)) => return Err(EmbeddedError::io("lock", &path)(error)),
+    };
+    lease.unlock().map_err(EmbeddedError::io("unlock", &path))?;
+    lease
+        .lock_shared()
+        .map_err(EmbeddedError::io("lock", &path))?;
+    Ok(alone)
+}
+
+/// Starts a reaper for this server. Every user does, so a reaper that was killed is replaced; its lock lets one stay.
+pub(super) fn start_reaper(cluster: &Cluster) -> Result<(), EmbeddedError> {
+    let (folder, account) = (&cluster.folder, cluster.folder.account());
+    for name in ["lease", "reaper"] {
+        let path = folder.lock_file(name);
+        open(&path)?;
+        account
+            .own(&path)
+            .map_err(EmbeddedError::io("give to the server's user", &path))?;
+    }
+    let shell = Path::new("/bin/sh");
+    let mut reaper = account.command(shell);
+    // Not of our process group: a runner that kills the group must not kill the reaper with it.
+    reaper
+        .args(["-c", REAPER, "reaper"])
+        .arg(folder.root())
+        .arg(cluster.programs.path("pg_ctl"))
+        .process_group(0);
+    reaper
+        .status()
+        .map(|_| ())
+        .map_err(EmbeddedError::io("start the reaper with", shell))
+}
+
+fn open(path: &Path) -> Result<File, EmbeddedError> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path);
+    file.map_err(EmbeddedError::io("open", path))
+}
