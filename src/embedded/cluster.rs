@@ -235,6 +235,7 @@ impl Cluster {
                 self.folder.log(),
                 self.folder.socket_folder().join("server.log.before"),
             );
+            self.folder.sweep_sockets();
             self.disown_dead_pid()?;
             self.run_pg_ctl_start(listen)?;
             if let State::Ready(listen) = self.settle() {

@@ -103,6 +103,16 @@ impl Folder {
         self.run.join("server.log")
     }
 
+    /// Clears what a killed server left in its socket's folder. Only for when no server runs: PostgreSQL, which cannot
+    /// know that the folder is ours alone, would spare a socket whose process number is in use again.
+    pub(super) fn sweep_sockets(&self) {
+        for entry in fs::read_dir(&self.run).into_iter().flatten().flatten() {
+            if entry.file_name().as_bytes().starts_with(b".s.PGSQL.") {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// The last lines of the server's log.
     pub(super) fn end_of_log(&self) -> String {
         let log = fs::read(self.log()).unwrap_or_default();

@@ -4,9 +4,11 @@
 //! opens files close-on-exec, so neither the server nor any other child keeps a lock of ours alive.
 
 use std::fs::{self, File, TryLockError};
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Stdio;
 
 use super::EmbeddedError;
 use super::cluster::Cluster;
@@ -71,16 +73,20 @@ pub(super) fn start_reaper(cluster: &Cluster) -> Result<(), EmbeddedError> {
     }
     let shell = Path::new("/bin/sh");
     let mut reaper = account.command(shell);
-    // Not of our process group: a runner that kills the group must not kill the reaper with it.
     reaper
-        .args(["-c", REAPER, "reaper"])
+        .arg("-s")
         .arg(folder.root())
-        .arg(cluster.programs.path("pg_ctl"))
-        .process_group(0);
-    reaper
-        .status()
-        .map(|_| ())
-        .map_err(EmbeddedError::io("start the reaper with", shell))
+        .arg(cluster.programs.path("pg_ctl"));
+    // Not of our process group: a runner that kills the group must not kill the reaper with it.
+    reaper.process_group(0).stdin(Stdio::piped());
+    let started = reaper.spawn().and_then(|mut shell| {
+        shell
+            .stdin
+            .take()
+            .map_or(Ok(()), |mut script| script.write_all(REAPER.as_bytes()))?;
+        shell.wait().map(|_| ())
+    });
+    started.map_err(EmbeddedError::io("start the reaper with", shell))
 }
 
 fn open(path: &Path) -> Result<File, EmbeddedError> {

@@ -237,8 +237,10 @@ async fn a_test_server_that_cannot_start_is_made_anew() {
     fs::write(scratch.data("postgresql.conf"), "nonsense").expect("broken");
 
     let mut second = Process::start(&scratch, "wait");
-    assert_eq!(number(&second.hear("url"), "select 1::int8").await, 1);
+    let (postmaster, url) = (second.postmaster(), second.hear("url"));
+    assert_eq!(number(&url, "select 1::int8").await, 1);
     second.kill();
+    ended(postmaster).await;
 }
 
 #[tokio::test]
@@ -277,7 +279,11 @@ async fn the_next_process_sweeps_the_databases_of_a_killed_one_and_no_others() {
     let scratch = Scratch::new();
     let mut staying = Process::start(&scratch, "database");
     let mut killed = Process::start(&scratch, "database");
-    let (url, kept) = (staying.hear("url"), staying.hear("database"));
+    let (postmaster, url, kept) = (
+        staying.postmaster(),
+        staying.hear("url"),
+        staying.hear("database"),
+    );
     let leftover = killed.hear("database");
     killed.kill();
     // The server learns of the death by the closed connection.
@@ -290,6 +296,7 @@ async fn the_next_process_sweeps_the_databases_of_a_killed_one_and_no_others() {
     }
     sweeper.kill();
     staying.kill();
+    ended(postmaster).await;
 }
 
 #[tokio::test]
