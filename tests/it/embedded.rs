@@ -2,20 +2,33 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgConnection};
-use tokio::io::unix::AsyncFd;
 use wa_outbox::embedded::{EmbeddedError, Purpose, Search, Server};
 
 use crate::support::database::TestDatabase;
 
-/// A folder for servers of one test, deleted with it.
-struct Scratch(PathBuf);
+/// A folder for servers of one test, cleared away with it.
+struct Scratch {
+    folder: PathBuf,
+    guard: Child,
+}
+
+/// Waits for the end of its input, which comes with the end of the test, even by a kill; then it ends what still runs in
+/// folder $0 and deletes it. A durable server would go on for ever.
+const GUARD: &str = r#"
+cat >/dev/null
+find "$0" -name postmaster.pid | while read -r file; do
+    kill -QUIT "$(sed -n 1p "$file")"
+    rm -rf "$(sed -n 5p "$file")"
+done
+until rm -rf "$0"; do sleep 1; done
+"#;
 
 impl Scratch {
     fn new() -> Self {
@@ -24,11 +37,20 @@ impl Scratch {
         fs::create_dir(&folder).expect("a scratch folder");
         // The user that runs root's servers must be able to pass.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("opened up");
-        Self(folder)
+        let mut guard = Command::new("/bin/sh");
+        guard.args(["-c", GUARD]).arg(&folder).process_group(0);
+        let guard = guard
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .stdout(Stdio::null());
+        Self {
+            guard: guard.spawn().expect("a guard"),
+            folder,
+        }
     }
 
     fn folder(&self) -> PathBuf {
-        self.0.join("server")
+        self.folder.join("server")
     }
 
     fn data(&self, file: &str) -> PathBuf {
@@ -38,17 +60,8 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // A failed test must not leave a server behind either.
-        let pid = fs::read_to_string(self.data("postmaster.pid"))
-            .ok()
-            .and_then(|text| text.lines().next()?.parse().ok());
-        if let Some(pid) = pid
-            .filter(|pid| *pid != std::process::id().cast_signed())
-            .and_then(Pid::from_raw)
-        {
-            let _ = kill_process(pid, Signal::QUIT);
-        }
-        let _ = fs::remove_dir_all(&self.0);
+        // Waiting closes its input first.
+        let _ = self.guard.wait();
     }
 }
 
@@ -96,16 +109,35 @@ fn pid(number: u32) -> Pid {
 }
 
 /// Waits until a process that is not our child has ended.
+#[cfg(target_os = "linux")]
 async fn ended(process: Pid) {
-    let Ok(handle) = pidfd_open(process, PidfdFlags::NONBLOCK) else {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::process::{PidfdFlags, pidfd_open};
+
+    let Ok(handle) = pidfd_open(process, PidfdFlags::empty()) else {
         return;
     };
-    let handle = AsyncFd::new(handle).expect("a process can be waited for");
-    let readable = tokio::time::timeout(Duration::from_secs(60), handle.readable()).await;
-    readable
-        .expect("the process ends")
-        .expect("it can be waited for")
-        .retain_ready();
+    let patience = Timespec {
+        tv_sec: 60,
+        tv_nsec: 0,
+    };
+    let wait = move || poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&patience));
+    let ended = tokio::task::spawn_blocking(wait)
+        .await
+        .expect("the wait does not panic");
+    assert_eq!(
+        ended.expect("a process can be waited for"),
+        1,
+        "process {process:?} goes on"
+    );
+}
+
+/// Waits until a process that is not our child has ended.
+#[cfg(not(target_os = "linux"))]
+async fn ended(process: Pid) {
+    while rustix::process::test_kill_process(process).is_ok() {
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn kill_postmaster(server: &Server) {
@@ -359,10 +391,7 @@ async fn a_dead_servers_process_number_in_use_by_another_is_no_obstacle() {
     stranger.arg("600").current_dir("/");
     if rustix::process::geteuid().is_root() {
         let owner = fs::metadata(&file).expect("a file");
-        std::os::unix::process::CommandExt::uid(
-            &mut stranger,
-            std::os::unix::fs::MetadataExt::uid(&owner),
-        );
+        stranger.uid(owner.uid());
     }
     let mut stranger = stranger.spawn().expect("another program");
     fs::write(&file, format!("{}\n{rest}", stranger.id())).expect("written");
@@ -471,7 +500,7 @@ async fn a_path_too_long_for_a_socket_works_all_the_same() {
 #[tokio::test]
 async fn a_folder_that_the_servers_user_may_not_enter_is_named() {
     let scratch = Scratch::new();
-    fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o700)).expect("closed");
+    fs::set_permissions(&scratch.folder, fs::Permissions::from_mode(0o700)).expect("closed");
     let result = start(durable(scratch.folder())).await;
     if rustix::process::geteuid().is_root() {
         let refused = result.expect_err("root's own folder").to_string();
@@ -490,11 +519,11 @@ async fn a_folder_that_the_servers_user_may_not_enter_is_named() {
 #[test]
 fn without_programs_the_error_says_what_was_looked_for_and_how_to_get_it() {
     let scratch = Scratch::new();
-    let search = Search::only([scratch.0.clone()]);
+    let search = Search::only([scratch.folder.clone()]);
     let error = Server::start_with(durable(scratch.folder()), &search)
         .expect_err("nothing is there")
         .to_string();
-    let place = scratch.0.to_string_lossy();
+    let place = scratch.folder.to_string_lossy();
     for needed in [
         "initdb",
         &place,
@@ -514,7 +543,7 @@ fn programs_too_old_or_broken_are_named_with_the_reason() {
         ("old", "echo 'postgres (PostgreSQL) 13.9'"),
         ("broken", "exit 1"),
     ] {
-        let folder = scratch.0.join(place);
+        let folder = scratch.folder.join(place);
         fs::create_dir(&folder).expect("a folder");
         for program in ["initdb", "pg_ctl", "postgres"] {
             fs::write(folder.join(program), format!("#!/bin/sh\n{script}\n")).expect("a program");
@@ -522,7 +551,7 @@ fn programs_too_old_or_broken_are_named_with_the_reason() {
                 .expect("it can be run");
         }
     }
-    let search = Search::only(["old", "broken"].map(|place| scratch.0.join(place)));
+    let search = Search::only(["old", "broken"].map(|place| scratch.folder.join(place)));
     let error = Server::start_with(durable(scratch.folder()), &search)
         .expect_err("neither will do")
         .to_string();

@@ -23,22 +23,22 @@ static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 const TEMPLATE_LOCK: i64 = 0x7761_6f75_7462_6f78;
 
 /// A database for one test, dropped when this value is.
-pub struct TestDatabase {
+pub(crate) struct TestDatabase {
     /// Its address.
-    pub url: String,
+    pub(crate) url: String,
     /// Connections to it; at most five, so that hundreds of tests fit on one server.
-    pub pool: PgPool,
+    pub(crate) pool: PgPool,
     name: String,
 }
 
 impl TestDatabase {
     /// A database with all migrations applied.
-    pub async fn create() -> Self {
+    pub(crate) async fn create() -> Self {
         Self::of(Content::Migrated).await
     }
 
     /// A database without anything in it.
-    pub async fn empty() -> Self {
+    pub(crate) async fn empty() -> Self {
         Self::of(Content::Empty).await
     }
 
