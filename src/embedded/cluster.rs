@@ -77,6 +77,7 @@ impl Cluster {
             }
             self.stop()?;
         }
+        self.folder.sweep_half_made();
         self.make_if_missing()?;
         match self.start() {
             // Written without fsync, it may not have survived a crash of the machine. Nobody will miss it.

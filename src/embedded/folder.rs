@@ -16,6 +16,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -27,6 +28,13 @@ const ROOM_FOR_TESTS: u64 = 1 << 30;
 
 /// The longest path of a socket's folder: 103 bytes less the name of the socket.
 const LONGEST_SOCKET_FOLDER: usize = 103 - "/.s.PGSQL.65535".len();
+
+/// How the folder of a cluster begins that is not complete yet.
+const HALF_MADE: &str = "data.new.";
+
+/// How often, and how far apart, leftovers are swept on removal: an orphaned initdb lasts about a second.
+const SWEEPS: u32 = 40;
+const BETWEEN_SWEEPS: Duration = Duration::from_millis(50);
 
 /// A folder that is ours, with a place in it that is the server's.
 #[derive(Clone, Debug)]
@@ -59,24 +67,24 @@ impl Folder {
     }
 
     /// The folder of the server that this user's tests share: the first of a few places that can be had.
-    pub(super) fn of_tests(account: Account) -> Result<Self, EmbeddedError> {
+    pub(super) fn of_tests() -> Result<Self, EmbeddedError> {
+        let open = |root: &Path| Self::open(root, Account::to_serve(root)?);
         if let Some(given) = std::env::var_os("WA_OUTBOX_TESTS_DIR") {
-            return Self::open(Path::new(&given), account);
+            return open(Path::new(&given));
         }
         let name = format!("wa-outbox-tests-{}", rustix::process::geteuid().as_raw());
         let memory = Path::new("/dev/shm");
         let in_memory = memory.join(&name).is_dir() || has_room(memory);
-        let (temporary, last) = (std::env::temp_dir(), Path::new("/tmp"));
+        let temporary = std::env::temp_dir();
         let places = in_memory
             .then_some(memory)
             .into_iter()
             .chain([temporary.as_path()]);
-        for place in places {
-            if let Ok(folder) = Self::open(&place.join(&name), account) {
-                return Ok(folder);
-            }
-        }
-        Self::open(&last.join(&name), account)
+        // A place that another user has taken, or that the server's user may not enter, is passed over.
+        let usable = places
+            .map(|place| open(&place.join(&name)))
+            .find(Result::is_ok);
+        usable.unwrap_or_else(|| open(&Path::new("/tmp").join(&name)))
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -168,24 +176,38 @@ impl Folder {
         Ok(path)
     }
 
-    /// A new, empty folder of the server's user, to make a cluster in; leftovers of earlier ones are swept.
+    /// A new, empty folder of the server's user, to make a cluster in.
     pub(super) fn new_data(&self) -> Result<PathBuf, EmbeddedError> {
-        for entry in fs::read_dir(&self.root)
-            .map_err(EmbeddedError::io("read", &self.root))?
-            .flatten()
-        {
-            if entry.file_name().as_bytes().starts_with(b"data.new.") {
-                // An initdb whose starter was killed may still be writing into it: then the next start sweeps it.
-                let _ = fs::remove_dir_all(entry.path());
-            }
-        }
-        // A name of its own, so that such an initdb can never write into ours.
+        // A name of its own each time: an initdb whose starter was killed goes on for a moment, and must not write here.
         let path = self
             .root
-            .join(format!("data.new.{:016x}", fastrand::u64(..)));
+            .join(format!("{HALF_MADE}{:016x}", fastrand::u64(..)));
         make(&path, 0o700)?;
         self.account.own_new(&path)?;
         Ok(path)
+    }
+
+    /// Deletes what starts that were killed have left; `false` if an initdb still writes some of it.
+    pub(super) fn sweep_half_made(&self) -> bool {
+        let mut clean = true;
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            if entry
+                .file_name()
+                .as_bytes()
+                .starts_with(HALF_MADE.as_bytes())
+            {
+                clean &= fs::remove_dir_all(entry.path()).is_ok();
+            }
+        }
+        clean
+    }
+
+    /// Leaves no trace of a server that was never made.
+    pub(super) fn remove_if_empty(&self) {
+        if !self.data().exists() {
+            // It only tidies up on the way to an error that says more.
+            let _ = self.remove();
+        }
     }
 
     /// Deletes what was made in this folder, and the folder itself if nothing else is in it.
@@ -200,6 +222,12 @@ impl Folder {
         }
         for name in ["password", "reaper.lock", "lease.lock", "start.lock"] {
             let _ = fs::remove_file(self.root.join(name));
+        }
+        for _ in 0..SWEEPS {
+            if self.sweep_half_made() {
+                break;
+            }
+            std::thread::sleep(BETWEEN_SWEEPS);
         }
         let _ = fs::remove_dir(&self.root);
         Ok(())

@@ -3,8 +3,8 @@
 //! A lock is dropped by the kernel when its holder is gone, even by `kill -9`, so nothing here can be left behind. Rust
 //! opens files close-on-exec, so neither the server nor any other child keeps a lock of ours alive.
 
-use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::fs::{self, File, Metadata, TryLockError};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -17,20 +17,23 @@ use super::folder::Folder;
 /// Stops a test server when nobody uses it any more.
 const REAPER: &str = include_str!("reaper.sh");
 
-/// Waits until no other process starts, stops or removes this server. Dropping the file ends that.
-pub(super) fn lock_start(folder: &Folder) -> Result<File, EmbeddedError> {
+/// Waits until no other process starts, stops or removes this server; dropping the file lets the next one in. `None` if
+/// the folder was removed meanwhile, and the lock with it: such a lock protects nothing.
+pub(super) fn lock_start(folder: &Folder) -> Result<Option<File>, EmbeddedError> {
     let path = folder.lock_file("start");
-    loop {
-        let file = open(&path)?;
-        file.lock().map_err(EmbeddedError::io("lock", &path))?;
-        // While we waited the folder may have been removed, and the lock with it: then it protects nothing.
-        let still_there = fs::metadata(&path).ok().zip(file.metadata().ok());
-        if still_there
-            .is_some_and(|(there, ours)| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
-        {
-            return Ok(file);
+    let file = match open(&path) {
+        Err(EmbeddedError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            return Ok(None);
         }
-    }
+        file => file?,
+    };
+    file.lock().map_err(EmbeddedError::io("lock", &path))?;
+    let place = |file: Metadata| (file.dev(), file.ino());
+    let (there, ours) = (
+        fs::metadata(&path).ok().map(place),
+        file.metadata().ok().map(place),
+    );
+    Ok(Some(file).filter(|_| there == ours))
 }
 
 /// Our share in the server, until the file is dropped.

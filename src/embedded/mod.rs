@@ -21,7 +21,7 @@ mod lease;
 mod programs;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -84,15 +84,22 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub fn start_with(purpose: Purpose, search: &Search) -> Result<Self, EmbeddedError> {
-        match purpose {
-            Purpose::Durable { folder, tcp_port } => {
-                let account = Account::to_serve(&folder)?;
-                let folder = Folder::open(&folder, account)?;
-                Self::start_in(folder, Settings::Durable { tcp_port }, search)
-            }
-            Purpose::Tests => {
-                let account = Account::to_serve(Path::new(""))?;
-                Self::start_in(Folder::of_tests(account)?, Settings::Fast, search)
+        loop {
+            let (folder, settings) = match &purpose {
+                Purpose::Durable { folder, tcp_port } => {
+                    let folder = Folder::open(folder, Account::to_serve(folder)?)?;
+                    (
+                        folder,
+                        Settings::Durable {
+                            tcp_port: *tcp_port,
+                        },
+                    )
+                }
+                Purpose::Tests => (Folder::of_tests()?, Settings::Fast),
+            };
+            // Held until the server answers: all that follows is done by one process at a time.
+            if let Some(_starting) = lease::lock_start(&folder)? {
+                return Self::start_in(folder, settings, search);
             }
         }
     }
@@ -102,10 +109,14 @@ impl Server {
         settings: Settings,
         search: &Search,
     ) -> Result<Self, EmbeddedError> {
-        // Held until the server answers: all that follows is done by one process at a time.
-        let _starting = lease::lock_start(&folder)?;
         let lease = lease::share(&folder)?;
-        let programs = search.find(folder.account(), folder.version_of_data())?;
+        let programs = match search.find(folder.account(), folder.version_of_data()) {
+            Ok(programs) => programs,
+            Err(error) => {
+                folder.remove_if_empty();
+                return Err(error);
+            }
+        };
         let cluster = Cluster {
             folder,
             programs,
@@ -181,7 +192,10 @@ impl Server {
     /// # Errors
     /// When the server does not stop within a minute.
     pub fn stop(self) -> Result<(), EmbeddedError> {
-        let _starting = lease::lock_start(&self.cluster.folder)?;
+        // Gone with its folder: then there is nothing to stop.
+        let Some(_starting) = lease::lock_start(&self.cluster.folder)? else {
+            return Ok(());
+        };
         if lease::alone(&self.cluster.folder, &self.lease)? {
             self.cluster.stop()?;
         }
@@ -193,7 +207,9 @@ impl Server {
     /// # Errors
     /// When another process still uses the server, it does not stop, or a file cannot be deleted.
     pub fn remove(self) -> Result<(), EmbeddedError> {
-        let _starting = lease::lock_start(&self.cluster.folder)?;
+        let Some(_starting) = lease::lock_start(&self.cluster.folder)? else {
+            return Ok(());
+        };
         if !lease::alone(&self.cluster.folder, &self.lease)? {
             return Err(EmbeddedError::InUse {
                 folder: self.cluster.folder.root().to_owned(),

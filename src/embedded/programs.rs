@@ -31,27 +31,21 @@ const PACKAGED: [(&str, &str, &str); 5] = [
 pub struct Search {
     given: Option<PathBuf>,
     places: Vec<PathBuf>,
-    fetch: bool,
+    /// Also where packages put them and in the cache, and fetch them if need be.
+    everywhere: bool,
 }
 
 impl Search {
     /// All places where this machine may have them, and a fetch if it has not.
     pub fn this_machine() -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut places: Vec<PathBuf> = std::env::split_paths(&path)
+        let places = std::env::split_paths(&path)
             .filter(|place| place.is_absolute())
             .collect();
-        for (above, prefix, below) in PACKAGED {
-            places.extend(
-                numbered(Path::new(above), prefix)
-                    .into_iter()
-                    .map(|version| version.join(below)),
-            );
-        }
         Self {
             given: std::env::var_os("WA_OUTBOX_PG_BIN").map(PathBuf::from),
             places,
-            fetch: true,
+            everywhere: true,
         }
     }
 
@@ -60,7 +54,7 @@ impl Search {
         Self {
             given: None,
             places: places.into_iter().collect(),
-            fetch: false,
+            everywhere: false,
         }
     }
 
@@ -78,20 +72,14 @@ impl Search {
                     reason,
                 });
         }
-        let mut places = self.places.clone();
-        let cache = self.fetch.then(|| cache_folder(account));
-        if let Some(cache) = &cache {
-            places.extend(
-                numbered(cache, "")
-                    .into_iter()
-                    .map(|version| version.join("bin")),
-            );
-        }
+        let cache = self.everywhere.then(|| cache_folder(account));
         let (mut other_version, mut refused) = (None, Vec::new());
-        for found in places
+        let places = self
+            .places
             .iter()
-            .filter_map(|place| Programs::at(place, account))
-        {
+            .cloned()
+            .chain(cache.iter().flat_map(|cache| packaged_or_in(cache)));
+        for found in places.filter_map(|place| Programs::at(&place, account)) {
             match found {
                 Ok(programs) if wanted.is_none_or(|wanted| programs.version == wanted) => {
                     return Ok(programs);
@@ -108,15 +96,36 @@ impl Search {
             Some(Err(reason)) => reason,
             None => None,
         };
+        // Several places may lead to the same programs.
         refused.dedup();
-        let mut searched = places;
-        searched.dedup();
         Err(EmbeddedError::NoPrograms {
-            searched,
+            searched: self.searched(),
             refused,
             fetch,
         })
     }
+
+    /// The places as a person would name them.
+    fn searched(&self) -> Vec<PathBuf> {
+        let pattern = |(above, prefix, below): &(&str, &str, &str)| {
+            format!("{above}/{prefix}*/{below}").into()
+        };
+        let patterns = PACKAGED.iter().filter(|_| self.everywhere).map(pattern);
+        self.places.iter().cloned().chain(patterns).collect()
+    }
+}
+
+/// Where packages put the programs, and what was fetched into `cache`; of each, the highest version first.
+fn packaged_or_in(cache: &Path) -> impl Iterator<Item = PathBuf> {
+    let packaged = PACKAGED
+        .iter()
+        .map(|(above, prefix, below)| (Path::new(above), *prefix, *below));
+    let all = packaged.chain([(cache, "", "bin")]);
+    all.flat_map(|(above, prefix, below)| {
+        numbered(above, prefix)
+            .into_iter()
+            .map(move |it| it.join(below))
+    })
 }
 
 /// Fetches the programs into `cache`; on failure the reason, where there is one to tell.
