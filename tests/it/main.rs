@@ -1,1 +1,4 @@
+//! Tests over real Postgres and real HTTP.
 
+mod embedded;
+mod support;
