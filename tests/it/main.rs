@@ -1,4 +1,5 @@
-//! Tests over real Postgres and real HTTP.
+//! The promises of the product, on real Postgres and over real HTTP. A file for a promise.
 
 mod embedded;
+mod main_job;
 mod support;

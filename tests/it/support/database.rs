@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor};
 use tokio::sync::oneshot;
 use wa_outbox::embedded::{Purpose, Server};
 
-static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+static MIGRATOR: LazyLock<Migrator> = LazyLock::new(wa_outbox::store::migrator);
 
 /// Guards templates, and the roles their migrations make, against other processes. The number is arbitrary.
 const TEMPLATE_LOCK: i64 = 0x7761_6f75_7462_6f78;
