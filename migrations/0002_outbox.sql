@@ -446,6 +446,11 @@ begin
 end
 $$;
 
+create function wa.halt_by(member bigint, how text) returns text
+language sql immutable as $$
+  select format('message %s ended as %s', member, how)
+$$;
+
 -- Looks at members of sequences of which something has become known, and opens, keeps or halts their gates.
 --
 -- Delivered, read or played opens it; `sent` does for a reaction, which never gets more (Meta, Reaction messages); a message
@@ -475,13 +480,20 @@ begin
       where o.id = any (ids) and (o.sender, o.recipient, o.sequence) = (gate.sender, gate.recipient, gate.sequence)
       order by o.id
     loop
+      if member.is_released and gate.halted_reason = wa.halt_by(member.id, 'failed') then
+        -- One of the recipient's devices failed it and another has it: a delivery outweighs the failure.
+        update wa.sequences s set halted_reason = null, halted_at = null
+        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence);
+      end if;
       if member.is_released or member.has_failed and gate.on_failure = 'skip' then
         update wa.sequences s set head_id = null
         where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence) and s.head_id = member.id;
       elsif member.has_failed then
+        -- Who cancels a member that only waits takes it out of the line; that is no reason to stop those in front of it.
         update wa.sequences s
-        set halted_reason = format('message %s ended as %s', member.id, member.how), halted_at = now()
-        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence) and s.halted_reason is null;
+        set halted_reason = wa.halt_by(member.id, member.how), halted_at = now()
+        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence) and s.halted_reason is null
+          and (s.head_id = member.id or member.how <> 'cancelled');
       end if;
     end loop;
     perform wa.promote(gate.sender, gate.recipient, gate.sequence);
