@@ -446,6 +446,19 @@ begin
 end
 $$;
 
+-- Locks the sequences of these members, before anything of theirs is touched: a delivery that sets a member free has the lock
+-- first and the member second, and who does it the other way round meets it in a deadlock.
+create function wa.lock_sequences(ids bigint[]) returns void
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+  perform from wa.sequences s
+  where (s.sender, s.recipient, s.sequence) in
+    (select o.sender, o.recipient, o.sequence from wa.outbox o where o.id = any (ids) and o.sequence is not null)
+  order by s.sender, s.recipient, s.sequence
+  for update;
+end
+$$;
+
 create function wa.halt_by(member bigint, how text) returns text
 language sql immutable as $$
   select format('message %s ended as %s', member, how)
@@ -545,10 +558,13 @@ language plpgsql security definer set search_path = pg_catalog as $$
 declare
   members bigint[];
 begin
+  select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null);
+  if members is not null then
+    perform wa.lock_sequences(members);
+  end if;
   delete from wa.uncertain u using fresh f where u.id = f.id and u.sender = f.sender;
   delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender;
   delete from wa.uncertain u using fresh f where u.id = f.id and u.sender = f.sender;
-  select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null);
   if members is not null then
     delete from wa.waiting w using fresh f where w.id = f.id and w.sender = f.sender;
     perform wa.settle_sequences(members);
@@ -586,7 +602,7 @@ language sql security definer set search_path = pg_catalog as $$
   returning id
 $$;
 
-revoke execute on function wa.promote(text, text, text), wa.settle_sequences(bigint[]), wa.resend(bigint[], text),
+revoke execute on function wa.promote(text, text, text), wa.settle_sequences(bigint[]), wa.lock_sequences(bigint[]), wa.resend(bigint[], text),
   wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse(text, text, text) from public;
 grant execute on function wa.settle_sequences(bigint[]), wa.resend(bigint[], text) to wa_worker;
 
