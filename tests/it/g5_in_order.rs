@@ -16,6 +16,8 @@ use crate::support::world::{SENDER, World};
 
 /// The name of a sequence where there is one only.
 const STORY: &str = "story";
+const WAITING_FOR_A_LOCK: &str =
+    "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
 
 /// The part of a story with this number, to Alice.
 fn part(number: usize) -> Draft {
@@ -133,7 +135,8 @@ async fn read_alone_sets_the_next_member_free() {
 #[tokio::test]
 async fn sent_is_enough_for_a_reaction() {
     let world = a_silent_world().await;
-    let reaction = json!({"type": "reaction", "reaction": {"message_id": "wamid.A", "emoji": "👍"}});
+    let reaction =
+        json!({"type": "reaction", "reaction": {"message_id": "wamid.A", "emoji": "👍"}});
     let first = world.enqueue(a_message(reaction).in_sequence(STORY)).await;
     let second = world.enqueue(part(2)).await;
 
@@ -344,10 +347,9 @@ async fn ids_of_a_sequence_are_in_the_order_of_their_commits() {
     // A second writer of the sequence waits for the first, a writer of another one does not.
     let store = world.store.clone();
     let second = tokio::spawn(async move { store.enqueue(&part(2).0).await.expect("taken").0 });
-    let waits = "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     world
         .until_true("the second writer waits", async || {
-            world.count(waits).await == 1
+            world.count(WAITING_FOR_A_LOCK).await == 1
         })
         .await;
     let other = world.enqueue(a_text().in_sequence("another")).await.0;
@@ -399,5 +401,74 @@ async fn one_statement_writes_a_whole_sequence_in_its_order() {
         let of_one: Vec<&String> = texts.iter().filter(|text| text.starts_with(name)).collect();
         let expected: Vec<String> = (1..=5).map(|n| format!("{name}-{n}")).collect();
         assert_eq!(of_one, expected.iter().collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn cancelling_a_member_at_the_moment_it_is_set_free_cancels_it() {
+    let world = World::at_rest().await;
+    world.enqueue(part(1)).await;
+    let second = world.enqueue(part(2)).await;
+
+    let store = world.store.clone();
+    world
+        .set_free_while(async move { store.cancel(second).await.expect("it was not begun") })
+        .await;
+
+    assert_eq!(world.state_of(second).await, "cancelled");
+    assert_eq!(
+        world.count(&format!("wa.queue where id = {second}")).await,
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_member_whose_time_is_up_at_the_moment_it_is_set_free_expires() {
+    let world = World::at_rest().await;
+    world.enqueue(part(1)).await;
+    let mut late = part(2);
+    late.0.due_at = Some(time::macros::datetime!(2024-01-01 0:00 UTC));
+    late.0.expires_at = Some(time::macros::datetime!(2024-01-02 0:00 UTC));
+    let second = world.enqueue(late).await;
+
+    let store = world.store.clone();
+    world
+        .set_free_while(async move {
+            store.expire_overdue().await.expect("it is looked for");
+        })
+        .await;
+
+    assert_eq!(world.state_of(second).await, "expired");
+    assert_eq!(
+        world.count(&format!("wa.queue where id = {second}")).await,
+        0
+    );
+}
+
+impl World {
+    /// Sets the next member of the story free, as a delivery does, while `other` is doing something to it: the sequence is
+    /// locked, `other` comes to wait for it, the next member is set free, the lock ends.
+    async fn set_free_while(&self, other: impl Future<Output = ()> + Send + 'static) {
+        let mut connection = self.database.pool.acquire().await.expect("a connection");
+        let mut delivery = connection.begin().await.expect("a transaction");
+        sqlx::query("select from wa.sequences for update")
+            .execute(&mut *delivery)
+            .await
+            .expect("the sequence is locked");
+        let other = tokio::spawn(other);
+        self.until_true("the other waits for the sequence", async || {
+            self.count(WAITING_FOR_A_LOCK).await == 1
+        })
+        .await;
+        sqlx::query("update wa.sequences set head_id = null")
+            .execute(&mut *delivery)
+            .await
+            .expect("the gate is opened");
+        sqlx::query("select wa.promote(sender, recipient, sequence) from wa.sequences")
+            .execute(&mut *delivery)
+            .await
+            .expect("the next member is set free");
+        delivery.commit().await.expect("committed");
+        other.await.expect("the other got its turn");
     }
 }
