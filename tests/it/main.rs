@@ -3,5 +3,6 @@
 mod embedded;
 mod g5_in_order;
 mod g9_honest_end;
+mod latency;
 mod main_job;
 mod support;
