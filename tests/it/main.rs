@@ -1,6 +1,7 @@
 //! The promises of the product, on real Postgres and over real HTTP. A file for a promise.
 
 mod embedded;
+mod g1_no_loss;
 mod g5_in_order;
 mod g9_honest_end;
 mod latency;

@@ -4,4 +4,5 @@ pub(crate) mod books;
 pub(crate) mod database;
 pub(crate) mod make;
 pub(crate) mod process;
+pub(crate) mod wire;
 pub(crate) mod world;
