@@ -277,6 +277,9 @@ impl Dispatcher {
         asked_at: BootInstant,
     ) -> Result<usize, StoreError> {
         let claims: Vec<Claim> = leaving.iter().filter_map(|due| self.claim(due)).collect();
+        // Under the lease as it is now. If that lapses before the answer comes, another may hold the sender by then, and a
+        // renewal that succeeds afterwards is a renewal of nothing.
+        let leave_by = (asked_at + LEAVE_WITHIN).min(self.sending.trust.ends_at());
         let begun = match self
             .store
             .begin(worker, &claims, self.settings.answer_due_in)
@@ -295,7 +298,7 @@ impl Dispatcher {
             leaving.into_iter().map(|due| (due.id, due)).collect();
         for one in begun {
             if let Some(due) = by_id.remove(&one.id) {
-                self.let_go(due, one, asked_at + LEAVE_WITHIN);
+                self.let_go(due, one, leave_by);
             }
         }
         for gone in by_id.into_values() {
