@@ -4,8 +4,7 @@
 //! go. Nothing leaves that is not begun, and nothing is begun that may not leave now.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -23,7 +22,7 @@ use crate::domain::id::{MessageId, SenderId};
 use crate::domain::outcome::{HoldScope, Outcome, ThrottleScope};
 use crate::domain::transition::in_words;
 use crate::store::claim::{Claim, Due};
-use crate::store::lease::WorkerId;
+use crate::store::lease::{Suspect, WorkerId};
 use crate::store::{Store, StoreError};
 
 /// How the loop turns.
@@ -57,8 +56,27 @@ const FORGET_PAIRS_EVERY: Duration = Duration::from_secs(60);
 pub struct Signals {
     /// There may be new messages: look now.
     pub woken: Notify,
-    /// A begin was lost: rows may stand in `sending` that nobody sends.
-    pub begin_lost: AtomicBool,
+    /// Messages of begins whose answer was lost.
+    suspects: Mutex<Vec<Suspect>>,
+}
+
+impl Signals {
+    /// These may come to stand in `sending` without anybody who sends them.
+    fn suspect(&self, claims: &[Claim]) {
+        let suspects = claims.iter().map(|claim| Suspect {
+            id: claim.id,
+            sender: claim.sender.clone(),
+        });
+        self.suspects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(suspects);
+    }
+
+    /// The suspects that have come up since this was asked last.
+    pub fn new_suspects(&self) -> Vec<Suspect> {
+        std::mem::take(&mut *self.suspects.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Sends what is due.
@@ -287,9 +305,10 @@ impl Dispatcher {
         {
             Ok(begun) => begun,
             Err(error) => {
-                // It may have been committed all the same. Nothing of it is sent; it is taken back before anything else.
+                // It may have been committed all the same. Nothing of it is sent; it is taken back before anything else. And it
+                // may be committed later still: that is looked after by the reconciler.
+                self.signals.suspect(&claims);
                 self.lost_begins.extend(claims);
-                self.signals.begin_lost.store(true, Ordering::Release);
                 return Err(error);
             }
         };
