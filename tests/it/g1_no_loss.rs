@@ -150,9 +150,7 @@ async fn a_begin_whose_answer_is_lost_leaves_its_message_queued() {
 
 #[tokio::test]
 async fn a_begin_that_arrives_when_nobody_waits_for_it_any_more_strands_nothing() {
-    let mut config = quick_settings();
-    config.database.statement_timeout = Duration::from_secs(2);
-    let mut world = World::at_rest_with(config).await;
+    let mut world = World::at_rest().await;
     let wire = Wire::to(&world.database.url);
     world.start_service_over(&wire).await;
     let forgotten = wire.set(BEGIN, Mishap::SentLateByNobody);
