@@ -1,5 +1,6 @@
 //! A durable outbound WhatsApp message queue on Postgres.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dispatch;
