@@ -169,9 +169,7 @@ impl Scene {
         let task = tokio::spawn(async move {
             while !stopped.is_cancelled() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                if simulator.go_away().await.is_err() {
-                    return;
-                }
+                simulator.go_away().await;
                 tokio::time::sleep(Duration::from_millis(2)).await;
                 while simulator.come_back().await.is_err() {
                     tokio::time::sleep(Duration::from_millis(2)).await;
