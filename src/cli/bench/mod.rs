@@ -17,7 +17,9 @@ use scene::{Outcomes, Scene};
 
 /// Measure what the queue does and costs, on a database and a WhatsApp of its own.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  wa-outbox bench drain --messages 20000\n  wa-outbox bench storm --messages 10000 --json")]
+#[command(
+    after_help = "Examples:\n  wa-outbox bench drain --messages 20000\n  wa-outbox bench storm --messages 10000 --json"
+)]
 pub struct Options {
     /// drain: send a backlog, without and with status webhooks. storm: the same with lost answers, refused connections and
     /// server errors, webhooks doubled and reordered, and a count in the ledger of what was accepted how often.
@@ -72,10 +74,25 @@ impl Options {
     pub async fn run(self) -> anyhow::Result<()> {
         let rows = match self.scenario {
             Scenario::Drain => vec![
-                self.measure("drain, no statuses", Statuses::none(), FaultPlan::default(), false).await?,
-                self.measure("drain, three statuses each", Statuses::default(), FaultPlan::default(), false).await?,
+                self.measure(
+                    "drain, no statuses",
+                    Statuses::none(),
+                    FaultPlan::default(),
+                    false,
+                )
+                .await?,
+                self.measure(
+                    "drain, three statuses each",
+                    Statuses::default(),
+                    FaultPlan::default(),
+                    false,
+                )
+                .await?,
             ],
-            Scenario::Storm => vec![self.measure("storm", Statuses::default(), self.storm(), true).await?],
+            Scenario::Storm => vec![
+                self.measure("storm", Statuses::default(), self.storm(), true)
+                    .await?,
+            ],
         };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&rows)?);
@@ -97,17 +114,36 @@ impl Options {
                 (Fault::AcceptThenServerError, 0.005),
                 (Fault::ServerError, 0.005),
             ],
-            webhook_probabilities: vec![(WebhookFault::Doubled, 0.2), (WebhookFault::Reordered, 0.2), (WebhookFault::Early, 0.05)],
+            webhook_probabilities: vec![
+                (WebhookFault::Doubled, 0.2),
+                (WebhookFault::Reordered, 0.2),
+                (WebhookFault::Early, 0.05),
+            ],
             ..FaultPlan::default()
         }
     }
 
-    async fn measure(&self, run: &'static str, statuses: Statuses, faults: FaultPlan, flapping: bool) -> anyhow::Result<Row> {
+    async fn measure(
+        &self,
+        run: &'static str,
+        statuses: Statuses,
+        faults: FaultPlan,
+        flapping: bool,
+    ) -> anyhow::Result<Row> {
         if !self.json {
             eprintln!("{run}: setting up {} messages …", self.messages);
         }
-        let mut scene = Scene::set(self.in_flight, Duration::from_millis(self.latency_ms), statuses, faults).await?;
-        scene.enqueue(self.messages).await.context("could not write the messages")?;
+        let mut scene = Scene::set(
+            self.in_flight,
+            Duration::from_millis(self.latency_ms),
+            statuses,
+            faults,
+        )
+        .await?;
+        scene
+            .enqueue(self.messages)
+            .await
+            .context("could not write the messages")?;
         let before = scene.usage().await?;
         let started = std::time::Instant::now();
         scene.start_worker()?;
@@ -142,16 +178,40 @@ impl Options {
 fn print(row: &Row) {
     println!("{}", row.run);
     println!("  messages                  {:>12}", row.messages);
-    println!("  messages/s                {:>12.0}", row.messages_per_second);
+    println!(
+        "  messages/s                {:>12.0}",
+        row.messages_per_second
+    );
     println!("  seconds until all ended   {:>12.1}", row.seconds);
-    println!("  worker CPU ms per 1,000   {:>12.1}", row.worker_cpu_ms_per_1000);
-    println!("  Postgres CPU ms per 1,000 {:>12.1}", row.postgres_cpu_ms_per_1000);
+    println!(
+        "  worker CPU ms per 1,000   {:>12.1}",
+        row.worker_cpu_ms_per_1000
+    );
+    println!(
+        "  Postgres CPU ms per 1,000 {:>12.1}",
+        row.postgres_cpu_ms_per_1000
+    );
     println!("  worker peak memory MiB    {:>12.1}", row.worker_peak_mib);
-    println!("  WAL bytes per message     {:>12.0}", row.wal_bytes_per_message);
-    println!("  {:<25} {:>12}", "requests at WhatsApp", row.outcomes.requests);
-    println!("  {:<25} {:>12}", "accepted there", row.outcomes.accepted_in_ledger);
-    println!("  {:<25} {:>12}", "accepted there twice", row.outcomes.accepted_twice);
-    println!("  {:<25} {:>12}", "ended and never accepted", row.outcomes.accepted_here_only);
+    println!(
+        "  WAL bytes per message     {:>12.0}",
+        row.wal_bytes_per_message
+    );
+    println!(
+        "  {:<25} {:>12}",
+        "requests at WhatsApp", row.outcomes.requests
+    );
+    println!(
+        "  {:<25} {:>12}",
+        "accepted there", row.outcomes.accepted_in_ledger
+    );
+    println!(
+        "  {:<25} {:>12}",
+        "accepted there twice", row.outcomes.accepted_twice
+    );
+    println!(
+        "  {:<25} {:>12}",
+        "ended and never accepted", row.outcomes.accepted_here_only
+    );
     for (state, messages) in &row.outcomes.states {
         println!("  state  {state:<18} {messages:>12}");
     }

@@ -58,7 +58,9 @@ pub(super) struct Outcomes {
 impl Outcomes {
     /// Whether a promise was broken: a message taken twice, one called accepted that is not, or one that has not ended.
     pub(super) fn is_broken(&self) -> bool {
-        let open = ["queued", "waiting", "sending", "uncertain"].iter().any(|state| self.states.contains_key(*state));
+        let open = ["queued", "waiting", "sending", "uncertain"]
+            .iter()
+            .any(|state| self.states.contains_key(*state));
         self.accepted_twice > 0 || self.accepted_here_only > 0 || open
     }
 }
@@ -79,11 +81,19 @@ impl Flaps {
 
 impl Scene {
     /// A fresh durable Postgres, migrated, with one sender that points at a fresh simulator.
-    pub(super) async fn set(in_flight: u32, latency: Duration, statuses: Statuses, faults: FaultPlan) -> anyhow::Result<Self> {
+    pub(super) async fn set(
+        in_flight: u32,
+        latency: Duration,
+        statuses: Statuses,
+        faults: FaultPlan,
+    ) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("wa-outbox-bench-{}", std::process::id()));
         let server = start_postgres(folder).await?;
         let url = server.url("postgres");
-        let settings = ConnectSettings { statement_timeout: Duration::from_secs(600), ..ConnectSettings::new(url.clone()) };
+        let settings = ConnectSettings {
+            statement_timeout: Duration::from_secs(600),
+            ..ConnectSettings::new(url.clone())
+        };
         let store = Store::connect(&settings).await?;
         store.migrate().await?;
         let webhook_port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -91,11 +101,17 @@ impl Scene {
             latency,
             faults,
             statuses,
-            ledger: LedgerSettings { compact: true, ..LedgerSettings::default() },
+            ledger: LedgerSettings {
+                compact: true,
+                ..LedgerSettings::default()
+            },
             ..Settings::default()
         })
         .await?;
-        simulator.set_webhook(format!("http://127.0.0.1:{webhook_port}/webhook"), APP_SECRET);
+        simulator.set_webhook(
+            format!("http://127.0.0.1:{webhook_port}/webhook"),
+            APP_SECRET,
+        );
         let scene = Self {
             server: Some(server),
             store,
@@ -111,7 +127,9 @@ impl Scene {
 
     async fn add_sender(&self) -> anyhow::Result<()> {
         let sender = SenderId::from(SENDER);
-        self.store.add_sender(&sender, "env:WA_OUTBOX_BENCH_TOKEN").await?;
+        self.store
+            .add_sender(&sender, "env:WA_OUTBOX_BENCH_TOKEN")
+            .await?;
         let change = SenderChange {
             base_url: Some(self.simulator.base_url()),
             rate_per_second: Some(10_000.0),
@@ -136,7 +154,9 @@ impl Scene {
         .execute(self.store.pool())
         .await?;
         // As autovacuum would have by now; otherwise its work falls into the run by chance.
-        sqlx::query("vacuum analyze").execute(self.store.pool()).await?;
+        sqlx::query("vacuum analyze")
+            .execute(self.store.pool())
+            .await?;
         Ok(())
     }
 
@@ -148,9 +168,13 @@ impl Scene {
             .env("DATABASE_URL", &self.url)
             .env("WA_OUTBOX_BENCH_TOKEN", "bench-token")
             .env("WHATSAPP_APP_SECRET", APP_SECRET)
-            .env("WA_OUTBOX_WEBHOOK_LISTEN", format!("127.0.0.1:{}", self.webhook_port))
+            .env(
+                "WA_OUTBOX_WEBHOOK_LISTEN",
+                format!("127.0.0.1:{}", self.webhook_port),
+            )
             .env("WA_OUTBOX_ADMIN_LISTEN", "127.0.0.1:0")
             .env("WA_OUTBOX__WORKER__READ_AHEAD", "1000")
+            .env("WA_OUTBOX__HTTP__CONNECT_TIMEOUT_S", "2")
             .env("WA_OUTBOX__HTTP__RESPONSE_TIMEOUT_S", "5")
             .env("WA_OUTBOX__RECONCILE__WINDOW_S", "5")
             .env("WA_OUTBOX__LOG__FILTER", "error")
@@ -164,7 +188,10 @@ impl Scene {
 
     /// Lets the simulator be away for a moment, again and again, so that connections are refused.
     pub(super) fn flap(&self) -> Flaps {
-        let (stop, simulator) = (CancellationToken::new(), std::sync::Arc::clone(&self.simulator));
+        let (stop, simulator) = (
+            CancellationToken::new(),
+            std::sync::Arc::clone(&self.simulator),
+        );
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             while !stopped.is_cancelled() {
@@ -180,7 +207,10 @@ impl Scene {
     }
 
     /// Waits until no message is open, showing how many are when `progress` gives the run's name.
-    pub(super) async fn until_all_have_ended(&mut self, progress: Option<&str>) -> anyhow::Result<()> {
+    pub(super) async fn until_all_have_ended(
+        &mut self,
+        progress: Option<&str>,
+    ) -> anyhow::Result<()> {
         let (mut fewest, mut since) = (i64::MAX, tokio::time::Instant::now());
         loop {
             let open = self.store.open_messages().await?;
@@ -192,7 +222,10 @@ impl Scene {
             } else if since.elapsed() > STALLED_AFTER {
                 anyhow::bail!("nothing has ended for {STALLED_AFTER:?}; {open} messages are open");
             }
-            let ended = self.worker.as_mut().and_then(|worker| worker.try_wait().ok().flatten());
+            let ended = self
+                .worker
+                .as_mut()
+                .and_then(|worker| worker.try_wait().ok().flatten());
             if let Some(status) = ended {
                 anyhow::bail!("the worker ended by itself: {status}");
             }
@@ -212,11 +245,20 @@ impl Scene {
     }
 
     pub(super) async fn usage(&self) -> anyhow::Result<Usage> {
-        let postmaster = self.server.as_ref().and_then(Server::postmaster_pid).context("the server has no process")?;
-        let wal_bytes: f64 = sqlx::query_scalar("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8")
-            .fetch_one(self.store.pool())
-            .await?;
-        Ok(Usage { postgres_cpu_ms: family_cpu_ms(postmaster)?, wal_bytes })
+        let postmaster = self
+            .server
+            .as_ref()
+            .and_then(Server::postmaster_pid)
+            .context("the server has no process")?;
+        let wal_bytes: f64 = sqlx::query_scalar(
+            "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8",
+        )
+        .fetch_one(self.store.pool())
+        .await?;
+        Ok(Usage {
+            postgres_cpu_ms: family_cpu_ms(postmaster)?,
+            wal_bytes,
+        })
     }
 
     /// Over the time in which messages were accepted.
@@ -238,7 +280,10 @@ impl Scene {
         let pid = rustix::process::Pid::from_raw(pid.try_into()?).context("a process id")?;
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         let status = worker.wait().await?;
-        anyhow::ensure!(status.success(), "the worker did not stop cleanly: {status}");
+        anyhow::ensure!(
+            status.success(),
+            "the worker did not stop cleanly: {status}"
+        );
         Ok(used)
     }
 
@@ -249,11 +294,17 @@ impl Scene {
             *states.entry(count.state).or_default() += count.messages;
         }
         let attempts: Vec<(String, i64)> =
-            sqlx::query_as("select outcome, count(*) from wa.attempts group by 1 order by 1").fetch_all(self.store.pool()).await?;
+            sqlx::query_as("select outcome, count(*) from wa.attempts group by 1 order by 1")
+                .fetch_all(self.store.pool())
+                .await?;
         let accepted_in_ledger = ledger.accepted_count();
         let accepted_twice = ledger.duplicates().len() as u64;
         let distinct = accepted_in_ledger as i64
-            - ledger.duplicates().iter().map(|(_, entries)| entries.len() as i64 - 1).sum::<i64>();
+            - ledger
+                .duplicates()
+                .iter()
+                .map(|(_, entries)| entries.len() as i64 - 1)
+                .sum::<i64>();
         Ok(Outcomes {
             requests: ledger.request_count(),
             accepted_in_ledger,
@@ -283,6 +334,9 @@ impl Drop for Scene {
 }
 
 async fn start_postgres(folder: PathBuf) -> anyhow::Result<Server> {
-    let purpose = Purpose::Durable { folder, tcp_port: None };
+    let purpose = Purpose::Durable {
+        folder,
+        tcp_port: None,
+    };
     Ok(tokio::task::spawn_blocking(move || Server::start(purpose)).await??)
 }
