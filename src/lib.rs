@@ -1,11 +1,15 @@
 //! A durable outbound WhatsApp message queue on Postgres.
 
+pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod domain;
+pub mod embedded;
 pub mod provider;
+pub mod service;
+pub mod simulator;
 pub mod store;
 pub mod telemetry;
 pub mod throttle;

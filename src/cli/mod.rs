@@ -3,6 +3,7 @@
 //! A command says on standard output what was asked for and nothing else; what went wrong goes to standard error, with
 //! its reason and, where one is known, the way out ([`failure`]). Exit codes: 0 done, 1 failed, 2 usage, 64 bad settings.
 
+pub mod bench;
 mod context;
 mod default_sender;
 mod duration;
@@ -11,8 +12,10 @@ mod mask;
 pub mod message;
 pub mod migrate;
 mod output;
+pub mod run;
 pub mod send;
 pub mod sender;
+pub mod simulate;
 pub mod summary;
 mod table;
 mod time;
@@ -53,6 +56,7 @@ Example, a first message:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Options),
     Migrate(migrate::Options),
     Send(send::Options),
     Sender(sender::Options),
@@ -60,22 +64,25 @@ enum Command {
     Uncertain(uncertain::Options),
     Summary(summary::Options),
     Why(why::Options),
+    Simulate(simulate::Options),
+    Bench(bench::Options),
 }
 
 impl Command {
     /// Whether it answers a question and ends. Such a command logs only what goes wrong; one that serves logs as its
     /// settings say.
     fn answers_and_ends(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Migrate(_)
-                | Self::Send(_)
-                | Self::Sender(_)
-                | Self::Message(_)
-                | Self::Uncertain(_)
-                | Self::Summary(_)
-                | Self::Why(_)
-        )
+            | Self::Send(_)
+            | Self::Sender(_)
+            | Self::Message(_)
+            | Self::Uncertain(_)
+            | Self::Summary(_)
+            | Self::Why(_)
+            | Self::Bench(_) => true,
+            Self::Run(_) | Self::Simulate(_) => false,
+        }
     }
 }
 
@@ -106,6 +113,7 @@ impl Cli {
     /// When it could not do what was asked; [`failure::report`] says it.
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.command {
+            Command::Run(options) => options.run(context).await,
             Command::Migrate(options) => options.run(context).await,
             Command::Send(options) => options.run(context).await,
             Command::Sender(options) => options.run(context).await,
@@ -113,6 +121,8 @@ impl Cli {
             Command::Uncertain(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,
             Command::Why(options) => options.run(context).await,
+            Command::Simulate(options) => options.run().await,
+            Command::Bench(options) => options.run().await,
         }
     }
 }

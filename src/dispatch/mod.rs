@@ -15,3 +15,4 @@ pub mod ownership;
 pub mod reconciler;
 pub mod recorder;
 pub mod sending;
+pub mod wake;

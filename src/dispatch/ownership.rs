@@ -118,7 +118,8 @@ impl Ownership {
             }
         }
         self.trust.end();
-        if let Some(worker) = self.holding.borrow().worker {
+        let worker = self.holding.borrow().worker;
+        if let Some(worker) = worker {
             match self.store.leave(worker).await {
                 Ok(()) => info!("Gave all senders back"),
                 Err(error) => {

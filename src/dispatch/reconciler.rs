@@ -7,13 +7,22 @@
 //! Safe to run in every process at once: each settlement is one conditional statement.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::dispatcher::Signals;
 use super::ownership::Holding;
 use crate::domain::id::Epoch;
 use crate::store::uncertain::{Settled, UncertainPolicy};
 use crate::store::{Store, StoreError};
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Settles, and sweeps what earlier holders left.
 pub struct Reconciler {
@@ -32,6 +41,31 @@ impl Reconciler {
             policy,
             to_sweep: BTreeMap::new(),
             seen: BTreeMap::new(),
+        }
+    }
+
+    /// Looks every second until it is stopped.
+    pub async fn run(
+        mut self,
+        holding: watch::Receiver<Arc<Holding>>,
+        signals: Arc<Signals>,
+        stop: CancellationToken,
+    ) {
+        while !stop.is_cancelled() {
+            if signals.begin_lost.swap(false, Ordering::AcqRel) {
+                self.sweep_all();
+            }
+            let held = Arc::clone(&holding.borrow());
+            if let Err(error) = self.run_once(&held).await {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not look after uncertain messages; trying again"
+                );
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
         }
     }
 
@@ -61,7 +95,7 @@ impl Reconciler {
     }
 
     /// Looks again at all held senders: a begin was lost, so requests may stand in `sending` that nobody makes.
-    pub fn sweep_all(&mut self) {
+    fn sweep_all(&mut self) {
         self.to_sweep.extend(
             self.seen
                 .iter()

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
+use crate::store::Store;
 use crate::store::record::Record;
-use crate::store::{Store, StoreError};
 
 /// How records are grouped.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +104,7 @@ impl Recorder {
         while let Some(part) = parts.pop() {
             match self.store.record(part).await {
                 Ok(()) => {}
-                Err(error) if is_refusal(&error) && part.len() > 1 => {
+                Err(error) if error.is_refusal_of_data() && part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.push(second);
                     parts.push(first);
@@ -121,19 +121,4 @@ impl Recorder {
             }
         }
     }
-}
-
-/// The database is there and says no, which another try of the same batch would not change. A deadlock or a serialisation
-/// failure (class 40) is no such thing.
-fn is_refusal(error: &StoreError) -> bool {
-    let StoreError::Database {
-        source: sqlx::Error::Database(error),
-        ..
-    } = error
-    else {
-        return false;
-    };
-    error
-        .code()
-        .is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }

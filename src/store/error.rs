@@ -34,6 +34,21 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the database is there and refuses the data itself (classes 22 and 23), so that another try of the same would
+    /// end the same. A lost connection, a deadlock or a time-out is no such thing.
+    pub fn is_refusal_of_data(&self) -> bool {
+        let Self::Database {
+            source: sqlx::Error::Database(error),
+            ..
+        } = self
+        else {
+            return false;
+        };
+        error
+            .code()
+            .is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+    }
+
     /// The refusal of a bad row, as the schema words it: message and hint. None when it is another error.
     pub fn refusal(&self) -> Option<(String, Option<String>)> {
         let Self::Database {

@@ -6,6 +6,10 @@
 //!
 //! - [`signature`]: is it WhatsApp's?
 //! - [`payload`]: what does it say?
+//! - [`receiver`]: prove, store, say 200.
+//! - [`applier`]: apply what was stored.
 
+pub mod applier;
 pub mod payload;
+pub mod receiver;
 pub mod signature;

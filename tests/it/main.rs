@@ -1,1 +1,5 @@
+//! The promises of the product, on real Postgres and over real HTTP. A file for a promise.
 
+mod embedded;
+mod main_job;
+mod support;

@@ -1,0 +1,62 @@
+//! Passes the database's wake-up calls on to the dispatcher.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::dispatcher::Signals;
+use super::ownership::Holding;
+use crate::store::lease::WorkerId;
+use crate::store::{Store, StoreError};
+
+/// Before it tries again to listen. Meanwhile polling finds every message, a little later.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+
+/// Listens for whichever worker this process is, until it is stopped.
+pub async fn run(
+    store: Store,
+    mut holding: watch::Receiver<Arc<Holding>>,
+    signals: Arc<Signals>,
+    stop: CancellationToken,
+) {
+    loop {
+        let worker = holding.borrow_and_update().worker;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = become_another(&mut holding, worker) => {}
+            Err(error) = listen(&store, worker, &signals) => {
+                warn!(error = &error as &dyn std::error::Error, "Could not listen for new messages; polling goes on");
+                tokio::time::sleep(LISTEN_AGAIN).await;
+            }
+        }
+    }
+}
+
+async fn become_another(holding: &mut watch::Receiver<Arc<Holding>>, worker: Option<WorkerId>) {
+    if holding
+        .wait_for(|held| held.worker != worker)
+        .await
+        .is_err()
+    {
+        // The owner has ended: there is nobody to become.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn listen(
+    store: &Store,
+    worker: Option<WorkerId>,
+    signals: &Signals,
+) -> Result<(), StoreError> {
+    let Some(worker) = worker else {
+        return std::future::pending().await;
+    };
+    let mut listener = store.listen_for(worker).await?;
+    loop {
+        listener.woken().await?;
+        signals.woken.notify_one();
+    }
+}

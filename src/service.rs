@@ -1,0 +1,353 @@
+//! Builds every part from the settings, starts them in order, stops them in reverse.
+//!
+//! Stopping is in order too (G9): nothing new is begun; what is in flight gets its answer; every answer is written; the
+//! senders are given back; then the rest ends. So after a clean stop no message is uncertain. The time it may take is the
+//! response timeout and a little: an answer cannot come later.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::admin;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Environment, OnUncertain};
+use crate::dispatch::desk::DeskSettings;
+use crate::dispatch::dispatcher::{DispatchSettings, Dispatcher, Signals};
+use crate::dispatch::ownership::{Ownership, OwnershipSettings};
+use crate::dispatch::reconciler::Reconciler;
+use crate::dispatch::recorder::{Recorder, RecorderSettings};
+use crate::dispatch::sending::{LEAVE_WITHIN, Sending};
+use crate::dispatch::wake;
+use crate::domain::retry::RetryPolicy;
+use crate::domain::token::TokenKey;
+use crate::provider::{HttpSettings, Provider, ProviderError};
+use crate::store::uncertain::UncertainPolicy;
+use crate::store::{ConnectSettings, Store, StoreError};
+use crate::webhook::applier::Applier;
+use crate::webhook::receiver::{self, ReceiverSettings};
+use crate::webhook::signature::{AppSecrets, EmptyAppSecret};
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Sends, and settles what is uncertain.
+    Worker,
+    /// Receives webhooks and applies them.
+    Webhook,
+    /// Answers operators.
+    Admin,
+}
+
+/// Why a service could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// A setting.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// HTTPS.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// An app secret is there and empty.
+    #[error("webhook.app_secrets")]
+    AppSecret(#[from] EmptyAppSecret),
+    /// An address that cannot be listened on.
+    #[error("could not listen on {address} ({setting}); is another process there?")]
+    Listen {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A running service.
+pub struct Service {
+    /// The database it works on.
+    pub store: Store,
+    /// Where webhooks are received, if they are.
+    pub webhook_address: Option<SocketAddr>,
+    /// Where operators ask, if they may.
+    pub admin_address: Option<SocketAddr>,
+    /// Nothing new is begun.
+    stop_sending: CancellationToken,
+    /// The leases are given back.
+    release: CancellationToken,
+    /// Everything else ends.
+    stop: CancellationToken,
+    dispatcher: Option<JoinHandle<()>>,
+    recorder: Option<JoinHandle<()>>,
+    ownership: Option<JoinHandle<()>>,
+    tasks: TaskTracker,
+    grace: Duration,
+}
+
+/// Connects to the database that the settings name.
+pub async fn connect(config: &Config, env: &Environment) -> Result<Store, ServiceError> {
+    use secrecy::ExposeSecret;
+    let settings = ConnectSettings {
+        url: config.database_url(env)?.expose_secret().to_owned(),
+        max_connections: config.database.max_connections,
+        statement_timeout: config.database.statement_timeout,
+        lock_timeout: config.database.lock_timeout,
+    };
+    Ok(Store::connect(&settings).await?)
+}
+
+impl Service {
+    /// Starts the parts that `roles` ask for on a database that has every migration.
+    pub async fn start(
+        store: Store,
+        config: &Config,
+        env: &Environment,
+        roles: &BTreeSet<Role>,
+    ) -> Result<Self, ServiceError> {
+        let token_key = match config.token_key(env)? {
+            Some(key) => key,
+            None => TokenKey::from_bytes(&store.callback_token_key().await?),
+        };
+        let mut service = Self {
+            store,
+            webhook_address: None,
+            admin_address: None,
+            stop_sending: CancellationToken::new(),
+            release: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            dispatcher: None,
+            recorder: None,
+            ownership: None,
+            tasks: TaskTracker::new(),
+            grace: config.shutdown(),
+        };
+        if roles.contains(&Role::Webhook) {
+            service
+                .receive_webhooks(config, env, token_key.clone())
+                .await?;
+        }
+        let may_send = match roles.contains(&Role::Worker) {
+            true => Some(service.work(config, token_key)?),
+            false => None,
+        };
+        if roles.contains(&Role::Admin) {
+            let routes = admin::routes(service.store.clone(), Clock::system(), may_send);
+            service.admin_address = Some(
+                service
+                    .listen("admin.listen", config.admin.listen, routes)
+                    .await?,
+            );
+        }
+        Ok(service)
+    }
+
+    async fn receive_webhooks(
+        &mut self,
+        config: &Config,
+        env: &Environment,
+        token_key: TokenKey,
+    ) -> Result<(), ServiceError> {
+        let app_secrets = AppSecrets::new(config.app_secrets(env)?)?;
+        if app_secrets.is_empty() {
+            warn!(
+                "No app secret is set, so every webhook is refused; set WHATSAPP_APP_SECRET to the secret of your Meta app"
+            );
+        }
+        let settings = ReceiverSettings {
+            app_secrets,
+            verify_token: config.verify_token(env)?,
+        };
+        let stored = Arc::new(Notify::new());
+        let (routes, writer) = receiver::routes(self.store.clone(), settings, Arc::clone(&stored));
+        self.webhook_address = Some(
+            self.listen("webhook.listen", config.webhook.listen, routes)
+                .await?,
+        );
+        self.tasks.spawn(writer.run());
+        let applier = Applier::new(self.store.clone(), token_key, config.webhook.apply_batch);
+        self.tasks.spawn(applier.run(stored, self.stop.clone()));
+        Ok(())
+    }
+
+    fn work(
+        &mut self,
+        config: &Config,
+        token_key: TokenKey,
+    ) -> Result<admin::MaySend, ServiceError> {
+        let clock = Clock::system();
+        let provider = Provider::new(&HttpSettings {
+            connect_timeout: config.http.connect_timeout,
+            response_timeout: config.http.response_timeout,
+            pool_idle_timeout: config.http.pool_idle_timeout,
+            ..HttpSettings::default()
+        })?;
+        let ownership = Ownership::new(
+            self.store.clone(),
+            clock.clone(),
+            OwnershipSettings {
+                name: config.worker.name.clone().unwrap_or_else(default_name),
+                heartbeat: config.worker.heartbeat,
+                lease: config.worker.lease,
+            },
+        );
+        let (trust, holding) = (ownership.trust(), ownership.holding());
+        let (recorder, queue) = Recorder::new(
+            self.store.clone(),
+            RecorderSettings {
+                linger: config.worker.record_delay,
+                batch: config.worker.record_batch as usize,
+            },
+        );
+        let sending = Arc::new(Sending {
+            provider,
+            token_key,
+            retry: RetryPolicy {
+                first_delay: config.retry.first_delay,
+                factor: config.retry.factor,
+                max_delay: config.retry.max_delay,
+                jitter: config.retry.jitter,
+                max_attempts: config.retry.max_attempts,
+            },
+            clock,
+            trust: Arc::clone(&trust),
+        });
+        let signals = Arc::new(Signals::default());
+        let max_in_flight = config.worker.max_in_flight as usize;
+        let settings = DispatchSettings {
+            tick: config.worker.tick,
+            idle_poll: config.worker.idle_poll,
+            // The whole exchange, and before it the time in which it may still start.
+            answer_due_in: LEAVE_WITHIN + config.http.response_timeout + Duration::from_secs(1),
+            max_unwritten: max_in_flight * 16,
+            desk: DeskSettings {
+                read_ahead: config.worker.read_ahead as usize,
+                max_in_flight,
+            },
+        };
+        let dispatcher = Dispatcher::new(
+            self.store.clone(),
+            settings,
+            sending,
+            holding.clone(),
+            queue,
+            Arc::clone(&signals),
+        );
+        let reconciler = Reconciler::new(
+            self.store.clone(),
+            UncertainPolicy {
+                window_s: config
+                    .reconcile
+                    .window
+                    .as_secs()
+                    .try_into()
+                    .unwrap_or(i32::MAX),
+                max_resends: config.reconcile.max_resends.try_into().unwrap_or(i32::MAX),
+                hold: config.reconcile.on_uncertain == OnUncertain::Hold,
+            },
+        );
+        self.ownership = Some(tokio::spawn(ownership.run(self.release.clone())));
+        self.recorder = Some(tokio::spawn(recorder.run()));
+        self.dispatcher = Some(tokio::spawn(dispatcher.run(self.stop_sending.clone())));
+        self.tasks
+            .spawn(reconciler.run(holding.clone(), Arc::clone(&signals), self.stop.clone()));
+        self.tasks.spawn(wake::run(
+            self.store.clone(),
+            holding,
+            signals,
+            self.stop.clone(),
+        ));
+        Ok(Arc::new(move |clock| trust.holds_at(clock.boot())))
+    }
+
+    async fn listen(
+        &self,
+        setting: &'static str,
+        address: SocketAddr,
+        routes: Router,
+    ) -> Result<SocketAddr, ServiceError> {
+        let failed = |source| ServiceError::Listen {
+            setting,
+            address,
+            source,
+        };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let served = axum::serve(listener, routes)
+                .with_graceful_shutdown(stop.cancelled_owned())
+                .await;
+            if let Err(error) = served {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "The listener on {address} ended"
+                );
+            }
+        });
+        info!("Listening on {address} ({setting})");
+        Ok(address)
+    }
+
+    /// Stops in order. `true`: every request had its answer and every answer is written.
+    pub async fn stop(mut self) -> bool {
+        self.stop_sending.cancel();
+        let clean = tokio::time::timeout(self.grace, async {
+            // The dispatcher ends with its last answer, and with it the last way to the recorder.
+            ended(self.dispatcher.take()).await;
+            ended(self.recorder.take()).await;
+        })
+        .await
+        .is_ok();
+        if !clean {
+            warn!(
+                "Not every request had its answer in time; those messages will be swept to uncertain by the next worker"
+            );
+        }
+        self.release.cancel();
+        ended(self.ownership.take()).await;
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(self.grace, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            warn!("Not everything ended in time");
+        }
+        self.store.close().await;
+        clean
+    }
+}
+
+async fn ended(task: Option<JoinHandle<()>>) {
+    if let Some(Err(error)) = match task {
+        Some(task) => Some(task.await),
+        None => None,
+    } {
+        warn!(
+            error = &error as &dyn std::error::Error,
+            "A part of the service ended badly"
+        );
+    }
+}
+
+fn default_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    format!(
+        "{}-{}",
+        if host.is_empty() { "worker" } else { host },
+        std::process::id()
+    )
+}

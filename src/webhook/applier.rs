@@ -1,0 +1,240 @@
+//! Takes deliveries from the inbox and applies what they say.
+//!
+//! Apart from receiving, so that WhatsApp never waits for it, and repeatable: a batch is one transaction, and applying the
+//! same status twice changes nothing. One delivery that the database refuses is put aside and shown; it keeps back nothing.
+//!
+//! Safe to run in every process at once: deliveries that one applier has taken are skipped by the others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::payload::Delivery;
+use crate::domain::token::{Callback, TokenKey};
+use crate::store::inbox::{self, Handled};
+use crate::store::status::{Applied, StatusSeen};
+use crate::store::{Store, StoreError};
+
+/// A status may come a moment before the answer that tells its wamid: those are looked at again often, for a minute.
+const JUST_NOW: time::Duration = time::Duration::minutes(1);
+const MATCH_EVERY: Duration = Duration::from_secs(1);
+/// Older ones are looked at again seldom, for as long as WhatsApp repeats its webhooks (Meta, "Throughput": seven days). Many
+/// may never match: another system may send from the same number.
+const MATCH_FOR: time::Duration = time::Duration::days(7);
+const MATCH_ALL_EVERY: Duration = Duration::from_secs(5 * 60);
+
+/// Between two looks at the inbox when nothing has told us to look.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Applies deliveries.
+pub struct Applier {
+    store: Store,
+    token_key: TokenKey,
+    batch: i64,
+}
+
+/// What one look did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// Deliveries taken from the inbox.
+    pub deliveries: usize,
+    /// What their statuses did.
+    pub statuses: Applied,
+    /// Tokens that were not made with our key.
+    pub forged: usize,
+}
+
+/// A batch that could not be applied, and the first delivery in it.
+struct Failure {
+    error: StoreError,
+    delivery: Option<i64>,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self {
+            error,
+            delivery: None,
+        }
+    }
+}
+
+impl Applier {
+    /// Applies up to `batch` deliveries at a time.
+    pub fn new(store: Store, token_key: TokenKey, batch: u32) -> Self {
+        Self {
+            store,
+            token_key,
+            batch: i64::from(batch.max(1)),
+        }
+    }
+
+    /// Applies deliveries as they come. `stored` makes it look sooner.
+    pub async fn run(self, stored: Arc<Notify>, stop: CancellationToken) {
+        let (mut match_at, mut match_all_at) = (Instant::now(), Instant::now());
+        while !stop.is_cancelled() {
+            match self.run_once().await {
+                Ok(report) if report.deliveries as i64 >= self.batch => continue,
+                Ok(_) => {}
+                Err(error) => {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "Could not apply webhook deliveries; trying again"
+                    );
+                }
+            }
+            let now = Instant::now();
+            if now >= match_at {
+                match_at = now + MATCH_EVERY;
+                let mut no_older_than = JUST_NOW;
+                if now >= match_all_at {
+                    (match_all_at, no_older_than) = (now + MATCH_ALL_EVERY, MATCH_FOR);
+                }
+                if let Err(error) = self.store.match_again(no_older_than).await {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "Could not match early statuses; trying again"
+                    );
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = stored.notified() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    /// Applies the oldest deliveries. Nothing is left when the report says that fewer than a batch were there.
+    pub async fn run_once(&self) -> Result<Report, StoreError> {
+        match self.apply(self.batch).await {
+            Err(failure) if failure.error.is_refusal_of_data() => {}
+            done => return done.map_err(|failure| failure.error),
+        }
+        // One of them holds what the database refuses. Alone, it shows itself; there may be more behind it.
+        match self.apply(1).await {
+            Ok(report) => Ok(Report {
+                deliveries: self.batch as usize,
+                ..report
+            }),
+            Err(Failure {
+                error,
+                delivery: Some(id),
+            }) if error.is_refusal_of_data() => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Webhook delivery {id} cannot be applied; it was put aside"
+                );
+                self.store
+                    .mark_bad(id, "the database refuses what it holds")
+                    .await?;
+                Ok(Report {
+                    deliveries: self.batch as usize,
+                    ..Report::default()
+                })
+            }
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    async fn apply(&self, limit: i64) -> Result<Report, Failure> {
+        let mut batch = self.store.take_deliveries(limit).await?;
+        let Some(delivery) = batch.deliveries.first().map(|delivery| delivery.id) else {
+            return Ok(Report::default());
+        };
+        let mut report = Report {
+            deliveries: batch.deliveries.len(),
+            ..Report::default()
+        };
+        let (mut seen, mut handled) = (Vec::new(), Vec::with_capacity(batch.deliveries.len()));
+        for delivery in &batch.deliveries {
+            handled.push(self.read(delivery, &mut seen, &mut report));
+        }
+        let at = |error| Failure {
+            error,
+            delivery: Some(delivery),
+        };
+        report.statuses = batch.apply(&seen).await.map_err(at)?;
+        batch.commit(&handled).await.map_err(at)?;
+        debug!(
+            "Applied {} webhook deliveries: {} statuses of ours, {} unknown",
+            report.deliveries, report.statuses.matched, report.statuses.unmatched
+        );
+        Ok(report)
+    }
+
+    fn read(
+        &self,
+        delivery: &inbox::Delivery,
+        seen: &mut Vec<StatusSeen>,
+        report: &mut Report,
+    ) -> Handled {
+        let Ok(read) = Delivery::read(&delivery.body) else {
+            warn!(
+                "Webhook delivery {} is no JSON object; it is kept as it came",
+                delivery.id
+            );
+            return Handled {
+                id: delivery.id,
+                statuses: 0,
+                bad_entries: None,
+                unreadable: true,
+            };
+        };
+        let statuses = read.statuses.len() as i32;
+        for status in read.statuses {
+            let (named, callback_data) = match status
+                .callback_data
+                .as_deref()
+                .map(|data| self.token_key.verify(data))
+            {
+                Some(Callback::Verified {
+                    message,
+                    attempt,
+                    app,
+                }) => (Some((message, attempt)), app),
+                Some(Callback::Foreign) => (None, status.callback_data),
+                Some(Callback::Forged) => {
+                    report.forged += 1;
+                    (None, None)
+                }
+                None => (None, None),
+            };
+            seen.push(StatusSeen {
+                inbox_id: delivery.id,
+                received_at: delivery.received_at,
+                wamid: status.wamid,
+                status: status.status,
+                occurred_at: status.at.unwrap_or(delivery.received_at),
+                named,
+                callback_data,
+                error: status.error,
+            });
+        }
+        let bad_entries = (!read.bad.is_empty()).then(|| {
+            warn!(
+                "Webhook delivery {} has {} parts that cannot be read; the rest was applied",
+                delivery.id,
+                read.bad.len()
+            );
+            json!(
+                read.bad
+                    .iter()
+                    .map(|bad| json!({"place": bad.path, "reason": bad.reason}))
+                    .collect::<Vec<_>>()
+            )
+            .to_string()
+        });
+        Handled {
+            id: delivery.id,
+            statuses,
+            bad_entries,
+            unreadable: false,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Receives deliveries: proves them, keeps them as they came, says 200.
+//!
+//! The answer comes after the bytes are durable and never before, so what was acknowledged is not lost; many deliveries share
+//! one commit. A delivery that cannot be proved gets one constant, empty 401, and what it holds is not looked at.
+//! WhatsApp repeats what was not answered with 200 for days, so when the database is away the answer is 503.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tracing::{info, warn};
+
+use super::signature::{AppSecrets, SIGNATURE_HEADER};
+use crate::store::Store;
+
+/// The largest delivery WhatsApp sends (Meta, "Webhooks": payloads can be up to 3 MB).
+pub const LARGEST_DELIVERY: usize = 3 * 1024 * 1024;
+/// A body that has not come whole within this time is given up.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+/// Deliveries being read or stored at once; more are told to come again.
+const AT_ONCE: usize = 64;
+/// The first delivery of a group waits this long for others.
+const LINGER: Duration = Duration::from_millis(2);
+/// Deliveries in one commit.
+const GROUP: usize = 200;
+
+/// Who may deliver.
+pub struct ReceiverSettings {
+    /// WhatsApp signs with one of these.
+    pub app_secrets: AppSecrets,
+    /// Answers the handshake of a subscription; none refuses every handshake.
+    pub verify_token: Option<SecretString>,
+}
+
+/// The state of the routes.
+struct Receiver {
+    settings: ReceiverSettings,
+    inbox: mpsc::Sender<Arrival>,
+    places: Semaphore,
+}
+
+struct Arrival {
+    body: Vec<u8>,
+    stored: oneshot::Sender<bool>,
+}
+
+/// Keeps deliveries, many at a time, until the routes are gone.
+pub struct InboxWriter {
+    store: Store,
+    arrivals: mpsc::Receiver<Arrival>,
+    stored: Arc<Notify>,
+}
+
+/// The routes of the webhook listener, and the writer behind them, which must be run. `stored` is notified after each
+/// commit.
+pub fn routes(
+    store: Store,
+    settings: ReceiverSettings,
+    stored: Arc<Notify>,
+) -> (Router, InboxWriter) {
+    let (inbox, arrivals) = mpsc::channel(AT_ONCE);
+    let receiver = Arc::new(Receiver {
+        settings,
+        inbox,
+        places: Semaphore::new(AT_ONCE),
+    });
+    let routes = Router::new()
+        .route("/webhook", get(handshake).post(receive))
+        .with_state(receiver);
+    (
+        routes,
+        InboxWriter {
+            store,
+            arrivals,
+            stored,
+        },
+    )
+}
+
+#[derive(Deserialize)]
+struct Handshake {
+    #[serde(rename = "hub.mode")]
+    mode: Option<String>,
+    #[serde(rename = "hub.challenge")]
+    challenge: Option<String>,
+    #[serde(rename = "hub.verify_token")]
+    verify_token: Option<String>,
+}
+
+/// Meta, "Create a webhook endpoint": answer with the challenge if the token is ours.
+async fn handshake(
+    State(receiver): State<Arc<Receiver>>,
+    Query(asked): Query<Handshake>,
+) -> Response {
+    let expected = receiver
+        .settings
+        .verify_token
+        .as_ref()
+        .map(SecretString::expose_secret);
+    let proved = match (expected, &asked.verify_token) {
+        (Some(expected), Some(given)) => {
+            aws_lc_rs::constant_time::verify_slices_are_equal(&digest(expected), &digest(given))
+                .is_ok()
+        }
+        (None, _) | (_, None) => false,
+    };
+    match (proved, asked.mode.as_deref(), asked.challenge) {
+        (true, Some("subscribe"), Some(challenge)) => {
+            info!("WhatsApp verified the webhook");
+            challenge.into_response()
+        }
+        _ => {
+            warn!(
+                "A webhook verification was refused: the verify token is missing or another than webhook.verify_token"
+            );
+            StatusCode::FORBIDDEN.into_response()
+        }
+    }
+}
+
+/// Of equal length whatever the length of the secret, so that comparing tells nothing about it.
+fn digest(text: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref(),
+    );
+    bytes
+}
+
+async fn receive(
+    State(receiver): State<Arc<Receiver>>,
+    headers: HeaderMap,
+    body: Body,
+) -> StatusCode {
+    let Ok(_place) = receiver.places.try_acquire() else {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    };
+    let body = match tokio::time::timeout(READ_WITHIN, to_bytes(body, LARGEST_DELIVERY)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE,
+        Err(_) => return StatusCode::REQUEST_TIMEOUT,
+    };
+    let signature = headers.get(SIGNATURE_HEADER).map(|value| value.as_bytes());
+    if receiver
+        .settings
+        .app_secrets
+        .verify(signature, &body)
+        .is_err()
+    {
+        warn!(
+            "A webhook delivery was refused: its signature is missing or made with another app secret"
+        );
+        return StatusCode::UNAUTHORIZED;
+    }
+    let (stored, answer) = oneshot::channel();
+    if receiver
+        .inbox
+        .send(Arrival {
+            body: body.to_vec(),
+            stored,
+        })
+        .await
+        .is_err()
+    {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    match answer.await {
+        Ok(true) => StatusCode::OK,
+        Ok(false) | Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+impl InboxWriter {
+    /// Runs until the routes are gone and everything that came is stored or refused.
+    pub async fn run(mut self) {
+        while let Some(first) = self.arrivals.recv().await {
+            let group = self.gather(first).await;
+            let (bodies, answers): (Vec<_>, Vec<_>) = group
+                .into_iter()
+                .map(|arrival| (arrival.body, arrival.stored))
+                .unzip();
+            let stored = match self.store.store_deliveries(&bodies).await {
+                Ok(()) => true,
+                Err(error) => {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "Could not store {} webhook deliveries; WhatsApp was told to send them again",
+                        bodies.len()
+                    );
+                    false
+                }
+            };
+            for answer in answers {
+                // The other side may have hung up; then it will send again what we have, which is harmless.
+                let _ = answer.send(stored);
+            }
+            self.stored.notify_one();
+        }
+    }
+
+    async fn gather(&mut self, first: Arrival) -> Vec<Arrival> {
+        let mut group = vec![first];
+        let until = tokio::time::Instant::now() + LINGER;
+        while group.len() < GROUP {
+            match tokio::time::timeout_at(until, self.arrivals.recv()).await {
+                Ok(Some(arrival)) => group.push(arrival),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        group
+    }
+}

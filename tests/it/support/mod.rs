@@ -1,0 +1,5 @@
+//! What the tests stand on.
+
+pub(crate) mod database;
+pub(crate) mod make;
+pub(crate) mod world;
