@@ -6,7 +6,6 @@ mod show;
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Subcommand;
 
 use super::failure::Problem;
@@ -203,17 +202,12 @@ impl Add {
         }
         let store = context.store().await?;
         let sender = SenderId::from(self.sender);
-        if !store.add_sender(&sender, &credential).await? {
+        let settings = self.settings.change(None);
+        if !store.add_sender(&sender, &credential, &settings).await? {
             let what = format!("sender {sender} exists already");
             let fix = format!("change it: wa-outbox sender set {sender} …");
             return Err(Problem::failed(what, fix).into());
         }
-        store
-            .change_sender(&sender, &self.settings.change(None))
-            .await
-            .with_context(|| {
-                format!("sender {sender} was added with defaults; give its settings again with: wa-outbox sender set {sender} …")
-            })?;
         output::print(&format!("Sender {sender} was added."))
     }
 }
