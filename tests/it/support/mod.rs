@@ -1,5 +1,7 @@
 //! What the tests stand on.
 
+pub(crate) mod books;
 pub(crate) mod database;
 pub(crate) mod make;
+pub(crate) mod process;
 pub(crate) mod world;

@@ -21,7 +21,7 @@ pub(crate) const SENDER: &str = "106540352242922";
 /// What WhatsApp signs its webhooks with.
 pub(crate) const APP_SECRET: &str = "app-secret-of-the-tests";
 /// No test waits longer than this for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Our service, its database, and a WhatsApp.
 pub(crate) struct World {
@@ -70,7 +70,8 @@ impl World {
         Self::at_rest_with(quick_settings()).await
     }
 
-    async fn at_rest_with(config: Config) -> Self {
+    /// The same with settings of one's own.
+    pub(crate) async fn at_rest_with(config: Config) -> Self {
         let database = TestDatabase::create().await;
         let store = Store::over(database.pool.clone());
         let simulator = Simulator::start(Settings::default())
