@@ -1,5 +1,11 @@
 //! The promises of the product, on real Postgres and over real HTTP. A file for a promise.
 
 mod embedded;
+mod enqueue;
+mod g2_never_again;
+mod g3_retry;
+mod g4_lost_answers;
 mod main_job;
+mod outcomes;
 mod support;
+mod webhooks;
