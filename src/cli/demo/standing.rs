@@ -1,0 +1,313 @@
+//! Where a message stands, in the words of a person.
+//!
+//! All of it is read from the database, from the same view and tables that any application reads: the words cannot know
+//! what was planned for a message, only what has become of it.
+
+use sqlx::PgPool;
+
+/// A message and its requests so far, as `watch.sql` reads them.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct Seen {
+    pub(super) id: i64,
+    pub(super) recipient: String,
+    pub(super) kind: String,
+    pub(super) state: String,
+    pub(super) status: Option<String>,
+    pub(super) attempts: i32,
+    pub(super) waiting_for: Option<String>,
+    pub(super) error_code: Option<i64>,
+    pub(super) error_message: Option<String>,
+    pub(super) has_wamid: bool,
+    /// Until it is due; of an uncertain one, until silence counts.
+    pub(super) due_in_s: f64,
+    pub(super) learned_from: Option<String>,
+    pub(super) accepted_attempt: Option<i32>,
+    pub(super) told_attempts: Vec<i32>,
+    pub(super) outcomes: Vec<String>,
+}
+
+/// How it feels, which decides the colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// Nothing has happened to it yet, or no more will.
+    Quiet,
+    /// On its way.
+    Moving,
+    /// We do not know.
+    Doubt,
+    /// It arrived.
+    Good,
+    /// It was seen.
+    Seen,
+    /// It never will.
+    Bad,
+}
+
+/// Where a message stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Standing {
+    pub(super) words: String,
+    pub(super) tone: Tone,
+    /// Seconds until something happens, and what; they count down, so they are no news.
+    pub(super) countdown: Option<(&'static str, u64)>,
+}
+
+/// The newest `limit` messages, oldest first.
+pub(super) async fn look(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Seen>> {
+    let mut seen: Vec<Seen> = sqlx::query_as(include_str!("watch.sql"))
+        .bind(limit)
+        .fetch_all(pool)
+        .await?;
+    seen.reverse();
+    Ok(seen)
+}
+
+impl Seen {
+    /// Whether it is queued, waiting, sending or uncertain.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(
+            self.state.as_str(),
+            "accepted" | "failed" | "expired" | "cancelled"
+        )
+    }
+
+    /// Whether one of its requests ended so.
+    pub(super) fn met(&self, outcome: &str) -> bool {
+        self.times_met(outcome) > 0
+    }
+
+    fn times_met(&self, outcome: &str) -> usize {
+        self.outcomes.iter().filter(|met| *met == outcome).count()
+    }
+
+    /// Whether it was accepted by a request that came after one whose answer was lost.
+    pub(super) fn was_sent_again(&self) -> bool {
+        let lost = self
+            .told_attempts
+            .iter()
+            .zip(&self.outcomes)
+            .filter(|(_, outcome)| *outcome == "uncertain")
+            .map(|(attempt, _)| *attempt)
+            .max();
+        lost.is_some_and(|lost| self.accepted_attempt.is_some_and(|it| it > lost))
+    }
+
+    /// Whether a webhook told of its acceptance, because the answer was lost.
+    pub(super) fn was_proved_by_webhook(&self) -> bool {
+        self.learned_from.as_deref() == Some("webhook")
+    }
+
+    /// The error in Meta's words, with its code once.
+    pub(super) fn error_in_words(&self) -> String {
+        let message = self.error_message.as_deref().unwrap_or("no reason given");
+        // Some of Meta's titles are sentences, with the details behind them.
+        let message = message.replace(".: ", ": ");
+        match self.error_code {
+            Some(code) if !message.contains(&code.to_string()) => format!("({code}) {message}"),
+            _ => message,
+        }
+    }
+
+    /// Where it stands, in one word or two.
+    pub(super) fn word(&self) -> &str {
+        match (self.state.as_str(), self.status.as_deref()) {
+            ("accepted", Some("failed")) => "not delivered",
+            ("accepted", Some(status)) => status,
+            ("accepted", None) if !self.has_wamid => "done",
+            ("failed", _) => "refused",
+            ("uncertain", _) => "in doubt",
+            (state, _) => state,
+        }
+    }
+
+    /// Where it stands.
+    pub(super) fn standing(&self) -> Standing {
+        let (words, tone) = match self.state.as_str() {
+            "queued" => (self.queued(), Tone::Quiet),
+            "waiting" => (self.wait(), Tone::Quiet),
+            "sending" => (self.sending(), Tone::Moving),
+            "uncertain" => (self.uncertain(), Tone::Doubt),
+            "accepted" => self.accepted(),
+            "failed" => (format!("refused: {}", self.error_in_words()), Tone::Bad),
+            ended => (format!("{ended}: {}", self.error_in_words()), Tone::Quiet),
+        };
+        Standing {
+            words,
+            tone,
+            countdown: self.countdown(),
+        }
+    }
+
+    fn countdown(&self) -> Option<(&'static str, u64)> {
+        let what = match self.state.as_str() {
+            "queued" => "in",
+            "uncertain" => "silence counts in",
+            _ => return None,
+        };
+        (self.due_in_s > 0.0).then(|| (what, self.due_in_s.ceil() as u64))
+    }
+
+    fn wait(&self) -> String {
+        let what = self.waiting_for.as_deref().unwrap_or("its turn");
+        format!("waits for {what}")
+    }
+
+    fn queued(&self) -> String {
+        match self.outcomes.last().map(String::as_str) {
+            Some("throttled") => {
+                "told to slow down; goes again, and no attempt is spent".to_owned()
+            }
+            Some("not_sent" | "transient") => self.wait(),
+            Some("uncertain") => "answer lost, and no sign of it since: goes once more".to_owned(),
+            _ if self.due_in_s > 0.0 => "not due yet".to_owned(),
+            _ => "queued".to_owned(),
+        }
+    }
+
+    fn sending(&self) -> String {
+        match self.told_attempts.last() {
+            Some(before) => format!("request {} is out", before + 1),
+            None => "request is out".to_owned(),
+        }
+    }
+
+    fn uncertain(&self) -> String {
+        let waiting = self.waiting_for.as_deref().unwrap_or_default();
+        if waiting.starts_with("a person") {
+            format!("answer lost · waits for {waiting}")
+        } else {
+            "answer lost · waiting for evidence".to_owned()
+        }
+    }
+
+    fn accepted(&self) -> (String, Tone) {
+        let (words, tone) = match self.status.as_deref() {
+            Some("sent") => ("sent ✓".to_owned(), Tone::Moving),
+            Some("delivered") => ("delivered ✓✓".to_owned(), Tone::Good),
+            Some("read") => ("read ✓✓".to_owned(), Tone::Seen),
+            Some("played") => ("played ✓✓".to_owned(), Tone::Seen),
+            Some("failed") => (
+                format!("accepted, then not delivered: {}", self.error_in_words()),
+                Tone::Bad,
+            ),
+            _ if self.has_wamid => ("accepted".to_owned(), Tone::Moving),
+            _ => ("done".to_owned(), Tone::Good),
+        };
+        match self.history() {
+            Some(history) => (format!("{words} · {history}"), tone),
+            None => (words, tone),
+        }
+    }
+
+    /// What it went through before it was accepted.
+    fn history(&self) -> Option<String> {
+        if self.was_sent_again() {
+            return Some("its answer was lost; silence; sent once more".to_owned());
+        }
+        if self.was_proved_by_webhook() {
+            return Some("its answer was lost; a webhook proved it".to_owned());
+        }
+        if self.met("throttled") {
+            return Some("was told to slow down".to_owned());
+        }
+        let tried = self.times_met("not_sent") + self.times_met("transient");
+        (tried > 0).then(|| format!("at attempt {}", self.attempts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(state: &str, status: Option<&str>) -> Seen {
+        Seen {
+            id: 1,
+            recipient: "+16505550101".to_owned(),
+            kind: "text".to_owned(),
+            state: state.to_owned(),
+            status: status.map(str::to_owned),
+            attempts: 1,
+            waiting_for: None,
+            error_code: None,
+            error_message: None,
+            has_wamid: state == "accepted",
+            due_in_s: -1.0,
+            learned_from: (state == "accepted").then(|| "response".to_owned()),
+            accepted_attempt: (state == "accepted").then_some(1),
+            told_attempts: Vec::new(),
+            outcomes: Vec::new(),
+        }
+    }
+
+    fn after(mut seen: Seen, outcomes: &[&str]) -> Seen {
+        seen.outcomes = outcomes
+            .iter()
+            .map(|outcome| (*outcome).to_owned())
+            .collect();
+        seen.told_attempts = (1..).take(outcomes.len()).collect();
+        seen
+    }
+
+    #[test]
+    fn ticks_are_those_that_people_know() {
+        let words = |status| seen("accepted", status).standing().words;
+        assert_eq!(words(None), "accepted");
+        assert_eq!(words(Some("sent")), "sent ✓");
+        assert_eq!(words(Some("delivered")), "delivered ✓✓");
+        assert_eq!(words(Some("read")), "read ✓✓");
+    }
+
+    #[test]
+    fn a_lost_answer_tells_what_settled_it() {
+        let lost = after(seen("uncertain", None), &["uncertain"]);
+        assert_eq!(lost.standing().words, "answer lost · waiting for evidence");
+        assert_eq!(lost.standing().tone, Tone::Doubt);
+
+        let mut proved = after(seen("accepted", Some("sent")), &["uncertain"]);
+        proved.learned_from = Some("webhook".to_owned());
+        assert!(!proved.was_sent_again());
+        assert!(proved.standing().words.ends_with("a webhook proved it"));
+
+        let mut again = after(seen("accepted", Some("sent")), &["uncertain"]);
+        again.accepted_attempt = Some(2);
+        assert!(again.standing().words.ends_with("sent once more"));
+        // Its second answer may be learned from a webhook as well: it was sent again all the same.
+        again.learned_from = Some("webhook".to_owned());
+        assert!(again.standing().words.ends_with("sent once more"));
+    }
+
+    #[test]
+    fn a_person_who_must_decide_is_named() {
+        let mut kept = after(seen("uncertain", None), &["uncertain"]);
+        kept.waiting_for = Some("a person: its policy is hold".to_owned());
+        assert!(
+            kept.standing()
+                .words
+                .contains("a person: its policy is hold")
+        );
+    }
+
+    #[test]
+    fn seconds_count_down_beside_the_words_and_are_no_news() {
+        let mut later = seen("queued", None);
+        later.due_in_s = 2.2;
+        assert_eq!(later.standing().countdown, Some(("in", 3)));
+        assert_eq!(later.standing().words, "not due yet");
+    }
+
+    #[test]
+    fn an_error_shows_its_code_once() {
+        let mut failed = seen("failed", None);
+        failed.error_code = Some(131_026);
+        failed.error_message = Some("(131026) Message undeliverable".to_owned());
+        assert_eq!(
+            failed.standing().words,
+            "refused: (131026) Message undeliverable"
+        );
+        failed.error_message = Some("Message undeliverable".to_owned());
+        assert_eq!(
+            failed.standing().words,
+            "refused: (131026) Message undeliverable"
+        );
+    }
+}
