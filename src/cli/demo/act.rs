@@ -113,7 +113,7 @@ pub(super) async fn write_what_is_refused(store: &Store) -> anyhow::Result<Refus
 pub(super) async fn play(stage: &Stage, store: &Store, board: &Board) -> anyhow::Result<()> {
     let written = write_all(&stage.simulator, store, board).await?;
     board.say(format!(
-        "{written} messages were written in one transaction; one of them is taken back."
+        "{written} messages were written in one transaction; one of them was taken back."
     ));
     let tomorrow = board.find(TOMORROW.what).context("it was written")?;
     sqlx::query("select wa.cancel($1)")

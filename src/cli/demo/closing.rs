@@ -11,6 +11,7 @@ use super::act::Board;
 use super::screen::Screen;
 use super::script::{CONVERSATION, CONVERSATION_WITH};
 use super::standing::{Seen, Tone};
+use super::text::wrapped;
 use crate::simulator::{Counts, Ledger};
 use crate::store::Store;
 
@@ -232,46 +233,4 @@ pub(super) fn next_steps(screen: &Screen) -> String {
             "(number id and token: developers.facebook.com → your app → WhatsApp → API Setup)"
         ),
     )
-}
-
-/// A text in lines of at most `columns`, the first after `start`, the others after `indent`.
-pub(super) fn wrapped(start: &str, indent: &str, text: &str, columns: usize) -> String {
-    let mut lines = String::new();
-    let mut line = start.to_owned();
-    let mut is_empty = true;
-    for word in text.split_whitespace() {
-        if !is_empty && line.chars().count() + 1 + word.chars().count() > columns {
-            lines.push_str(&line);
-            lines.push('\n');
-            indent.clone_into(&mut line);
-            is_empty = true;
-        }
-        if !is_empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_empty = false;
-    }
-    lines.push_str(&line);
-    lines.push('\n');
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_story_is_wrapped_between_words() {
-        let text = wrapped("  #1 ", "     ", "one two three four", 14);
-        assert_eq!(text, "  #1 one two\n     three\n     four\n");
-    }
-
-    #[test]
-    fn a_word_that_fits_nowhere_is_left_whole() {
-        assert_eq!(
-            wrapped("> ", "  ", "abcdefghij k", 6),
-            "> abcdefghij\n  k\n"
-        );
-    }
 }

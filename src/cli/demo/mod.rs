@@ -15,6 +15,7 @@ mod script;
 mod show;
 mod stage;
 mod standing;
+mod text;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::termios::tcgetwinsize;
 
 use super::standing::{Standing, Tone};
+use super::text::{TIED, fit, span, wrapped};
 use crate::cli::output::plain;
 
 /// For a terminal that does not say.
@@ -18,12 +19,10 @@ const USUAL_SIZE: Size = Size {
     columns: 80,
     lines: 24,
 };
-/// Above and below the messages: heading, empty line, tally, remark, and the line that the cursor is on.
-const FRAME: usize = 5;
-const WHAT_WIDTH: usize = 31;
+const WHAT_WIDTH: usize = 28;
 const TO_WIDTH: usize = 8;
 /// On a terminal with fewer columns the recipient is left out.
-const NARROW: usize = 72;
+const NARROW: usize = 100;
 
 /// One message.
 #[derive(Clone, Debug)]
@@ -35,6 +34,8 @@ pub(super) struct Row {
     /// In one word, for the tally.
     pub(super) word: String,
     pub(super) is_open: bool,
+    /// There is more to tell of it than of most.
+    pub(super) is_notable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +134,7 @@ impl Screen {
     pub(super) fn show(&mut self, rows: &[Row], elapsed: Duration, remark: &str) -> io::Result<()> {
         let changed = self.take_note(rows);
         if self.draws {
-            return self.draw(rows, elapsed, remark, self.room());
+            return self.draw(rows, elapsed, remark, self.size.lines);
         }
         let mut lines = String::new();
         let at = format!("{:>6.1} s", elapsed.as_secs_f64());
@@ -175,16 +176,12 @@ impl Screen {
         changed
     }
 
-    fn room(&self) -> usize {
-        self.size.lines.saturating_sub(FRAME).max(3)
-    }
-
     fn draw(
         &mut self,
         rows: &[Row],
         elapsed: Duration,
         remark: &str,
-        room: usize,
+        height: usize,
     ) -> io::Result<()> {
         let mut written = String::from("\x1b[?25l");
         let size = size_of(&self.out);
@@ -195,7 +192,7 @@ impl Screen {
             written.push_str("\x1b[2J\x1b[H");
             self.size = size;
         }
-        let lines = self.lines(rows, elapsed, remark, room);
+        let lines = self.lines(rows, elapsed, remark, height);
         for line in &lines {
             let _ = writeln!(written, "{line}\x1b[K");
         }
@@ -204,27 +201,44 @@ impl Screen {
         self.write(&written)
     }
 
-    fn lines(&self, rows: &[Row], elapsed: Duration, remark: &str, room: usize) -> Vec<String> {
-        let visible = self.visible(rows, room);
+    /// The whole table, with room left for the line that the cursor is on.
+    fn lines(&self, rows: &[Row], elapsed: Duration, remark: &str, height: usize) -> Vec<String> {
+        let below = self.below(rows, elapsed, remark);
+        let visible = self.visible(rows, height.saturating_sub(below.len() + 2));
         let heading = columns("#", "message", "to", self.size.columns);
         let mut lines = vec![self.dim(&fit(&format!("{heading}where it stands"), self.width()))];
         lines.extend(visible.iter().map(|row| self.line(row)));
         if visible.len() < rows.len() {
             let more = format!("      … and {} more", rows.len() - visible.len());
-            lines.push(self.dim(&more));
+            lines.push(self.dim(&fit(&more, self.width())));
         }
-        let tally = format!("{:>5.1} s  {}", elapsed.as_secs_f64(), tally(rows));
-        lines.extend([String::new(), self.bold(&fit(&tally, self.width()))]);
-        if !remark.is_empty() {
-            lines.push(fit(&format!("         {remark}"), self.width()));
-        }
+        lines.extend(below);
+        lines
+    }
+
+    /// What stands below the messages: how many stand where, and what is going on.
+    fn below(&self, rows: &[Row], elapsed: Duration, remark: &str) -> Vec<String> {
+        let time = format!("{:>6.1} s  ", elapsed.as_secs_f64());
+        let indent = " ".repeat(time.len());
+        let tally = wrapped(&time, &indent, &tally(rows), self.width());
+        let remark = match remark {
+            "" => String::new(),
+            remark => wrapped(&indent, &indent, remark, self.width()),
+        };
+        let mut lines = vec![String::new()];
+        lines.extend(
+            tally
+                .lines()
+                .map(|line| self.bold(&fit(line, self.width()))),
+        );
+        lines.extend(remark.lines().map(|line| fit(line, self.width())));
         lines
     }
 
     fn line(&self, row: &Row) -> String {
         let start = columns(&row.id.to_string(), &row.what, &row.to, self.size.columns);
-        let words = match row.standing.countdown {
-            Some((what, seconds)) => format!("{} · {what} {}", row.standing.words, span(seconds)),
+        let words = match row.standing.goes_on_in_s {
+            Some(seconds) => format!("{} ({})", row.standing.words, span(seconds)),
             None => row.standing.words.clone(),
         };
         let room = self.width().saturating_sub(start.chars().count());
@@ -235,7 +249,7 @@ impl Screen {
         )
     }
 
-    /// The rows that fit: first those that something is happening to, then those that last changed.
+    /// The rows that fit: those that something is happening to, those worth telling of, those that last changed.
     fn visible<'a>(&self, rows: &'a [Row], room: usize) -> Vec<&'a Row> {
         if rows.len() <= room {
             return rows.iter().collect();
@@ -244,7 +258,12 @@ impl Screen {
         ranked.sort_by_key(|row| {
             let happening = row.is_open && row.standing.tone != Tone::Quiet;
             let change = self.shown.get(&row.id).map_or(0, |(_, change)| *change);
-            (!happening, std::cmp::Reverse(change), row.id)
+            let rank = match (happening, row.is_notable) {
+                (true, _) => 0,
+                (false, true) => 1,
+                (false, false) => 2,
+            };
+            (rank, std::cmp::Reverse(change), row.id)
         });
         // One line says how many more there are.
         ranked.truncate(room.saturating_sub(1));
@@ -307,42 +326,33 @@ fn columns(id: &str, what: &str, to: &str, width: usize) -> String {
     }
 }
 
-/// How many stand where, most first.
-pub(super) fn tally(rows: &[Row]) -> String {
-    let mut counts: Vec<(&str, usize)> = Vec::new();
-    for row in rows {
-        match counts.iter_mut().find(|(word, _)| *word == row.word) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((&row.word, 1)),
-        }
-    }
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let parts: Vec<String> = counts
-        .iter()
-        .map(|(word, count)| format!("{count} {word}"))
-        .collect();
-    format!("{} messages: {}", rows.len(), parts.join(" · "))
-}
+/// The words of the tally, along the way of a message.
+const WAY: [&str; 15] = [
+    "waiting",
+    "queued",
+    "sending",
+    "in doubt",
+    "accepted",
+    "sent",
+    "delivered",
+    "read",
+    "played",
+    "done",
+    "not delivered",
+    "refused",
+    "failed",
+    "expired",
+    "cancelled",
+];
 
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..=99 => format!("{seconds} s"),
-        100..=5_999 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3_600),
-    }
-}
-
-/// At most so many columns of a text, on one line. None of what we write takes two columns a character.
-fn fit(text: &str, columns: usize) -> String {
-    let text = plain(text);
-    if text.chars().count() <= columns {
-        return text.into_owned();
-    }
-    let mut cut: String = text.chars().take(columns.saturating_sub(1)).collect();
-    if columns > 0 {
-        cut.push('…');
-    }
-    cut
+/// How many stand where.
+fn tally(rows: &[Row]) -> String {
+    let counts = WAY.iter().filter_map(|word| {
+        let count = rows.iter().filter(|row| row.word == *word).count();
+        (count > 0).then(|| format!("{count} {word}").replace(' ', &TIED.to_string()))
+    });
+    let counts: Vec<String> = counts.collect();
+    format!("{} messages: {}", rows.len(), counts.join(" · "))
 }
 
 #[cfg(test)]
@@ -371,19 +381,20 @@ mod tests {
             standing: Standing {
                 words: words.to_owned(),
                 tone,
-                countdown: None,
+                goes_on_in_s: None,
             },
             word: words.to_owned(),
             is_open,
+            is_notable: false,
         }
     }
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         let rows = [row(1, &"long ".repeat(50), Tone::Bad, false)];
-        for columns in [1, 20, 40, 71, 72, 80, 200] {
+        for columns in [1, 20, 40, 80, 99, 100, 200] {
             let screen = screen(columns, 24);
-            for line in screen.lines(&rows, Duration::ZERO, &"remark ".repeat(40), 10) {
+            for line in screen.lines(&rows, Duration::ZERO, &"remark ".repeat(4), 10) {
                 assert!(line.chars().count() <= columns, "{columns}: {line:?}");
             }
         }
@@ -396,7 +407,7 @@ mod tests {
             .collect();
         for height in [8, 24, 45, 100] {
             let screen = screen(80, height);
-            let lines = screen.lines(&rows, Duration::ZERO, "remark", screen.room());
+            let lines = screen.lines(&rows, Duration::ZERO, "remark", height);
             assert!(lines.len() < height, "{height}: {}", lines.len());
         }
     }
@@ -427,18 +438,15 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_cut() {
-        assert_eq!(fit("abcd", 4), "abcd");
-        assert_eq!(fit("abcdef", 4), "abc…");
-    }
-
-    #[test]
     fn the_tally_adds_up() {
         let rows = [
             row(1, "read", Tone::Seen, false),
             row(2, "queued", Tone::Quiet, true),
             row(3, "read", Tone::Seen, false),
         ];
-        assert_eq!(tally(&rows), "3 messages: 2 read · 1 queued");
+        assert_eq!(
+            tally(&rows).replace(TIED, " "),
+            "3 messages: 1 queued · 2 read"
+        );
     }
 }

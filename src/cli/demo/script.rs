@@ -133,7 +133,7 @@ RETURNING id"#,
         trouble: &[],
     },
     Scene {
-        what: "text, due in 3 seconds",
+        what: "text; due in 3 seconds",
         recipient: "+16505550113",
         sql: r#"INSERT INTO wa.outbox (recipient, due_at, payload)
 VALUES ('+16505550113', now() + interval '3 seconds', '{"type":"text","text":{"body":"Your call begins now"}}')
@@ -149,7 +149,7 @@ RETURNING id"#,
         trouble: &[Trouble::Request(Fault::Error(131_026))],
     },
     Scene {
-        what: "text; too fast, says WhatsApp",
+        what: "text; told it is too fast",
         recipient: "+16505550115",
         sql: r#"INSERT INTO wa.outbox (recipient, payload)
 VALUES ('+16505550115', '{"type":"text","text":{"body":"Your refund is on its way"}}')
@@ -157,7 +157,7 @@ RETURNING id"#,
         trouble: &[Trouble::Request(Fault::RateLimited)],
     },
     Scene {
-        what: "text; only its reading is told",
+        what: "text; only “read” is told",
         recipient: "+16505550116",
         sql: r#"INSERT INTO wa.outbox (recipient, payload)
 VALUES ('+16505550116', '{"type":"text","text":{"body":"Anything else?"}}')
@@ -165,7 +165,7 @@ RETURNING id"#,
         trouble: &[Trouble::News(WebhookFault::ReadOnly)],
     },
     Scene {
-        what: "marketing; fails after a yes",
+        what: "marketing; fails later",
         recipient: "+16505550117",
         sql: r#"INSERT INTO wa.outbox (recipient, payload)
 VALUES ('+16505550117', '{"type":"template","template":{"name":"summer_sale","language":{"code":"en_US"}}}')
@@ -173,7 +173,7 @@ RETURNING id"#,
         trouble: &[Trouble::News(WebhookFault::Failed(131_049))],
     },
     Scene {
-        what: "text; each status comes twice",
+        what: "text; statuses come twice",
         recipient: "+16505550118",
         sql: r#"INSERT INTO wa.outbox (recipient, payload)
 VALUES ('+16505550118', '{"type":"text","text":{"body":"See you tomorrow"}}')
@@ -218,7 +218,7 @@ pub(super) const CONVERSATION_WITH: &str = "+16505550112";
 
 /// Taken back before its time.
 pub(super) const TOMORROW: Scene = Scene {
-    what: "text for tomorrow, cancelled",
+    what: "text for tomorrow; cancelled",
     recipient: "+16505550120",
     sql: r#"INSERT INTO wa.outbox (recipient, due_at, payload)
 VALUES ('+16505550120', now() + interval '1 day', '{"type":"text","text":{"body":"How was it?"}}')
@@ -241,7 +241,7 @@ RETURNING id"#,
 
 /// Expires before it can leave.
 pub(super) const ONE_TIME_CODE: Scene = Scene {
-    what: "one-time code, good for 1.5 s",
+    what: "login code; good for 1.5 s",
     recipient: "+16505550122",
     sql: r#"INSERT INTO wa.outbox (recipient, expires_at, payload)
 VALUES ('+16505550122', now() + interval '1.5 seconds',

@@ -1,17 +1,19 @@
 //! Shows what happens: from the first steps to the last message, and to those that a person writes afterwards.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::act::{self, Board};
-use super::closing::{self, wrapped};
+use super::closing;
 use super::place::Place;
 use super::screen::{Row, Screen};
 use super::script::{FIRST, REFUSED, as_written};
 use super::stage::{RATE, SENDER, Stage};
 use super::standing::{self, Seen};
+use super::text::wrapped;
 use crate::cli::failure::Problem;
 use crate::cli::mask::Eyes;
 use crate::store::Store;
@@ -154,7 +156,7 @@ impl<'a> Show<'a> {
                         return Ok(Ending::Settled);
                     }
                     if elapsed > PATIENCE {
-                        return Err(overdue(&seen, self.place).into());
+                        return Err(overdue(&seen, &self.place.folder().join(super::LOG_FILE)).into());
                     }
                 }
             }
@@ -207,12 +209,13 @@ fn rows(seen: &[Seen], board: &Board) -> Vec<Row> {
             standing: message.standing(),
             word: message.word().to_owned(),
             is_open: message.is_open(),
+            is_notable: message.is_notable(),
         })
         .collect()
 }
 
 /// What has not settled, for a person to look into.
-fn overdue(seen: &[Seen], place: &Place) -> Problem {
+fn overdue(seen: &[Seen], log: &Path) -> Problem {
     let open: Vec<String> = seen
         .iter()
         .filter(|message| message.is_open())
@@ -227,10 +230,7 @@ fn overdue(seen: &[Seen], place: &Place) -> Problem {
             "not everything settled within {} s: {what}",
             PATIENCE.as_secs()
         ),
-        format!(
-            "look into what the service said: {}",
-            place.folder().join(super::LOG_FILE).display()
-        ),
+        format!("look into what the service said: {}", log.display()),
     )
 }
 

@@ -48,8 +48,8 @@ pub(super) enum Tone {
 pub(super) struct Standing {
     pub(super) words: String,
     pub(super) tone: Tone,
-    /// Seconds until something happens, and what; they count down, so they are no news.
-    pub(super) countdown: Option<(&'static str, u64)>,
+    /// Seconds until it goes on; they count down, so they are no news.
+    pub(super) goes_on_in_s: Option<u64>,
 }
 
 /// The newest `limit` messages, oldest first.
@@ -108,6 +108,12 @@ impl Seen {
         }
     }
 
+    /// Whether there is more to tell of it than that it left and arrived.
+    pub(super) fn is_notable(&self) -> bool {
+        let plainly_accepted = self.state == "accepted" && self.status.as_deref() != Some("failed");
+        !self.outcomes.is_empty() || !self.is_open() && !plainly_accepted
+    }
+
     /// Where it stands, in one word or two.
     pub(super) fn word(&self) -> &str {
         match (self.state.as_str(), self.status.as_deref()) {
@@ -124,41 +130,45 @@ impl Seen {
     pub(super) fn standing(&self) -> Standing {
         let (words, tone) = match self.state.as_str() {
             "queued" => (self.queued(), Tone::Quiet),
-            "waiting" => (self.wait(), Tone::Quiet),
+            "waiting" => (self.waiting(), Tone::Quiet),
             "sending" => (self.sending(), Tone::Moving),
             "uncertain" => (self.uncertain(), Tone::Doubt),
             "accepted" => self.accepted(),
             "failed" => (format!("refused: {}", self.error_in_words()), Tone::Bad),
-            ended => (format!("{ended}: {}", self.error_in_words()), Tone::Quiet),
+            _ => (self.ended(), Tone::Quiet),
         };
         Standing {
             words,
             tone,
-            countdown: self.countdown(),
+            goes_on_in_s: self.goes_on_in_s(),
         }
     }
 
-    fn countdown(&self) -> Option<(&'static str, u64)> {
-        let what = match self.state.as_str() {
-            "queued" => "in",
-            "uncertain" => "silence counts in",
-            _ => return None,
-        };
-        (self.due_in_s > 0.0).then(|| (what, self.due_in_s.ceil() as u64))
+    fn goes_on_in_s(&self) -> Option<u64> {
+        let counts = matches!(self.state.as_str(), "queued" | "uncertain") && self.due_in_s > 0.0;
+        counts.then(|| self.due_in_s.ceil() as u64)
     }
 
-    fn wait(&self) -> String {
-        let what = self.waiting_for.as_deref().unwrap_or("its turn");
-        format!("waits for {what}")
+    fn waiting_for(&self) -> &str {
+        self.waiting_for.as_deref().unwrap_or_default()
+    }
+
+    fn waiting(&self) -> String {
+        let mut words = self.waiting_for().split(' ');
+        match (words.next(), words.next()) {
+            (Some("message"), Some(before)) => format!("waits until #{before} is delivered"),
+            _ => format!("waits for {}", self.waiting_for()),
+        }
     }
 
     fn queued(&self) -> String {
+        let next = self.attempts + 1;
         match self.outcomes.last().map(String::as_str) {
-            Some("throttled") => {
-                "told to slow down; goes again, and no attempt is spent".to_owned()
-            }
-            Some("not_sent" | "transient") => self.wait(),
-            Some("uncertain") => "answer lost, and no sign of it since: goes once more".to_owned(),
+            Some("throttled") => "told to slow down · goes again".to_owned(),
+            Some("not_sent") => format!("no connection · attempt {next} follows"),
+            Some("transient") => format!("not taken yet · attempt {next} follows"),
+            Some("uncertain") => "answer lost · silence · goes once more".to_owned(),
+            Some("held") => format!("waits for {}", self.waiting_for()),
             _ if self.due_in_s > 0.0 => "not due yet".to_owned(),
             _ => "queued".to_owned(),
         }
@@ -172,11 +182,21 @@ impl Seen {
     }
 
     fn uncertain(&self) -> String {
-        let waiting = self.waiting_for.as_deref().unwrap_or_default();
-        if waiting.starts_with("a person") {
-            format!("answer lost · waits for {waiting}")
-        } else {
-            "answer lost · waiting for evidence".to_owned()
+        match self.waiting_for().starts_with("a person") {
+            true => format!("answer lost · waits for {}", self.waiting_for()),
+            false => "answer lost · waiting for evidence".to_owned(),
+        }
+    }
+
+    fn ended(&self) -> String {
+        let (state, why) = (
+            &self.state,
+            self.error_message.as_deref().unwrap_or_default(),
+        );
+        match why.strip_prefix("its time passed ") {
+            Some(when) => format!("{state} {when}"),
+            None if why.starts_with(state) => why.to_owned(),
+            None => format!("{state}: {why}"),
         }
     }
 
@@ -187,7 +207,7 @@ impl Seen {
             Some("read") => ("read ✓✓".to_owned(), Tone::Seen),
             Some("played") => ("played ✓✓".to_owned(), Tone::Seen),
             Some("failed") => (
-                format!("accepted, then not delivered: {}", self.error_in_words()),
+                format!("not delivered: {}", self.error_in_words()),
                 Tone::Bad,
             ),
             _ if self.has_wamid => ("accepted".to_owned(), Tone::Moving),
@@ -202,10 +222,10 @@ impl Seen {
     /// What it went through before it was accepted.
     fn history(&self) -> Option<String> {
         if self.was_sent_again() {
-            return Some("its answer was lost; silence; sent once more".to_owned());
+            return Some("sent once more after silence".to_owned());
         }
         if self.was_proved_by_webhook() {
-            return Some("its answer was lost; a webhook proved it".to_owned());
+            return Some("a webhook proved it".to_owned());
         }
         if self.met("throttled") {
             return Some("was told to slow down".to_owned());
@@ -270,10 +290,20 @@ mod tests {
 
         let mut again = after(seen("accepted", Some("sent")), &["uncertain"]);
         again.accepted_attempt = Some(2);
-        assert!(again.standing().words.ends_with("sent once more"));
+        assert!(
+            again
+                .standing()
+                .words
+                .ends_with("sent once more after silence")
+        );
         // Its second answer may be learned from a webhook as well: it was sent again all the same.
         again.learned_from = Some("webhook".to_owned());
-        assert!(again.standing().words.ends_with("sent once more"));
+        assert!(
+            again
+                .standing()
+                .words
+                .ends_with("sent once more after silence")
+        );
     }
 
     #[test]
@@ -291,8 +321,40 @@ mod tests {
     fn seconds_count_down_beside_the_words_and_are_no_news() {
         let mut later = seen("queued", None);
         later.due_in_s = 2.2;
-        assert_eq!(later.standing().countdown, Some(("in", 3)));
+        assert_eq!(later.standing().goes_on_in_s, Some(3));
         assert_eq!(later.standing().words, "not due yet");
+    }
+
+    #[test]
+    fn a_member_of_a_sequence_names_whom_it_waits_for() {
+        let mut member = seen("waiting", None);
+        member.waiting_for = Some("message 14 in sequence 'a b' to be delivered".to_owned());
+        assert_eq!(member.standing().words, "waits until #14 is delivered");
+        member.waiting_for = Some("sequence 'a b', halted: message 14 ended as failed".to_owned());
+        assert!(member.standing().words.contains("halted: message 14"));
+    }
+
+    #[test]
+    fn what_did_not_go_plainly_is_notable() {
+        assert!(!seen("queued", None).is_notable());
+        assert!(!seen("accepted", Some("read")).is_notable());
+        assert!(seen("accepted", Some("failed")).is_notable());
+        assert!(seen("expired", None).is_notable());
+        assert!(after(seen("queued", None), &["not_sent"]).is_notable());
+    }
+
+    #[test]
+    fn an_end_says_its_state_once() {
+        let words = |state, why: &str| {
+            let mut ended = seen(state, None);
+            ended.error_message = Some(why.to_owned());
+            ended.standing().words
+        };
+        let expired = words("expired", "its time passed before it could leave");
+        assert_eq!(expired, "expired before it could leave");
+        assert_eq!(words("cancelled", "cancelled by ada"), "cancelled by ada");
+        let other = words("expired", "no evidence came before its time passed");
+        assert_eq!(other, "expired: no evidence came before its time passed");
     }
 
     #[test]
