@@ -112,6 +112,9 @@ fn the_demo_follows_every_message_to_its_end_and_leaves_nothing_behind() {
         "Refused, which is final: (#131026)",
         "not delivered: (131049)",
         "No connection: provably not sent",
+        "Only “read” was told",
+        "Its statuses came twice",
+        "Its statuses came in reverse",
         // And what to do next.
         "wa-outbox migrate",
         "wa-outbox run",
@@ -129,9 +132,10 @@ fn the_demo_follows_every_message_to_its_end_and_leaves_nothing_behind() {
 async fn a_demo_that_is_kept_sends_what_a_person_inserts_until_it_is_interrupted() {
     let scratch = Scratch::new();
     let mut running = Running::start(demo(&scratch, &["--keep"]));
-    let url = running.until(|line| line.contains("postgresql://postgres:"));
+    let line = running.until(|line| line.contains("export DATABASE_URL="));
+    let url = line.split('\'').nth(1).expect("quoted for a shell");
 
-    let mut connection = PgConnection::connect(url.trim()).await.expect("it answers");
+    let mut connection = PgConnection::connect(url).await.expect("it answers");
     let id: i64 = sqlx::query_scalar(
         r#"INSERT INTO wa.outbox (recipient, payload)
            VALUES ('+16505550142', '{"type":"text","text":{"body":"Hello"}}') RETURNING id"#,

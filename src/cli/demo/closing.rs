@@ -98,15 +98,14 @@ pub(super) fn summary(
             seen.len()
         ))
     );
+    let acknowledged = match counts.acknowledged {
+        0 => String::new(),
+        done => format!(" and did {done} mark as read"),
+    };
     let ledger = format!(
-        "WhatsApp accepted {} of them, each exactly once: its ledger shows {} requests, {} accepted, none twice{}.",
-        counts.accepted,
-        counts.requests,
-        counts.accepted,
-        match counts.acknowledged {
-            0 => String::new(),
-            done => format!(", and {done} mark as read"),
-        }
+        "WhatsApp accepted {} of them, each exactly once. So says its own ledger: of {} requests it accepted {}, none for a \
+         message it had already{acknowledged}.",
+        counts.accepted, counts.requests, counts.accepted
     );
     text.push_str(&wrapped("  ", "  ", &ledger, screen.columns()));
     text.push('\n');
@@ -210,12 +209,13 @@ fn story(message: &Seen) -> Option<String> {
                 .to_owned(),
         );
     }
-    message.met("not_sent").then(|| {
-        format!(
+    if message.met("not_sent") {
+        return Some(format!(
             "No connection: provably not sent, so it was simply tried again. Accepted at attempt {}.",
             message.attempts
-        )
-    })
+        ));
+    }
+    message.odd_news().map(str::to_owned)
 }
 
 /// What to do next with a real number.

@@ -10,7 +10,7 @@ use super::act::{self, Board};
 use super::closing;
 use super::place::Place;
 use super::screen::{Row, Screen};
-use super::script::{FIRST, REFUSED, as_written};
+use super::script::{FIRST, REFUSED, SILENT, as_written};
 use super::stage::{RATE, SENDER, Stage};
 use super::standing::{self, Seen};
 use super::text::wrapped;
@@ -169,13 +169,17 @@ impl<'a> Show<'a> {
             .screen
             .bold("It goes on: write rows of your own, until ctrl-c");
         let mut told = format!("\n{title}\n\n  {}\n", self.place.psql_line());
-        if let Some(url) = self.place.tcp_url() {
-            told.push_str(&format!("  {url}\n"));
-        }
         told.push_str(&format!(
             "\n  INSERT INTO wa.outbox (recipient, payload)\n  VALUES ('+16505550142', '{}');\n",
             r#"{"type":"text","text":{"body":"Hello"}}"#
         ));
+        if let Some(url) = self.place.tcp_url() {
+            told.push_str(&format!(
+                "\nIn another language, or with the other commands of this program:\n
+  export DATABASE_URL='{url}'\n  wa-outbox message show {}\n",
+                self.board.find(SILENT.what).unwrap_or(1)
+            ));
+        }
         self.screen.say(&told)?;
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -24,6 +24,8 @@ pub(super) struct Seen {
     pub(super) accepted_attempt: Option<i32>,
     pub(super) told_attempts: Vec<i32>,
     pub(super) outcomes: Vec<String>,
+    /// As they came.
+    pub(super) statuses: Vec<String>,
 }
 
 /// How it feels, which decides the colour.
@@ -95,6 +97,24 @@ impl Seen {
     /// Whether a webhook told of its acceptance, because the answer was lost.
     pub(super) fn was_proved_by_webhook(&self) -> bool {
         self.learned_from.as_deref() == Some("webhook")
+    }
+
+    /// What was odd about how WhatsApp told of it, and that it did not matter.
+    pub(super) fn odd_news(&self) -> Option<&'static str> {
+        let place = |wanted: &str| self.statuses.iter().position(|status| status == wanted);
+        let times = |wanted: &str| self.statuses.iter().filter(|it| *it == wanted).count();
+        if ["sent", "delivered", "read"].iter().any(|it| times(it) > 1) {
+            return Some("Its statuses came twice. Each counts once.");
+        }
+        match (place("sent"), place("delivered"), place("read")) {
+            (_, None, Some(_)) => Some(
+                "Only “read” was told, as it is of a chat that is open. Who has read it has got it.",
+            ),
+            (_, Some(delivered), Some(read)) if read < delivered => {
+                Some("Its statuses came in reverse. A status never goes back: it stays read.")
+            }
+            _ => None,
+        }
     }
 
     /// The error in Meta's words, with its code once.
@@ -256,6 +276,7 @@ mod tests {
             accepted_attempt: (state == "accepted").then_some(1),
             told_attempts: Vec::new(),
             outcomes: Vec::new(),
+            statuses: Vec::new(),
         }
     }
 
@@ -341,6 +362,20 @@ mod tests {
         assert!(seen("accepted", Some("failed")).is_notable());
         assert!(seen("expired", None).is_notable());
         assert!(after(seen("queued", None), &["not_sent"]).is_notable());
+    }
+
+    #[test]
+    fn odd_news_is_told_of_and_ordinary_news_is_not() {
+        let told = |statuses: &[&str]| {
+            let mut message = seen("accepted", Some("read"));
+            message.statuses = statuses.iter().map(|status| (*status).to_owned()).collect();
+            message.odd_news().unwrap_or("nothing odd")
+        };
+        assert_eq!(told(&["sent", "delivered", "read"]), "nothing odd");
+        assert_eq!(told(&["sent"]), "nothing odd");
+        assert!(told(&["read"]).starts_with("Only “read”"));
+        assert!(told(&["read", "delivered", "sent"]).contains("in reverse"));
+        assert!(told(&["sent", "sent", "delivered"]).contains("twice"));
     }
 
     #[test]

@@ -7,7 +7,8 @@ select m.id, m.recipient,
   (select a.learned_from from wa.acceptances a where a.id = m.id order by a.learned_at limit 1) as learned_from,
   (select a.attempt from wa.acceptances a where a.id = m.id order by a.learned_at limit 1) as accepted_attempt,
   array(select a.attempt from wa.attempts a where a.id = m.id order by a.attempt) as told_attempts,
-  array(select a.outcome from wa.attempts a where a.id = m.id order by a.attempt) as outcomes
+  array(select a.outcome from wa.attempts a where a.id = m.id order by a.attempt) as outcomes,
+  array(select e.status from wa.status_events e where e.id = m.id and e.sender = m.sender order by e.event) as statuses
 from wa.messages m
 join wa.outbox o on o.id = m.id and o.sender = m.sender
 left join wa.uncertain u on u.id = m.id and u.sender = m.sender
