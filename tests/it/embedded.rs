@@ -1,6 +1,6 @@
 //! The embedded PostgreSQL server, and the databases of the tests that stand on it.
 
-mod victim;
+pub(crate) mod victim;
 
 use std::fs;
 use std::io::Read;
