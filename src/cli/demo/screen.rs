@@ -237,16 +237,19 @@ impl Screen {
 
     fn line(&self, row: &Row) -> String {
         let start = columns(&row.id.to_string(), &row.what, &row.to, self.size.columns);
-        let words = match row.standing.goes_on_in_s {
-            Some(seconds) => format!("{} ({})", row.standing.words, span(seconds)),
-            None => row.standing.words.clone(),
-        };
         let room = self.width().saturating_sub(start.chars().count());
         let start = fit(&start, self.width());
-        format!(
-            "{start}{}",
-            self.toned(row.standing.tone, &fit(&words, room))
-        )
+        let countdown = match row.standing.goes_on_in_s {
+            Some(seconds) => fit(&format!(" ({})", span(seconds)), room),
+            None => String::new(),
+        };
+        // Where it is tight, the seconds say more than the end of the words.
+        let words = fit(
+            &row.standing.words,
+            room.saturating_sub(countdown.chars().count()),
+        );
+        let words = self.toned(row.standing.tone, &format!("{words}{countdown}"));
+        format!("{start}{words}")
     }
 
     /// The rows that fit: those that something is happening to, those worth telling of, those that last changed.
