@@ -94,7 +94,12 @@ impl Context {
             statement_timeout: config.database.statement_timeout,
             lock_timeout: config.database.lock_timeout,
         };
-        Ok(Connected(Store::connect(&settings).await?))
+        let store = Store::connect(&settings).await.map_err(|error| {
+            let fix =
+                "see that DATABASE_URL (or database.url) is right and that Postgres runs there";
+            Problem::failed("could not connect to the database", fix).because(error)
+        })?;
+        Ok(Connected(store))
     }
 
     /// Ends the connections in good order, where there are any.

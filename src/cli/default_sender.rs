@@ -35,7 +35,9 @@ pub async fn default_sender(
         return Ok(None);
     };
     let (sender, credential) = (SenderId::from(id.as_str()), credential.to_string());
-    let added = store.add_sender(&sender, &credential).await?;
+    let added = store
+        .add_sender(&sender, &credential, &SenderChange::default())
+        .await?;
     let senders = store.senders().await?;
     let Some(found) = senders.iter().find(|row| row.sender == *id) else {
         // Senders are not deleted by us; somebody did it by hand between the two statements.

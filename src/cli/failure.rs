@@ -9,7 +9,7 @@
 //! Each line says something the one above does not. What the database refuses is told in the schema's own words.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
@@ -30,6 +30,7 @@ pub struct Problem {
     what: String,
     fix: String,
     exit: u8,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Problem {
@@ -39,6 +40,7 @@ impl Problem {
             what: what.into(),
             fix: fix.into(),
             exit: FAILED,
+            source: None,
         }
     }
 
@@ -49,6 +51,12 @@ impl Problem {
             ..Self::failed(what, fix)
         }
     }
+
+    /// The error that it comes from.
+    pub fn because(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
 }
 
 /// Says on standard error what went wrong, and gives the exit code for it.
@@ -57,12 +65,18 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         // Who reads our output has had enough of it, as `head` has; nothing went wrong.
         return ExitCode::SUCCESS;
     }
-    eprint!("{}", words(error));
+    say(error);
     ExitCode::from(exit_code(error))
 }
 
+/// Says on standard error what went wrong.
+pub(super) fn say(error: &anyhow::Error) {
+    // Where nobody listens there, the exit code has to do.
+    let _ = io::stderr().write_all(words(error).as_bytes());
+}
+
 /// What went wrong, in lines: `error:`, `because:`, `fix:`.
-pub(super) fn words(error: &anyhow::Error) -> String {
+fn words(error: &anyhow::Error) -> String {
     let mut lines = vec![error.to_string()];
     let mut fix = None;
     for cause in error.chain() {
@@ -75,7 +89,7 @@ pub(super) fn words(error: &anyhow::Error) -> String {
         }
         if let Some((reason, hint)) = cause.downcast_ref::<StoreError>().and_then(told) {
             lines.push(reason);
-            fix = hint;
+            fix = hint.or(fix);
             // What follows is the same refusal in the driver's words.
             break;
         }
@@ -90,37 +104,62 @@ pub(super) fn words(error: &anyhow::Error) -> String {
     words
 }
 
+const ROLES: &str = "connect as a member of wa_worker (it may all but migrate), wa_producer (send, cancel, look) or \
+wa_viewer (look); to migrate, as the owner of the schema";
+
 /// The database's reason and what to do, where it gave one that people can use.
 fn told(error: &StoreError) -> Option<(String, Option<String>)> {
     if is_without_our_schema(error) {
         let reason = "the database lacks a table, column or function of this version";
         return Some((reason.into(), Some("apply it: wa-outbox migrate".into())));
     }
-    let (message, hint) = error.refusal()?;
-    if let Some(rule) = broken_rule(&message) {
-        // The database's detail is the whole row: too much to read, and none of it a fix.
-        return Some((format!("the rule is: {rule}"), None));
-    }
-    // A unique index explains itself by its columns and values, which is a reason and no fix.
-    match hint {
-        Some(detail) if detail.starts_with("Key (") => Some((format!("{message}: {detail}"), None)),
-        hint => Some((message, hint)),
-    }
+    let Some((message, hint)) = error.refusal() else {
+        let fix = (code(error).as_deref() == Some("42501")).then(|| ROLES.to_owned());
+        return in_the_servers_words(error).map(|message| (message, fix));
+    };
+    let Some(rule) = broken_rule(&message) else {
+        return Some((message, hint));
+    };
+    // A unique index adds which value is taken. A check adds the whole row: too much to read, and none of it a fix.
+    let taken = hint.filter(|detail| detail.starts_with("Key ("));
+    let taken = taken.map_or_else(String::new, |detail| format!("; {detail}"));
+    Some((format!("the rule is: {rule}{taken}"), None))
+}
+
+/// What the server said of any other error; the driver would add lines of the server's own source.
+fn in_the_servers_words(error: &StoreError) -> Option<String> {
+    let StoreError::Database { source, .. } = error else {
+        return None;
+    };
+    let error = source.as_database_error()?;
+    Some(error.message().to_owned())
 }
 
 /// Our constraints are named as the sentence they enforce.
 fn broken_rule(message: &str) -> Option<String> {
-    let (_, name) = message.split_once("violates check constraint \"")?;
+    let kinds = [
+        "violates check constraint \"",
+        "violates unique constraint \"",
+    ];
+    let (_, name) = kinds.iter().find_map(|kind| message.split_once(kind))?;
     Some(name.trim_end_matches('"').replace('_', " "))
 }
 
-/// Whether a table, column or function is unknown there (PostgreSQL, Appendix A: 3F000, 42P01, 42703, 42883).
+/// Whether a schema, table, column or function is unknown there.
 fn is_without_our_schema(error: &StoreError) -> bool {
+    matches!(
+        code(error).as_deref(),
+        Some("3F000" | "42P01" | "42703" | "42883")
+    )
+}
+
+/// The server's code for the error (PostgreSQL, Appendix A).
+fn code(error: &StoreError) -> Option<String> {
     let StoreError::Database { source, .. } = error else {
-        return false;
+        return None;
     };
-    let code = source.as_database_error().and_then(|error| error.code());
-    matches!(code.as_deref(), Some("3F000" | "42P01" | "42703" | "42883"))
+    let code = source.as_database_error()?.code()?;
+    Some(code.into_owned())
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
@@ -178,6 +217,16 @@ mod tests {
     }
 
     #[test]
+    fn a_problem_tells_what_it_comes_from() {
+        let source = io::Error::other("no route to host");
+        let problem = Problem::failed("could not connect", "check the address").because(source);
+        assert_eq!(
+            words(&problem.into()),
+            "error: could not connect\n  because: no route to host\n  fix: check the address\n"
+        );
+    }
+
+    #[test]
     fn a_reader_that_has_had_enough_is_no_failure() {
         let closed = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert!(is_closed_pipe(&closed.context("could not print")));
@@ -191,6 +240,12 @@ mod tests {
         assert_eq!(
             broken_rule(message).as_deref(),
             Some("path starts with a slash")
+        );
+        let message =
+            r#"duplicate key value violates unique constraint "dedup_key_is_used_once_per_sender""#;
+        assert_eq!(
+            broken_rule(message).as_deref(),
+            Some("dedup key is used once per sender")
         );
         assert_eq!(broken_rule("priority is 12"), None);
     }

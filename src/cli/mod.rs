@@ -40,7 +40,7 @@ use crate::telemetry;
 #[command(name = "wa-outbox", version, max_term_width = 120, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Settings file [else: the file that WA_OUTBOX_CONFIG names, or none]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", display_order = 900)]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -50,7 +50,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 64 bad se
 
 Example, a first message:
   export DATABASE_URL=postgres://app@localhost/app
-  export WHATSAPP_PHONE_NUMBER_ID=106540352242922 WHATSAPP_ACCESS_TOKEN=…
+  export WHATSAPP_PHONE_NUMBER_ID=106540352242922
+  export WHATSAPP_ACCESS_TOKEN=…
   wa-outbox migrate
   wa-outbox send --to +16505551234 --text \"Your order has shipped\"";
 
@@ -142,6 +143,20 @@ mod tests {
     #[test]
     fn the_command_line_is_what_clap_can_parse() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_example_fits_a_terminal_and_can_be_copied() {
+        fn look(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string);
+            for line in help.unwrap_or_default().lines() {
+                // clap breaks what is longer where it knows no width of a terminal, and then it cannot be pasted.
+                let fits = !line.starts_with("  ") || line.chars().count() <= 100;
+                assert!(fits, "too long: {line}");
+            }
+            command.get_subcommands().for_each(look);
+        }
+        look(&Cli::command());
     }
 
     #[test]

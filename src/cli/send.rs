@@ -1,6 +1,5 @@
 //! `send`: writes one message into the outbox, as any application may, and can wait for what becomes of it.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -86,12 +85,15 @@ pub struct Options {
     json: bool,
 }
 
-const EXAMPLES: &str = "Examples:
-  wa-outbox send --to +16505551234 --text \"Your order has shipped\"
-  wa-outbox send --to +16505551234 --template order_shipped --language en_US --param Ada --param 4711 --wait
-  echo '{\"type\":\"image\",\"image\":{\"link\":\"https://example.com/a.jpg\"}}' | wa-outbox send --to +16505551234 --payload -
+const EXAMPLES: &str =
+    "With --wait the exit code is 0 once WhatsApp has accepted it (unless a failed status came), \
+and 1 otherwise.
 
-With --wait the exit code is 0 once WhatsApp has accepted it (unless a failed status came), and 1 otherwise.";
+Examples:
+  wa-outbox send --to +16505551234 --text \"Your order has shipped\"
+  wa-outbox send --to +16505551234 --template order_shipped \\
+    --language en_US --param Ada --param 4711 --wait
+  wa-outbox send --to +16505551234 --payload image.json --at 10m";
 
 /// How often a message that is waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -184,10 +186,9 @@ impl Options {
                 .map(|timeline| timeline.message)
                 .with_context(|| format!("message {id} is gone from the outbox"))?;
             let over = Instant::now() >= end;
-            let where_it_stands = standing(&message, context.clock().now());
             let stage = stage(&message);
             if !self.json && stage != told {
-                output::print(&where_it_stands)?;
+                output::print(&standing(&message, context.clock().now()))?;
                 told = stage;
             }
             if is_settled(&message) || over {
@@ -195,7 +196,7 @@ impl Options {
                     let eyes = Eyes { reveal: false };
                     output::print_json(&MessageJson::of(&message, eyes))?;
                 }
-                return verdict(&message, where_it_stands);
+                return Ok(verdict(&message)?);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -216,19 +217,18 @@ fn template(name: &str, language: &str, params: &[String]) -> serde_json::Value 
 
 /// The payload as it stands in the file: the database judges it, and it reaches the wire as it was written.
 fn read_payload(path: &Path) -> anyhow::Result<String> {
-    let text = if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .map(|_| text)
-            .context("could not read the payload from standard input")?
+    let (read, place) = if path == Path::new("-") {
+        (
+            std::io::read_to_string(std::io::stdin()),
+            "standard input".to_owned(),
+        )
     } else {
-        std::fs::read_to_string(path)
-            .with_context(|| format!("could not read the payload from {}", path.display()))?
+        (std::fs::read_to_string(path), path.display().to_string())
     };
+    let text = read.with_context(|| format!("could not read the payload from {place}"))?;
     // The database would say so too, but not at which line.
     serde_json::from_str::<&serde_json::value::RawValue>(&text)
-        .with_context(|| format!("{} is not JSON", path.display()))?;
+        .with_context(|| format!("the payload from {place} is not JSON"))?;
     Ok(text)
 }
 
@@ -246,12 +246,19 @@ fn is_settled(message: &Message) -> bool {
         && (message.state != "accepted" || message.status.is_some() || message.wamid.is_none())
 }
 
-fn verdict(message: &Message, where_it_stands: String) -> anyhow::Result<()> {
-    if message.state == "accepted" && message.status.as_deref() != Some("failed") {
-        return Ok(());
-    }
-    let fix = format!("see: wa-outbox message show {}", message.id);
-    Err(Problem::failed(where_it_stands, fix).into())
+/// Whether WhatsApp took it and has not said otherwise, as far as the wait could tell.
+fn verdict(message: &Message) -> Result<(), Problem> {
+    let id = message.id;
+    let what = match (message.state.as_str(), message.status.as_deref()) {
+        ("accepted", Some("failed")) => format!("message {id} could not be delivered"),
+        ("accepted", _) => return Ok(()),
+        (state, _) if has_ended(message) => format!("message {id} ended as {state}"),
+        (state, _) => format!("message {id} was still {state} when the wait was over"),
+    };
+    Err(Problem::failed(
+        what,
+        format!("see: wa-outbox message show {id}"),
+    ))
 }
 
 #[cfg(test)]

@@ -43,9 +43,9 @@ const RESOLVE_HELP: &str =
     "It is written down with your name and reason, and shown by `message show`.
 
 Examples:
-  wa-outbox uncertain resolve 4711 --accepted wamid.HBgL… --reason \"seen in WhatsApp Manager\"
-  wa-outbox uncertain resolve 4711 --not-sent --reason \"the recipient confirms that nothing came\"
-  wa-outbox uncertain resolve 4711 --send-again --yes --reason \"better twice than never\"";
+  wa-outbox uncertain resolve 4711 --not-sent --reason \"nothing came\"
+  wa-outbox uncertain resolve 4711 --accepted wamid.HBgL… --reason \"a webhook\"
+  wa-outbox uncertain resolve 4711 --send-again --yes --reason \"urgent\"";
 
 #[derive(Debug, clap::Args)]
 struct List {

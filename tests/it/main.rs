@@ -2,5 +2,14 @@
 
 mod demo;
 mod embedded;
+mod enqueue;
+mod g2_never_again;
+mod g3_retry;
+mod g4_lost_answers;
+mod g5_in_order;
+mod g9_honest_end;
+mod latency;
 mod main_job;
+mod outcomes;
 mod support;
+mod webhooks;

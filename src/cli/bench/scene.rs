@@ -1,6 +1,7 @@
 //! A database, a WhatsApp and a worker for one measured run.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -127,17 +128,16 @@ impl Scene {
 
     async fn add_sender(&self) -> anyhow::Result<()> {
         let sender = SenderId::from(SENDER);
-        self.store
-            .add_sender(&sender, "env:WA_OUTBOX_BENCH_TOKEN")
-            .await?;
-        let change = SenderChange {
+        let settings = SenderChange {
             base_url: Some(self.simulator.base_url()),
             rate_per_second: Some(10_000.0),
             pair_period_ms: Some(0),
             max_in_flight: Some(self.in_flight.try_into()?),
             ..SenderChange::default()
         };
-        self.store.change_sender(&sender, &change).await?;
+        self.store
+            .add_sender(&sender, "env:WA_OUTBOX_BENCH_TOKEN", &settings)
+            .await?;
         Ok(())
     }
 
@@ -229,7 +229,7 @@ impl Scene {
             if let Some(status) = ended {
                 anyhow::bail!("the worker ended by itself: {status}");
             }
-            if let Some(run) = progress {
+            if let Some(run) = progress.filter(|_| std::io::stderr().is_terminal()) {
                 eprint!("\r{run}: {open} messages to go    \r");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -96,15 +96,14 @@ async fn make_sender(store: &Store, base_url: &str, token: &Path) -> anyhow::Res
         .with_context(|| format!("could not write {}", token.display()))?;
     let sender = SenderId::from(SENDER);
     let credential = format!("file:{}", token.display());
-    store.add_sender(&sender, &credential).await?;
-    let change = SenderChange {
+    let settings = SenderChange {
         base_url: Some(base_url.to_owned()),
         rate_per_second: Some(RATE),
         reconcile_window_s: Some(RECONCILE_WINDOW_S),
         is_default: Some(true),
         ..SenderChange::default()
     };
-    store.change_sender(&sender, &change).await?;
+    store.add_sender(&sender, &credential, &settings).await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use serde::Serialize;
 
-use crate::cli::failure::{Problem, words};
+use crate::cli::failure::{Problem, say};
 use crate::cli::{Context, output};
 use crate::domain::id::MessageId;
 
@@ -69,9 +69,7 @@ impl Cancel {
             return refusals.pop().map_or(Ok(()), Err);
         }
         if !self.json {
-            refusals
-                .iter()
-                .for_each(|error| eprint!("{}", words(error)));
+            refusals.iter().for_each(say);
         }
         let what = format!(
             "{} of {} messages could not be cancelled",

@@ -22,16 +22,18 @@ pub(in crate::cli) fn standing(message: &Message, now: OffsetDateTime) -> String
     let awaited = message.waiting_for.as_deref().unwrap_or("its turn");
     let reason = error(message).map_or_else(|| ".".to_owned(), |error| format!(": {error}."));
     let mut sentence = match message.state.as_str() {
-        "queued" if message.due_at > now => format!(
-            "Message {id} is queued and waits for {awaited}; it is due {}.",
+        "queued" if message.due_at > now => stopped(&format!(
+            "Message {id} is queued, due {}, and waits for {awaited}",
             age(message.due_at, now)
-        ),
-        "queued" => format!("Message {id} is queued and waits for {awaited}."),
-        "waiting" => format!("Message {id} is waiting for {awaited}."),
-        "sending" => format!("Message {id} is being sent and waits for {awaited}."),
-        "uncertain" => format!(
-            "Message {id} is uncertain: its answer was lost and it may have reached WhatsApp. It waits for {awaited}."
-        ),
+        )),
+        "queued" => stopped(&format!("Message {id} is queued and waits for {awaited}")),
+        "waiting" => stopped(&format!("Message {id} is waiting for {awaited}")),
+        "sending" => stopped(&format!(
+            "Message {id} is being sent and waits for {awaited}"
+        )),
+        "uncertain" => stopped(&format!(
+            "Message {id} is uncertain: its answer was lost and it may have reached WhatsApp. It waits for {awaited}"
+        )),
         "accepted" => since_acceptance(message, now),
         "failed" => format!(
             "Message {id} failed{}{reason}",
@@ -53,6 +55,14 @@ pub(in crate::cli) fn standing(message: &Message, now: OffsetDateTime) -> String
     sentence
 }
 
+/// The sentence with its full stop, which must not end up in a command that is to be copied.
+fn stopped(sentence: &str) -> String {
+    match sentence.split_once("; see: ") {
+        Some((sentence, command)) => format!("{sentence}. See: {command}"),
+        None => format!("{}.", without_stop(sentence)),
+    }
+}
+
 /// How it went on after WhatsApp took it.
 fn since_acceptance(message: &Message, now: OffsetDateTime) -> String {
     let id = message.id;
@@ -61,9 +71,9 @@ fn since_acceptance(message: &Message, now: OffsetDateTime) -> String {
         None if message.wamid.is_none() => {
             format!("Message {id} was accepted{accepted}; one of its kind gets no status.")
         }
-        None => format!(
-            "Message {id} was accepted by WhatsApp{accepted}, which has not reported on it since."
-        ),
+        None => {
+            format!("Message {id} was accepted by WhatsApp{accepted}; no status has come since.")
+        }
         Some("sent") => format!(
             "Message {id} was sent on by WhatsApp{} and is not delivered yet.",
             when(message.sent_at, now)
@@ -158,7 +168,9 @@ pub(super) fn history(
     // An acceptance with a wamid is an event of its own already.
     if let Some(ended_at) = ended_at.filter(|_| message.state != "accepted" || wamids.is_empty()) {
         let why = error(message).filter(|_| message.state != "accepted");
-        events.push((ended_at, joined([Some(message.state.clone()), why])));
+        let state = &message.state;
+        let ended = why.map_or_else(|| state.clone(), |why| format!("{state}: {why}"));
+        events.push((ended_at, ended));
     }
     events.extend(timeline.statuses.iter().map(status));
     events.sort_by_key(|(at, _)| *at);

@@ -70,9 +70,9 @@ fn a_message_that_has_not_ended_says_what_it_waits_for() {
         ),
         (
             "uncertain",
-            "a person: its policy is hold",
+            "a person: its policy is hold; see: wa-outbox uncertain resolve 7",
             "Message 7 is uncertain: its answer was lost and it may have reached WhatsApp. It waits for a person: its \
-             policy is hold.",
+             policy is hold. See: wa-outbox uncertain resolve 7",
         ),
     ] {
         let message = Message {
@@ -92,7 +92,7 @@ fn a_message_that_is_not_due_says_when_it_will_be() {
     };
     assert_eq!(
         standing(&message, NOW),
-        "Message 7 is queued and waits for its due time; it is due in 10 min."
+        "Message 7 is queued, due in 10 min, and waits for its due time."
     );
 }
 
@@ -105,7 +105,7 @@ fn an_accepted_message_says_what_whatsapp_reported_last() {
     };
     assert_eq!(
         with(None, |_| ()),
-        "Message 7 was accepted by WhatsApp 10 min ago, which has not reported on it since."
+        "Message 7 was accepted by WhatsApp 10 min ago; no status has come since."
     );
     assert_eq!(
         with(None, |message| message.wamid = None),

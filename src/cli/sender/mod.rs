@@ -6,7 +6,6 @@ mod show;
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Subcommand;
 
 use super::failure::Problem;
@@ -30,9 +29,10 @@ pub struct Options {
 enum Action {
     /// Add a sender
     #[command(after_help = "Examples:
-  wa-outbox sender add 106540352242922 --credential env:WHATSAPP_ACCESS_TOKEN --default
-  wa-outbox sender add 4930123456 --provider bsp --base-url https://waba.example.com --path /v1/messages \\
-    --auth-header D360-API-KEY --credential file:/run/secrets/bsp")]
+  wa-outbox sender add 106540352242922 --credential env:WHATSAPP_ACCESS_TOKEN
+  wa-outbox sender add 4930123456 --provider bsp --path /v1/messages \\
+    --base-url https://waba.example.com --auth-header D360-API-KEY \\
+    --credential file:/run/secrets/bsp")]
     Add(Add),
     /// List the senders
     #[command(after_help = show::LIST_HELP)]
@@ -47,7 +47,7 @@ enum Action {
     Set(Set),
     /// Stop a sender: nothing leaves for it until it is released; its messages wait
     #[command(after_help = "Example:
-  wa-outbox sender hold 106540352242922 --reason \"template under review\" --for 2h")]
+  wa-outbox sender hold 106540352242922 --reason \"under review\" --for 2h")]
     Hold(Hold),
     /// Let a held sender go on
     #[command(after_help = "Example:
@@ -79,39 +79,40 @@ struct Set {
     settings: Settings,
 }
 
-#[derive(Debug, clap::Args)]
+/// What a sender may be given; what is left out stays as it is, or takes the default of a new one.
+#[derive(Debug, Default, PartialEq, clap::Args)]
 struct Settings {
-    /// How it is reached [default: cloud_api]
+    /// How it is reached [new senders: cloud_api]
     #[arg(long, value_parser = ["cloud_api", "bsp", "on_premises"])]
     provider: Option<String>,
-    /// The API's address, without version and path [default: https://graph.facebook.com]
+    /// The API's address, without version and path [new senders: https://graph.facebook.com]
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
     /// A BSP's path after the address; {sender} in it stands for the id
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
-    /// The Cloud API's version [default: v23.0]
+    /// The Cloud API's version [new senders: v23.0]
     #[arg(long, value_name = "VERSION")]
     api_version: Option<String>,
-    /// The header that carries the token [default: Authorization]
+    /// The header that carries the token [new senders: Authorization]
     #[arg(long, value_name = "NAME")]
     auth_header: Option<String>,
-    /// Messages a second at most [default: 80]
+    /// Messages a second at most [new senders: 80]
     #[arg(long, value_name = "NUMBER")]
     rate_per_second: Option<f64>,
-    /// One message per this many milliseconds to one recipient, 0 for no limit [default: 6000]
+    /// One message per this many milliseconds to one recipient, 0 for no limit [new senders: 6000]
     #[arg(long, value_name = "MS")]
     pair_period_ms: Option<i32>,
-    /// So many to one recipient may leave at once [default: 45]
+    /// So many to one recipient may leave at once [new senders: 45]
     #[arg(long, value_name = "NUMBER")]
     pair_burst: Option<i32>,
-    /// Requests out at a time [default: the worker's setting]
+    /// Requests out at a time [new senders: the worker's setting]
     #[arg(long, value_name = "NUMBER")]
     max_in_flight: Option<i32>,
-    /// When an answer is lost: send again, or leave it to a person [default: the worker's setting]
+    /// When an answer is lost: send again, or leave it to a person [new senders: the worker's setting]
     #[arg(long, value_name = "POLICY", value_parser = ["retry", "hold"])]
     on_uncertain: Option<String>,
-    /// Seconds of silence before a lost answer is settled [default: the worker's setting]
+    /// Seconds of silence before a lost answer is settled [new senders: the worker's setting]
     #[arg(long, value_name = "SECONDS")]
     reconcile_window_s: Option<i32>,
     /// Make it the one for messages that name no sender
@@ -201,23 +202,22 @@ impl Add {
         }
         let store = context.store().await?;
         let sender = SenderId::from(self.sender);
-        if !store.add_sender(&sender, &credential).await? {
+        let settings = self.settings.change(None);
+        if !store.add_sender(&sender, &credential, &settings).await? {
             let what = format!("sender {sender} exists already");
             let fix = format!("change it: wa-outbox sender set {sender} …");
             return Err(Problem::failed(what, fix).into());
         }
-        store
-            .change_sender(&sender, &self.settings.change(None))
-            .await
-            .with_context(|| {
-                format!("sender {sender} was added with defaults; give its settings again with: wa-outbox sender set {sender} …")
-            })?;
         output::print(&format!("Sender {sender} was added."))
     }
 }
 
 impl Set {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
+        if self.credential.is_none() && self.settings == Settings::default() {
+            let fix = "name what to change; see: wa-outbox sender set --help";
+            return Err(Problem::usage("there is nothing to change", fix).into());
+        }
         let credential = self.credential.as_deref().map(reference).transpose()?;
         let change = self.settings.change(credential);
         let store = context.store().await?;

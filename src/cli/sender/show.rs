@@ -85,7 +85,7 @@ impl Show {
         if self.json {
             return output::print_json(&SenderJson::of(&found));
         }
-        output::print(&shown(&found, context.clock().now()))
+        output::print(&shown(&found, context.clock().now(), context.colours()))
     }
 }
 
@@ -141,7 +141,7 @@ pub(super) fn stands(sender: &Sender, owner: Option<&SenderOwner>, now: OffsetDa
 }
 
 /// One sender with all that is known of it.
-fn shown(found: &Found, now: OffsetDateTime) -> String {
+fn shown(found: &Found, now: OffsetDateTime, colours: bool) -> String {
     let Found { sender, owner } = found;
     let by_worker = |value: Option<String>| value.unwrap_or_else(|| "the worker's setting".into());
     let mut facts = Facts::default();
@@ -167,7 +167,8 @@ fn shown(found: &Found, now: OffsetDateTime) -> String {
     facts.add("worker", worker.map_or("none", String::as_str));
     let stands = stands(sender, owner.as_ref(), now);
     let sentence = format!("Sender {} is {stands}.", sender.sender);
-    format!("{}\n{}", output::plain(&sentence), facts.render())
+    let sentence = output::bold(&output::plain(&sentence), colours);
+    format!("{sentence}\n\n{}", facts.render())
 }
 
 fn pair_limit(sender: &Sender) -> String {
