@@ -80,7 +80,7 @@ impl Options {
         };
         let title = screen.bold("wa-outbox demo");
         screen.say(&format!(
-            "{title}: everything runs on this machine, the WhatsApp too. Nothing is sent to anybody.\n"
+            "{title}: all on this machine, even WhatsApp. Nobody gets a message.\n"
         ))?;
         let Some(place) = open_place(&folder, self.keep, &mut screen, &interrupted).await? else {
             return Ok(());

@@ -14,9 +14,9 @@ use super::standing::{Standing, Tone};
 use super::text::{TIED, fit, span, wrapped};
 use crate::cli::output::plain;
 
-/// For a terminal that does not say.
+/// For what is no terminal, or one that does not say.
 const USUAL_SIZE: Size = Size {
-    columns: 80,
+    columns: 100,
     lines: 24,
 };
 const WHAT_WIDTH: usize = 28;
@@ -83,10 +83,7 @@ impl Screen {
 
     /// Columns that a text may take.
     pub(super) fn columns(&self) -> usize {
-        match self.terminal {
-            true => self.size.columns.clamp(40, 110),
-            false => 110,
-        }
+        self.size.columns.clamp(40, 110)
     }
 
     /// Says something that stays, above the table if there is one.

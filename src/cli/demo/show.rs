@@ -107,13 +107,14 @@ impl<'a> Show<'a> {
             )
         };
         self.screen.step(&format!(
-            "worker, sending for number {SENDER} at {RATE} messages a second (so that one can watch)"
+            "worker for number {SENDER}, slowed to {RATE} messages a second"
         ))?;
-        self.screen.step(&format!(
-            "webhook receiver at {}/webhook, operators' listener at {}",
-            address(self.stage.webhooks()),
-            address(self.stage.admin())
-        ))?;
+        let webhooks = address(self.stage.webhooks());
+        self.screen
+            .step(&format!("webhook receiver at {webhooks}/webhook"))?;
+        let admin = address(self.stage.admin());
+        self.screen
+            .step(&format!("operators' listener at {admin}"))?;
 
         let title = self
             .screen
