@@ -191,13 +191,17 @@ language sql immutable parallel safe as $$
 $$;
 
 -- True for a payload that needs no second look. Everything else goes through wa.outbox_row_is_checked, which mends or refuses.
+-- Escapes are looked for first, in the text: a NUL or half a surrogate pair makes ->> fail with words that name no field, and
+-- an escaped ASCII letter may hide a key ("t\u006f"). CASE keeps the order.
 create function wa.payload_is_plain(payload json) returns boolean
 language sql immutable parallel safe as $$
-  select json_typeof(payload) = 'object'
-    and payload ->> 'type' = any (array['text', 'image', 'audio', 'video', 'document', 'sticker', 'location', 'reaction',
-                                        'template', 'interactive', 'pin'])
-    and json_typeof(payload -> (payload ->> 'type')) = 'object'
-    and payload::text !~ '\\u0000|"(to|recipient|recipient_type|messaging_product|biz_opaque_callback_data)"'
+  select case
+    when payload::text ~ '\\u(00[0-7]|[dD][89a-fA-F])|"(to|recipient|recipient_type|messaging_product|biz_opaque_callback_data)"' then false
+    when json_typeof(payload) = 'object' then
+      payload ->> 'type' = any (array['text', 'image', 'audio', 'video', 'document', 'sticker', 'location', 'reaction',
+                                      'template', 'interactive', 'pin'])
+      and json_typeof(payload -> (payload ->> 'type')) = 'object'
+  end
 $$;
 
 create function wa.refuse(field text, message text, fix text) returns void
@@ -223,9 +227,11 @@ declare
 begin
   begin
     perform payload::jsonb;
-  exception when others then
-    perform wa.refuse('payload', 'payload cannot be stored as text: ' || sqlerrm,
-      'a NUL (\u0000) or half a surrogate pair cannot be sent; take it out');
+  exception
+    when numeric_value_out_of_range then null;   -- it is sent as it is written, not stored as a number
+    when others then
+      perform wa.refuse('payload', 'payload cannot be stored as text: ' || sqlerrm,
+        'a NUL (\u0000) or half a surrogate pair cannot be sent; take it out');
   end;
   if json_typeof(payload) <> 'object' then
     perform wa.refuse('payload', format('payload is %s, not an object', json_typeof(payload)),
@@ -312,7 +318,9 @@ create function wa.outbox_row_is_checked() returns trigger
 language plpgsql security definer set search_path = pg_catalog as $$
 begin
   new.priority := coalesce(new.priority, 5);
-  new.due_at := coalesce(new.due_at, now());
+  -- "Always" and "never" are no times that a worker can count with. Before 1970 is as due as 1970.
+  new.due_at := greatest(coalesce(new.due_at, now()), '1970-01-01 00:00Z');
+  new.expires_at := nullif(new.expires_at, 'infinity');
   new.created_at := now();
   new.recipient_kind := coalesce(new.recipient_kind, 'phone');
   new.recipient := wa.checked_recipient(new.recipient, new.recipient_kind);
@@ -335,6 +343,12 @@ begin
   new.payload := wa.checked_payload(new.payload, new.recipient);
   if new.priority not between 0 and 9 then
     perform wa.refuse('priority', format('priority is %s', new.priority), 'use 0 (urgent) to 9 (bulk)');
+  end if;
+  if new.due_at > '9999-12-31 00:00Z' then
+    perform wa.refuse('due_at', format('due_at is %s', new.due_at), 'use a time before the end of 9999');
+  end if;
+  if new.expires_at > '9999-12-31 00:00Z' then
+    perform wa.refuse('expires_at', format('expires_at is %s', new.expires_at), 'use a time before the end of 9999, or leave it out');
   end if;
   if new.expires_at <= new.due_at then
     perform wa.refuse('expires_at', format('expires_at %s is not after due_at %s', new.expires_at, new.due_at),
@@ -374,7 +388,8 @@ when (
   or new.recipient is null or new.recipient !~ '^\+[1-9][0-9]{6,14}$'
   or new.payload is null or wa.payload_is_plain(new.payload) is not true
   or new.priority is null or new.priority not between 0 and 9
-  or new.due_at is null or new.expires_at <= new.due_at
+  or new.due_at is null or new.due_at not between '1970-01-01 00:00Z' and '9999-12-31 00:00Z'
+  or new.expires_at <= new.due_at or new.expires_at > '9999-12-31 00:00Z'
   or new.on_uncertain is not null and new.on_uncertain not in ('retry', 'hold')
   or new.sequence is not null or new.campaign_id is not null or new.variables is not null
   or new.dedup_key is not null and length(new.dedup_key) not between 1 and 200
@@ -544,6 +559,11 @@ begin
   from (select id, sender, case when count(distinct attempt) = 1 then 'transport_retry' else 'resend' end as cause
         from fresh group by id, sender having count(*) > 1) twice
   where r.id = twice.id and r.sender = twice.sender;
+
+  -- What was in doubt about these requests is settled.
+  update wa.attempts a set settled_by = f.learned_from, settled_at = f.learned_at
+  from fresh f
+  where a.id = f.id and a.sender = f.sender and a.attempt = f.attempt and a.outcome = 'uncertain' and a.settled_by is null;
   return null;
 end
 $$;
@@ -551,22 +571,47 @@ create trigger acceptance_ends_the_message after insert on wa.acceptances
 referencing new table as fresh
 for each statement execute function wa.acceptance_ends_the_message();
 
--- A result takes its message out of wherever it stood. A message moving between the queue and the uncertain at the same moment
--- is met on either side: each statement waits for the mover and the next one sees where it went.
+-- A result takes its message out of wherever it stood. One statement looks everywhere, so it meets the message in one place; if
+-- the message was moving at that moment the row it met is gone once the mover has committed, and the next look, which sees
+-- where it went, follows. An ordinary result needs one look.
 create function wa.result_closes_the_message() returns trigger
 language plpgsql security definer set search_path = pg_catalog as $$
 declare
+  expected bigint := (select count(*) from fresh);
+  taken bigint := 0;
+  waited bigint[] := '{}';
   members bigint[];
 begin
   select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null);
   if members is not null then
     perform wa.lock_sequences(members);
   end if;
-  delete from wa.uncertain u using fresh f where u.id = f.id and u.sender = f.sender;
-  delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender;
-  delete from wa.uncertain u using fresh f where u.id = f.id and u.sender = f.sender;
+  loop
+    with from_queue as (
+      delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender returning q.id
+    ), from_uncertain as (
+      delete from wa.uncertain u using fresh f where u.id = f.id and u.sender = f.sender returning u.id
+    )
+    select taken + (select count(*) from from_queue) + (select count(*) from from_uncertain) into taken;
+    exit when taken >= expected;
+    with from_waiting as (
+      delete from wa.waiting w using fresh f where w.id = f.id and w.sender = f.sender returning w.id
+    )
+    select taken + count(*), waited || coalesce(array_agg(id), '{}') into taken, waited from from_waiting;
+    exit when taken >= expected or not exists (
+      select from fresh f
+      where exists (select from wa.queue q where q.id = f.id and q.sender = f.sender)
+        or exists (select from wa.uncertain u where u.id = f.id and u.sender = f.sender)
+        or exists (select from wa.waiting w where w.id = f.id and w.sender = f.sender));
+  end loop;
+  -- A snapshot older than the row that must go cannot see it, and would leave it behind.
+  if taken < expected and current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception using errcode = 'serialization_failure',
+      message = 'a message has moved since this transaction began', hint = 'try again, best in READ COMMITTED';
+  end if;
+
+  select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null) or id = any (waited);
   if members is not null then
-    delete from wa.waiting w using fresh f where w.id = f.id and w.sender = f.sender;
     perform wa.settle_sequences(members);
   end if;
   return null;
@@ -576,11 +621,20 @@ create trigger result_closes_the_message after insert on wa.results
 referencing new table as fresh
 for each statement execute function wa.result_closes_the_message();
 
--- What became uncertain is no longer in the queue.
+-- What becomes uncertain leaves the queue, and only what leaves the queue becomes uncertain: a doubt about anything but the
+-- request that is out (its message has ended meanwhile, or was never sent) is dropped. So a message is in one place at a time,
+-- and no doubt can lead an accepted one back.
 create function wa.doubt_leaves_the_queue() returns trigger
 language plpgsql security definer set search_path = pg_catalog as $$
 begin
-  delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender;
+  with from_queue as (
+    delete from wa.queue q using fresh f
+    where q.id = f.id and q.sender = f.sender and q.attempt = f.attempt and q.state = 'sending'
+    returning q.id, q.sender
+  )
+  delete from wa.uncertain u using fresh f
+  where u.id = f.id and u.sender = f.sender
+    and not exists (select from from_queue l where l.id = u.id and l.sender = u.sender);
   return null;
 end
 $$;
@@ -596,6 +650,10 @@ language sql security definer set search_path = pg_catalog as $$
     delete from wa.uncertain u
     where u.id = any (ids) and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
     returning u.*
+  ), settled as (
+    update wa.attempts a set settled_by = 'policy', settled_at = now(), settled_note = 'sent again'
+    from gone g
+    where a.id = g.id and a.sender = g.sender and a.attempt = g.attempt and a.settled_by is null
   )
   insert into wa.queue (id, sender, priority, due_at, expires_at, in_sequence, attempt, attempts, resends, waiting_for)
   select id, sender, priority, now(), expires_at, in_sequence, attempt, attempts, resends + 1, why from gone

@@ -110,3 +110,12 @@ language sql as $$
           priority, due_at, expires_at, sequence, dedup_key, reference)
   returning id
 $$;
+
+-- A worker checks at its start that the schema is its own. (The table is made by what applies the migrations.)
+do $$
+begin
+  if to_regclass('wa.migrations') is not null then
+    grant select on wa.migrations to wa_worker, wa_viewer;
+  end if;
+end
+$$;

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
-use super::Context;
+use super::{Context, default_sender};
 use crate::service::{self, Role, Service};
 use crate::store::{Store, StoreError};
 
@@ -103,7 +103,7 @@ impl Options {
             Err(StoreError::NotMigrated { .. }) if !self.no_migrate => store.migrate().await?,
             Err(error) => return Err(error.into()),
         }
-        service::default_sender(config, &store)
+        default_sender(config, &store)
             .await
             .context("could not set up the sender that the settings name")?;
         Ok(store)

@@ -19,6 +19,8 @@ use crate::throttle::{Limits, Permit, SenderThrottle};
 
 /// 0 (urgent) to 9 (bulk).
 const PRIORITIES: i16 = 10;
+/// A hold is written and read back within this time. If it could not be written, the next message finds its cause again.
+const HOLD_SHOWS_WITHIN: Duration = Duration::from_secs(3);
 /// Before every message there is.
 const FRONT: (OffsetDateTime, i64) = (OffsetDateTime::UNIX_EPOCH, 0);
 
@@ -31,6 +33,8 @@ pub struct Desk {
     pub(super) throttle: SenderThrottle,
     pub(super) in_flight: usize,
     held: bool,
+    /// Closed until then, although the settings may not say yet that the sender is held.
+    closed_until: Option<Instant>,
     max_in_flight: usize,
     read_ahead: usize,
     waiting: BTreeMap<(i16, OffsetDateTime, i64), Due>,
@@ -76,6 +80,7 @@ impl Desk {
             throttle: SenderThrottle::new(limits(held)),
             in_flight: 0,
             held: false,
+            closed_until: None,
             max_in_flight: 1,
             read_ahead: settings.read_ahead,
             waiting: BTreeMap::new(),
@@ -102,16 +107,20 @@ impl Desk {
             .max_in_flight
             .map_or(settings.max_in_flight, |limit| limit.max(1) as usize);
         self.held = sender.hold_at(wall).is_some();
+        if self.held {
+            self.closed_until = None;
+        }
     }
 
-    /// Stops at once, before the hold is read back from the database.
-    pub fn hold(&mut self) {
-        self.held = true;
+    /// Stops at once, before the hold is read back from the database. Until then the settings at hand are older than the
+    /// hold and would open the desk again.
+    pub fn hold(&mut self, now: Instant) {
+        self.closed_until = Some(now + HOLD_SHOWS_WITHIN);
     }
 
     /// Whether anything may leave at all.
-    pub fn is_open(&self) -> bool {
-        !self.held && self.endpoint.is_some()
+    pub fn is_open(&self, now: Instant) -> bool {
+        !self.held && self.closed_until.is_none_or(|until| now >= until) && self.endpoint.is_some()
     }
 
     /// Nothing at hand and nothing out.
@@ -132,7 +141,7 @@ impl Desk {
     /// What to read now; nothing when the desk is full or it is not time.
     pub fn asks(&mut self, now: Instant, rescan_every: Duration) -> Vec<Ask> {
         let low = self.waiting.len() < self.read_ahead / 2;
-        if !self.is_open() || now < self.next_read && (self.exhausted || !low) {
+        if !self.is_open(now) || now < self.next_read && (self.exhausted || !low) {
             return Vec::new();
         }
         if self.exhausted || now >= self.next_rescan {
@@ -183,7 +192,7 @@ impl Desk {
     /// Gives out what may leave now: in order, as many as its limits permit, and never more than may be out.
     pub fn pick(&mut self, now: Instant, wall: OffsetDateTime) -> Picked {
         let mut picked = Picked::default();
-        if !self.is_open() {
+        if !self.is_open(now) {
             return picked;
         }
         self.booked.retain(|_, until| *until > wall);

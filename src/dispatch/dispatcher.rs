@@ -424,7 +424,7 @@ impl Dispatcher {
                 scope: HoldScope::Sender,
                 error,
             } => {
-                desk.hold();
+                desk.hold(Instant::now());
                 self.hold_sender(sender, in_words(&error));
             }
             Outcome::Accepted(_)

@@ -1,9 +1,16 @@
 //! The promises of the product, on real Postgres and over real HTTP. A file for a promise.
 
+mod demo;
 mod embedded;
+mod enqueue;
 mod g1_no_loss;
+mod g2_never_again;
+mod g3_retry;
+mod g4_lost_answers;
 mod g5_in_order;
 mod g9_honest_end;
 mod latency;
 mod main_job;
+mod outcomes;
 mod support;
+mod webhooks;

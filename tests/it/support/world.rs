@@ -107,17 +107,17 @@ impl World {
     /// Adds a sender that WhatsApp's limits do not slow down.
     pub(crate) async fn add_sender(&self, sender: &str) {
         let credential = format!("file:{}", self._token.path().display());
-        self.store
-            .add_sender(&SenderId::from(sender), &credential)
-            .await
-            .expect("a sender is added");
-        let change = SenderChange {
+        let settings = SenderChange {
             base_url: Some(self.simulator.base_url()),
             rate_per_second: Some(5_000.0),
             pair_period_ms: Some(0),
             ..SenderChange::default()
         };
-        self.change_sender(sender, change).await;
+        let added = self
+            .store
+            .add_sender(&SenderId::from(sender), &credential, &settings)
+            .await;
+        assert!(added.expect("a sender is added"));
     }
 
     pub(crate) async fn change_sender(&self, sender: &str, change: SenderChange) {

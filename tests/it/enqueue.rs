@@ -1,0 +1,821 @@
+//! An application writes a row, with nothing but the rights of `wa_producer`.
+
+use sqlx::postgres::{PgConnection, PgDatabaseError};
+use sqlx::{AssertSqlSafe, Connection, Row};
+use wa_outbox::domain::id::MessageId;
+
+use crate::support::database::TestDatabase;
+use crate::support::make::{ALICE, BOB};
+use crate::support::world::{SENDER, World};
+
+const TEXT: &str = r#"'{"type":"text","text":{"body":"Hello"}}'"#;
+
+/// A connection that may do what a producer may, and nothing else.
+async fn a_producer(database: &TestDatabase) -> PgConnection {
+    let mut connection = PgConnection::connect(&database.url)
+        .await
+        .expect("the database answers");
+    sqlx::query("set role wa_producer")
+        .execute(&mut connection)
+        .await
+        .expect("the role is there");
+    connection
+}
+
+/// A database with one sender, which nobody works.
+async fn a_database() -> TestDatabase {
+    let database = TestDatabase::create().await;
+    add_sender(&database, SENDER).await;
+    database
+}
+
+async fn add_sender(database: &TestDatabase, sender: &str) {
+    sqlx::query("insert into wa.senders (sender, credential) values ($1, 'env:TOKEN')")
+        .bind(sender)
+        .execute(&database.pool)
+        .await
+        .expect("a sender is added");
+}
+
+async fn ids(producer: &mut PgConnection, statement: &str) -> Vec<i64> {
+    let rows = sqlx::query(AssertSqlSafe(statement.to_owned()))
+        .fetch_all(producer)
+        .await
+        .unwrap_or_else(|error| panic!("{statement}: {error}"));
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+async fn count(database: &TestDatabase) -> i64 {
+    sqlx::query_scalar("select count(*) from wa.messages where state = 'queued'")
+        .fetch_one(&database.pool)
+        .await
+        .expect("a count")
+}
+
+/// What Postgres says to a statement that it refuses.
+struct Refusal {
+    message: String,
+    hint: String,
+}
+
+async fn refusal(producer: &mut PgConnection, statement: &str) -> Refusal {
+    let result = sqlx::query(AssertSqlSafe(statement.to_owned()))
+        .execute(producer)
+        .await;
+    match result {
+        Err(sqlx::Error::Database(error)) => Refusal {
+            message: error.message().to_owned(),
+            hint: error
+                .downcast_ref::<PgDatabaseError>()
+                .hint()
+                .unwrap_or_default()
+                .to_owned(),
+        },
+        other => panic!("not refused but {other:?}: {statement}"),
+    }
+}
+
+#[tokio::test]
+async fn a_producer_writes_a_row_and_gets_its_id() {
+    let database = a_database().await;
+    let mut producer = a_producer(&database).await;
+    let statement = format!(
+        "insert into wa.outbox (sender, recipient, payload) values ('{SENDER}', '{ALICE}', {TEXT}) returning id"
+    );
+
+    let written = ids(&mut producer, &statement).await;
+
+    let (id, state, created): (i64, String, bool) =
+        sqlx::query_as("select id, state, created_at <= now() from wa.messages")
+            .fetch_one(&mut producer)
+            .await
+            .expect("a producer may read what became of it");
+    assert_eq!(
+        (vec![id], state.as_str(), created),
+        (written, "queued", true)
+    );
+}
+
+#[tokio::test]
+async fn many_rows_of_one_statement_are_all_queued() {
+    let database = a_database().await;
+    let mut producer = a_producer(&database).await;
+    let statement = format!(
+        "insert into wa.outbox (recipient, payload)
+         select '+1650555' || (1000 + n), json_build_object('type', 'text', 'text', json_build_object('body', n))
+         from generate_series(1, 500) n returning id"
+    );
+
+    let written = ids(&mut producer, &statement).await;
+
+    assert_eq!(written.len(), 500);
+    assert!(written.is_sorted(), "ids rise in the order of the rows");
+    assert_eq!(count(&database).await, 500);
+}
+
+#[tokio::test]
+async fn rows_that_are_copied_in_are_queued_and_checked_like_others() {
+    let database = a_database().await;
+    let mut producer = a_producer(&database).await;
+    let copy = "copy wa.outbox (recipient, payload, reference) from stdin";
+
+    let mut into = producer.copy_in_raw(copy).await.expect("copy may begin");
+    let row = "+1 (650) 555-1001\t{\"type\":\"text\",\"text\":{\"body\":\"Hello\"}}\t";
+    into.send(format!("{row}one\n{row}two\n").into_bytes())
+        .await
+        .expect("rows are sent");
+    assert_eq!(into.finish().await.expect("the rows are taken"), 2);
+
+    let mut into = producer.copy_in_raw(copy).await.expect("copy may begin");
+    into.send(format!("{row}three\n6505551001\t{{}}\tfour\n").into_bytes())
+        .await
+        .expect("rows are sent");
+    let error = into.finish().await.expect_err("the last one is bad");
+    assert!(
+        error.to_string().contains("does not start with +"),
+        "{error}"
+    );
+
+    let kept: Vec<(String, String)> = sqlx::query_as(
+        "select recipient, reference from wa.messages where state = 'queued' order by id",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .expect("the messages");
+    let expected = ["one", "two"].map(|reference| (ALICE.to_owned(), reference.to_owned()));
+    assert_eq!(kept, expected);
+}
+
+#[tokio::test]
+async fn a_dedup_key_is_taken_once_per_sender() {
+    let database = a_database().await;
+    add_sender(&database, "2").await;
+    let mut producer = a_producer(&database).await;
+    let row = |sender: &str, end: &str| {
+        format!(
+            "insert into wa.outbox (sender, recipient, payload, dedup_key) values ('{sender}', '{ALICE}', {TEXT}, 'order-7') {end}"
+        )
+    };
+
+    assert_eq!(
+        ids(&mut producer, &row(SENDER, "returning id")).await.len(),
+        1
+    );
+    let again = refusal(&mut producer, &row(SENDER, "")).await;
+    assert!(
+        again.message.contains("dedup_key_is_used_once_per_sender"),
+        "{}",
+        again.message
+    );
+    let skipped = ids(
+        &mut producer,
+        &row(SENDER, "on conflict do nothing returning id"),
+    )
+    .await;
+    assert!(skipped.is_empty());
+    assert_eq!(ids(&mut producer, &row("2", "returning id")).await.len(), 1);
+    assert_eq!(count(&database).await, 2);
+}
+
+#[tokio::test]
+async fn a_row_without_a_sender_goes_to_the_only_or_the_default_one() {
+    let database = a_database().await;
+    let mut producer = a_producer(&database).await;
+    let row = format!(
+        "insert into wa.outbox (recipient, payload) values ('{ALICE}', {TEXT}) returning id"
+    );
+    let sender_of = async |id: i64| -> String {
+        sqlx::query_scalar("select sender from wa.messages where id = $1")
+            .bind(id)
+            .fetch_one(&database.pool)
+            .await
+            .expect("the message")
+    };
+
+    let to_the_only_one = ids(&mut producer, &row).await[0];
+    assert_eq!(sender_of(to_the_only_one).await, SENDER);
+
+    add_sender(&database, "2").await;
+    let undecided = refusal(&mut producer, &row).await;
+    assert!(
+        undecided.message.contains("none of them the default"),
+        "{}",
+        undecided.message
+    );
+    assert!(
+        undecided.hint.contains("wa-outbox sender set"),
+        "{}",
+        undecided.hint
+    );
+
+    sqlx::query("update wa.senders set is_default = true where sender = '2'")
+        .execute(&database.pool)
+        .await
+        .expect("a default is chosen");
+    let to_the_default = ids(&mut producer, &row).await[0];
+    assert_eq!(sender_of(to_the_default).await, "2");
+}
+
+#[tokio::test]
+async fn separators_in_a_recipient_are_taken_out() {
+    let database = a_database().await;
+    let mut producer = a_producer(&database).await;
+    for written in [
+        "+1 650 555 1001",
+        "+1-650-555-1001",
+        "+1.650.555.1001",
+        "+1 (650) 555-1001",
+        " +16505551001 ",
+        "+1/650/5551001",
+        "+1\u{a0}650\u{2011}555\u{2013}1001",
+    ] {
+        let statement = format!(
+            "insert into wa.outbox (sender, recipient, payload) values ('{SENDER}', '{written}', {TEXT}) returning recipient"
+        );
+        let kept: String = sqlx::query_scalar(AssertSqlSafe(statement))
+            .fetch_one(&mut producer)
+            .await
+            .unwrap_or_else(|error| panic!("{written:?}: {error}"));
+        assert_eq!(kept, ALICE, "{written:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_without_end_is_no_limit_and_no_trap_for_the_worker() {
+    let world = World::start().await;
+    let mut producer = a_producer(&world.database).await;
+    let row = |columns: &str, values: &str| {
+        format!(
+            "insert into wa.outbox (sender, recipient, payload, {columns}) values ('{SENDER}', '{ALICE}', {TEXT}, {values}) returning id"
+        )
+    };
+
+    let for_ever = ids(&mut producer, &row("expires_at", "'infinity'")).await[0];
+    let since_ever = ids(&mut producer, &row("due_at", "'-infinity'")).await[0];
+    let long_ago = ids(&mut producer, &row("due_at", "'1900-01-01'")).await[0];
+    let never = refusal(&mut producer, &row("due_at", "'infinity'")).await;
+    let far = refusal(&mut producer, &row("due_at", "'10000-01-01'")).await;
+    let too_late = refusal(&mut producer, &row("expires_at", "'10000-01-01'")).await;
+
+    for id in [for_ever, since_ever, long_ago] {
+        world.until_state(MessageId(id), "accepted").await;
+    }
+    for (refused, field) in [(never, "due_at"), (far, "due_at"), (too_late, "expires_at")] {
+        assert!(refused.message.contains(field), "{}", refused.message);
+        assert!(refused.hint.contains("9999"), "{}", refused.hint);
+    }
+}
+
+#[tokio::test]
+async fn the_functions_write_what_they_say() {
+    let database = a_database().await;
+    let mut producer = a_producer(&database).await;
+    let text = ids(
+        &mut producer,
+        "select wa.enqueue_text('+1 650 555 1001', 'Hello', reference => 'a', priority => 0::smallint)",
+    )
+    .await[0];
+    let template = ids(
+        &mut producer,
+        r#"select wa.enqueue_template('+16505551002', 'shipped', 'en_US', '[{"type":"body","parameters":[]}]')"#,
+    )
+    .await[0];
+
+    let payload_of = async |id: i64| -> serde_json::Value {
+        sqlx::query_scalar("select payload from wa.outbox where id = $1")
+            .bind(id)
+            .fetch_one(&database.pool)
+            .await
+            .expect("the payload")
+    };
+    assert_eq!(
+        payload_of(text).await,
+        serde_json::json!({"type": "text", "text": {"preview_url": false, "body": "Hello"}})
+    );
+    assert_eq!(
+        payload_of(template).await,
+        serde_json::json!({"type": "template", "template": {
+            "name": "shipped", "language": {"code": "en_US"}, "components": [{"type": "body", "parameters": []}],
+        }})
+    );
+    let (reference, priority): (String, i16) =
+        sqlx::query_as("select reference, priority from wa.messages where id = $1")
+            .bind(text)
+            .fetch_one(&database.pool)
+            .await
+            .expect("the message");
+    assert_eq!((reference.as_str(), priority), ("a", 0));
+}
+
+#[tokio::test]
+async fn a_producer_cancels_what_has_not_been_begun_and_only_that() {
+    let database = a_database().await;
+    let mut producer = a_producer(&database).await;
+    let id = ids(
+        &mut producer,
+        "select wa.enqueue_text('+16505551001', 'Hello')",
+    )
+    .await[0];
+
+    let cancelled = ids(&mut producer, &format!("select wa.cancel({id})")).await;
+    assert_eq!(cancelled, [id]);
+    let state: String = sqlx::query_scalar("select state from wa.messages")
+        .fetch_one(&mut producer)
+        .await
+        .expect("the message");
+    assert_eq!(state, "cancelled");
+
+    let again = refusal(&mut producer, &format!("select wa.cancel({id})")).await;
+    assert!(
+        again
+            .message
+            .contains(&format!("message {id} is cancelled")),
+        "{}",
+        again.message
+    );
+    let unknown = refusal(&mut producer, "select wa.cancel(4711)").await;
+    assert!(
+        unknown.message.contains("there is no message 4711"),
+        "{}",
+        unknown.message
+    );
+
+    let begun = ids(
+        &mut producer,
+        "select wa.enqueue_text('+16505551001', 'Hello')",
+    )
+    .await[0];
+    sqlx::query(
+        "update wa.queue set state = 'sending', epoch = 1, attempt = 1, attempts = 1, begun_at = now(), deadline = now()",
+    )
+    .execute(&database.pool)
+    .await
+    .expect("a worker begins it");
+    let too_late = refusal(&mut producer, &format!("select wa.cancel({begun})")).await;
+    assert!(
+        too_late.message.contains("is sending"),
+        "{}",
+        too_late.message
+    );
+    assert!(
+        too_late.hint.contains("may have reached WhatsApp"),
+        "{}",
+        too_late.hint
+    );
+}
+
+#[tokio::test]
+async fn a_producer_can_change_nothing_that_is_written() {
+    let database = a_database().await;
+    let mut producer = a_producer(&database).await;
+    ids(
+        &mut producer,
+        "select wa.enqueue_text('+16505551001', 'Hello')",
+    )
+    .await;
+    let row = format!("(recipient, payload) values ('{ALICE}', {TEXT})");
+    for statement in [
+        "update wa.outbox set payload = '{}'".to_owned(),
+        "delete from wa.outbox".to_owned(),
+        "truncate wa.outbox".to_owned(),
+        format!("insert into wa.outbox (id, recipient, payload) overriding system value values (7, '{ALICE}', {TEXT})"),
+        format!("insert into wa.outbox (created_at, recipient, payload) values (now(), '{ALICE}', {TEXT})"),
+        format!("insert into wa.outbox {row} on conflict (sender, dedup_key) where dedup_key is not null do update set payload = '{{}}'"),
+        "update wa.queue set attempts = 0".to_owned(),
+        "delete from wa.queue".to_owned(),
+        "insert into wa.queue (id, sender, priority, due_at) values (7, '1', 5, now())".to_owned(),
+        "insert into wa.results (id, sender, state, attempts) values (1, '1', 'failed', 0)".to_owned(),
+        "insert into wa.acceptances (wamid, sender, id, attempt, learned_from) values ('w', '1', 1, 1, 'operator')".to_owned(),
+        "select wa.resend(array[1], 'mine')".to_owned(),
+        "select wa.promote('1', '2', '3')".to_owned(),
+        "select wa.settle_sequences(array[1])".to_owned(),
+        "update wa.senders set rate_per_second = 1".to_owned(),
+        "select key from wa.keys".to_owned(),
+        "select credential from wa.senders".to_owned(),
+        "select body from wa.webhook_inbox".to_owned(),
+    ] {
+        let refused = refusal(&mut producer, &statement).await;
+        assert!(refused.message.contains("permission denied"), "{statement}: {}", refused.message);
+    }
+    assert_eq!(count(&database).await, 1);
+}
+
+#[tokio::test]
+async fn writers_at_the_same_time_do_not_lose_each_others_rows() {
+    let database = a_database().await;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..8 {
+        let mut producer = a_producer(&database).await;
+        writers.spawn(async move {
+            for row in 0..25 {
+                let statement = format!(
+                    "insert into wa.outbox (recipient, payload, reference, sequence)
+                     values ('{ALICE}', {TEXT}, '{writer}-{row}', case when {row} % 5 = 0 then 'one' end)"
+                );
+                sqlx::query(AssertSqlSafe(statement))
+                    .execute(&mut producer)
+                    .await
+                    .expect("the row is taken");
+            }
+        });
+    }
+    while let Some(done) = writers.join_next().await {
+        done.expect("the writer ends well");
+    }
+
+    let (rows, references, queued, waiting): (i64, i64, i64, i64) = sqlx::query_as(
+        "select count(*), count(distinct reference), count(*) filter (where state = 'queued'),
+           count(*) filter (where state = 'waiting') from wa.messages",
+    )
+    .fetch_one(&database.pool)
+    .await
+    .expect("the counts");
+    // Of the 40 rows of the sequence one is its head.
+    assert_eq!((rows, references, queued, waiting), (200, 200, 161, 39));
+}
+
+#[tokio::test]
+async fn nothing_of_a_statement_with_one_bad_row_is_kept() {
+    let database = a_database().await;
+    let mut producer = a_producer(&database).await;
+    for bad in [
+        format!("('{SENDER}', '+1650', {TEXT})"),
+        format!("('nobody', '{BOB}', {TEXT})"),
+        format!("('{SENDER}', '{BOB}', '{{}}')"),
+    ] {
+        let statement = format!(
+            "insert into wa.outbox (sender, recipient, payload) values ('{SENDER}', '{ALICE}', {TEXT}), {bad}"
+        );
+        refusal(&mut producer, &statement).await;
+    }
+    let rows: i64 = sqlx::query_scalar("select count(*) from wa.outbox")
+        .fetch_one(&database.pool)
+        .await
+        .expect("a count");
+    assert_eq!((rows, count(&database).await), (0, 0));
+}
+
+#[tokio::test]
+async fn odd_but_legal_content_reaches_the_wire_byte_for_byte() {
+    let world = World::start().await;
+    let mut producer = a_producer(&world.database).await;
+    for (recipient, members) in [
+        (
+            "+16505552001",
+            r#""type":"text","text":{"body":"one","body":"two"}"#,
+        ),
+        (
+            "+16505552002",
+            r#""type":"location","location":{"latitude":37.44216251868683,"longitude":-122.16153582049394,"name":"n","address":"a","extra":123456789012345678901234567890123456789.5e-7}"#,
+        ),
+        (
+            "+16505552003",
+            r#""type":"text","text":{"body":"👩‍👩‍👧‍👦 \ud83d\ude80 \u00e9 \"q\" \\ \/"}"#,
+        ),
+        (
+            "+16505552004",
+            "\"type\":\"text\",\"text\":{ \"body\" : \"spaced\",\n\t\"preview_url\" :false}",
+        ),
+    ] {
+        let statement = format!(
+            "insert into wa.outbox (sender, recipient, payload) values ('{SENDER}', '{recipient}', $json${{{members}}}$json$) returning id"
+        );
+        let id = ids(&mut producer, &statement).await[0];
+        world.until_state(MessageId(id), "accepted").await;
+        let entry = world.simulator.ledger().accepted_for(recipient).remove(0);
+        let body = String::from_utf8(entry.body.to_vec()).expect("text");
+        assert!(body.contains(members), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_member_given_twice_the_one_that_was_checked_leaves() {
+    let world = World::start().await;
+    let mut producer = a_producer(&world.database).await;
+    let payload = r#"{"type":"image","type":"text","text":5,"text":{"body":"two"}}"#;
+    let statement = format!(
+        "insert into wa.outbox (sender, recipient, payload) values ('{SENDER}', '{ALICE}', '{payload}') returning id"
+    );
+
+    let id = ids(&mut producer, &statement).await[0];
+
+    world.until_state(MessageId(id), "accepted").await;
+    let entry = world.simulator.ledger().accepted_for(ALICE).remove(0);
+    assert_eq!(
+        (entry.kind.as_str(), entry.text.as_deref()),
+        ("text", Some("two"))
+    );
+    let body = String::from_utf8(entry.body.to_vec()).expect("text");
+    assert!(!body.contains("image"), "{body}");
+}
+
+/// A row that is refused: its columns, its values, what the message must name, what the hint must offer.
+type BadRow = (&'static str, String, &'static [&'static str], &'static str);
+
+fn bad_payload(payload: &str, named: &'static [&'static str], fix: &'static str) -> BadRow {
+    let values = format!("'{ALICE}', $json${payload}$json$");
+    ("recipient, payload", values, named, fix)
+}
+
+fn bad_recipient(recipient: &str, named: &'static [&'static str], fix: &'static str) -> BadRow {
+    let recipient = match recipient {
+        "null" => "null".to_owned(),
+        text => format!("'{text}'"),
+    };
+    let values = format!("{recipient}, {TEXT}");
+    ("recipient, payload", values, named, fix)
+}
+
+fn bad_column(
+    column: &'static str,
+    value: &str,
+    named: &'static [&'static str],
+    fix: &'static str,
+) -> BadRow {
+    (column, value.to_owned(), named, fix)
+}
+
+fn bad_rows() -> Vec<BadRow> {
+    let filler = "x".repeat(449);
+    let example = r#"{"type":"text","text":{"body":"Hello"}}"#;
+    vec![
+        bad_payload("[1]", &["payload", "array"], example),
+        bad_payload("\"text\"", &["payload", "string"], example),
+        bad_payload("17", &["payload", "number"], example),
+        bad_payload("null", &["payload", "null"], example),
+        bad_payload("{}", &["payload.type", "missing"], "text, image, audio"),
+        bad_payload(
+            r#"{"type":"txt","txt":{}}"#,
+            &["payload.type", "\"txt\""],
+            "text, image, audio",
+        ),
+        bad_payload(
+            r#"{"type":"Text","Text":{}}"#,
+            &["payload.type", "\"Text\""],
+            "text, image, audio",
+        ),
+        bad_payload(
+            r#"{"type":5,"5":{}}"#,
+            &["payload.type", "\"5\""],
+            "text, image, audio",
+        ),
+        bad_payload(
+            r#"{"type":"hsm","hsm":{}}"#,
+            &["payload.type", "\"hsm\""],
+            "template",
+        ),
+        bad_payload(
+            r#"{"type":"text"}"#,
+            &["payload.text", "missing", "object"],
+            "under the key 'text'",
+        ),
+        bad_payload(
+            r#"{"type":"image","text":{}}"#,
+            &["payload.image", "missing"],
+            "under the key 'image'",
+        ),
+        bad_payload(
+            r#"{"type":"text","text":"hi"}"#,
+            &["payload.text", "string", "object"],
+            "under the key 'text'",
+        ),
+        bad_payload(
+            r#"{"type":"text","text":null}"#,
+            &["payload.text", "null"],
+            "under the key 'text'",
+        ),
+        bad_payload(
+            r#"{"type":"text","text":{"body":"a"},"text":5}"#,
+            &["payload.text", "number"],
+            "under the key 'text'",
+        ),
+        bad_payload(
+            r#"{"type":"contacts","contacts":{}}"#,
+            &["payload.contacts", "object", "array"],
+            "under the key 'contacts'",
+        ),
+        bad_payload(
+            r#"{"status":"read"}"#,
+            &["payload.message_id", "missing"],
+            "wamid",
+        ),
+        bad_payload(
+            r#"{"messaging_product":"sms","type":"text","text":{}}"#,
+            &["messaging_product", "\"sms\""],
+            "leave it out",
+        ),
+        bad_payload(
+            r#"{"to":"+19998887777","type":"text","text":{}}"#,
+            &["payload", "another recipient"],
+            "leave \"to\"",
+        ),
+        bad_payload(
+            r#"{"t\u006f":"+19998887777","type":"text","text":{}}"#,
+            &["payload", "another recipient"],
+            "leave \"to\"",
+        ),
+        bad_payload(
+            r#"{"recipient":"US.1","type":"text","text":{}}"#,
+            &["payload", "another recipient"],
+            "\"recipient\" out",
+        ),
+        bad_payload(
+            r#"{"type":"text","text":{"body":"a\u0000b"}}"#,
+            &["payload"],
+            "NUL",
+        ),
+        bad_payload(
+            r#"{"type":"text","text":{"body":"a\ud83db"}}"#,
+            &["payload"],
+            "surrogate",
+        ),
+        bad_payload(
+            r#"{"type":"text","text":{"body":"a\ude80b"}}"#,
+            &["payload"],
+            "surrogate",
+        ),
+        bad_payload(
+            &format!(r#"{{"type":"text","text":{{}},"biz_opaque_callback_data":"{filler}"}}"#),
+            &["biz_opaque_callback_data", "449", "448"],
+            "shorten",
+        ),
+        bad_payload(
+            r#"{"type":"text","text":{},"biz_opaque_callback_data":{"a":1}}"#,
+            &["biz_opaque_callback_data", "object"],
+            "as a string",
+        ),
+        (
+            "recipient, payload",
+            format!("'{ALICE}', null"),
+            &["payload", "missing"],
+            example,
+        ),
+        bad_recipient("null", &["recipient", "missing"], "country code"),
+        bad_recipient("", &["recipient", "missing"], "country code"),
+        bad_recipient(
+            "16505551001",
+            &["recipient", "\"16505551001\"", "+"],
+            "country code",
+        ),
+        bad_recipient(
+            "0016505551001",
+            &["recipient", "\"0016505551001\"", "+"],
+            "country code",
+        ),
+        bad_recipient(
+            "+1650CALLME",
+            &["recipient", "\"+1650CALLME\"", "letters"],
+            "recipient_kind",
+        ),
+        bad_recipient("+06505551001", &["recipient", "\"+06505551001\""], "E.164"),
+        bad_recipient("+123456", &["recipient", "\"+123456\""], "7 to 15 digits"),
+        bad_recipient(
+            "+1234567890123456",
+            &["recipient", "\"+1234567890123456\""],
+            "7 to 15 digits",
+        ),
+        bad_recipient(
+            "+1650+5551001",
+            &["recipient", "\"+1650+5551001\""],
+            "E.164",
+        ),
+        bad_recipient(
+            "+16505551001,+16505551002",
+            &["recipient", "\"+16505551001,+16505551002\""],
+            "E.164",
+        ),
+        bad_column(
+            "recipient_kind",
+            "'email'",
+            &["recipient_kind", "\"email\""],
+            "phone (the default), user or group",
+        ),
+        bad_column(
+            "priority",
+            "10",
+            &["priority", "10"],
+            "0 (urgent) to 9 (bulk)",
+        ),
+        bad_column(
+            "priority",
+            "-1",
+            &["priority", "-1"],
+            "0 (urgent) to 9 (bulk)",
+        ),
+        bad_column(
+            "expires_at",
+            "'2001-01-01'",
+            &["expires_at", "2001-01-01", "due_at"],
+            "later than due_at",
+        ),
+        bad_column(
+            "due_at, expires_at",
+            "'2040-01-02', '2040-01-02'",
+            &["expires_at", "2040-01-02", "due_at"],
+            "later than due_at",
+        ),
+        bad_column("due_at", "'infinity'", &["due_at", "infinity"], "9999"),
+        bad_column(
+            "on_uncertain",
+            "'maybe'",
+            &["on_uncertain", "\"maybe\""],
+            "retry or hold",
+        ),
+        bad_column(
+            "dedup_key",
+            "''",
+            &["dedup_key", "0 characters"],
+            "1 to 200",
+        ),
+        bad_column(
+            "dedup_key",
+            "repeat('x', 201)",
+            &["dedup_key", "201 characters"],
+            "1 to 200",
+        ),
+        bad_column(
+            "reference",
+            "repeat('x', 201)",
+            &["reference", "201 characters"],
+            "200",
+        ),
+        bad_column("sequence", "''", &["sequence", "0 characters"], "1 to 100"),
+        bad_column(
+            "sequence",
+            "repeat('x', 101)",
+            &["sequence", "101 characters"],
+            "1 to 100",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_bad_row_is_refused_in_words_that_name_field_value_and_fix() {
+    let database = a_database().await;
+    let mut producer = a_producer(&database).await;
+    for (columns, values, named, fix) in bad_rows() {
+        // With and without its sender: the two ways through the checks must not differ.
+        for (sender_column, sender) in [("", String::new()), ("sender, ", format!("'{SENDER}', "))]
+        {
+            let statement = if columns.starts_with("recipient, ") {
+                format!(
+                    "insert into wa.outbox ({sender_column}{columns}) values ({sender}{values})"
+                )
+            } else {
+                format!(
+                    "insert into wa.outbox ({sender_column}recipient, payload, {columns}) values ({sender}'{ALICE}', {TEXT}, {values})"
+                )
+            };
+            let refused = refusal(&mut producer, &statement).await;
+            for name in named {
+                assert!(
+                    refused.message.contains(name),
+                    "{name}: {statement}: {}",
+                    refused.message
+                );
+            }
+            assert!(refused.hint.contains(fix), "{statement}: {}", refused.hint);
+        }
+    }
+    assert_eq!(count(&database).await, 0);
+}
+
+#[tokio::test]
+async fn a_sender_that_does_not_exist_is_refused_by_name() {
+    let database = a_database().await;
+    let mut producer = a_producer(&database).await;
+    for sequence in ["null", "'orders'"] {
+        let statement = format!(
+            "insert into wa.outbox (sender, recipient, payload, sequence) values ('4711', '{ALICE}', {TEXT}, {sequence})"
+        );
+        let refused = refusal(&mut producer, &statement).await;
+        assert!(
+            refused.message.contains("sender \"4711\" does not exist"),
+            "{}",
+            refused.message
+        );
+        assert!(
+            refused.hint.contains("wa-outbox sender add"),
+            "{}",
+            refused.hint
+        );
+        assert!(refused.hint.contains(SENDER), "{}", refused.hint);
+    }
+    let empty = TestDatabase::create().await;
+    let mut producer = a_producer(&empty).await;
+    let statement =
+        format!("insert into wa.outbox (recipient, payload) values ('{ALICE}', {TEXT})");
+    let refused = refusal(&mut producer, &statement).await;
+    assert!(
+        refused
+            .message
+            .contains("sender is missing and there is none"),
+        "{}",
+        refused.message
+    );
+    assert!(
+        refused.hint.contains("wa-outbox sender add"),
+        "{}",
+        refused.hint
+    );
+}
