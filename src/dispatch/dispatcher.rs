@@ -106,6 +106,7 @@ pub struct Dispatcher {
     pub(super) holding: watch::Receiver<Arc<Holding>>,
     pub(super) recorder: RecorderQueue,
     pub(super) signals: Arc<Signals>,
+    pub(super) taken_up: Arc<Holding>,
     pub(super) worker: Option<WorkerId>,
     pub(super) desks: HashMap<SenderId, Desk>,
     pub(super) breakers: Breakers,
@@ -168,6 +169,7 @@ impl Dispatcher {
             holding,
             recorder,
             signals,
+            taken_up: Arc::default(),
             worker: None,
             desks: HashMap::new(),
             breakers: Breakers::default(),
@@ -248,10 +250,10 @@ impl Dispatcher {
     }
 
     fn take_up_holding(&mut self) {
-        if !self.holding.has_changed().unwrap_or(false) && self.worker.is_some() {
+        let holding = Arc::clone(&self.holding.borrow_and_update());
+        if Arc::ptr_eq(&holding, &self.taken_up) {
             return;
         }
-        let holding = Arc::clone(&self.holding.borrow_and_update());
         let (now, wall) = (Instant::now(), self.sending.clock.now());
         let held: HashMap<SenderId, _> = holding
             .senders
@@ -268,6 +270,7 @@ impl Dispatcher {
             stays
         });
         self.worker = holding.worker;
+        self.taken_up = Arc::clone(&holding);
         for held in &holding.senders {
             let sender = held.held.sender.id();
             match self.desks.get_mut(&sender) {
