@@ -1,7 +1,7 @@
 //! Builds every part from the settings, starts them in order, stops them in reverse.
 //!
-//! Stopping is in order too (G9): nothing new is begun; what is in flight gets its answer; every answer is written; the
-//! senders are given back; then the rest ends. So after a clean stop no message is uncertain. The time it may take is the
+//! Stopping is in order too (G9): nothing new is begun; the senders are handed over to other workers; what is in flight gets
+//! its answer; every answer is written; then the rest ends. So after a clean stop no message is uncertain. The time it may take is the
 //! response timeout and a little: an answer cannot come later.
 
 use std::collections::BTreeSet;
@@ -85,7 +85,7 @@ pub struct Service {
     pub admin_address: Option<SocketAddr>,
     /// Nothing new is begun.
     stop_sending: CancellationToken,
-    /// The leases are given back.
+    /// Nothing is in flight any more: the worker may be forgotten.
     release: CancellationToken,
     /// Everything else ends.
     stop: CancellationToken,
@@ -203,6 +203,7 @@ impl Service {
             },
         );
         let (trust, holding) = (ownership.trust(), ownership.holding());
+        let leases = ownership.called();
         let (recorder, queue) = Recorder::new(
             self.store.clone(),
             RecorderSettings {
@@ -256,8 +257,11 @@ impl Service {
                 max_resends: config.reconcile.max_resends.try_into().unwrap_or(i32::MAX),
                 hold: config.reconcile.on_uncertain == OnUncertain::Hold,
             },
+            config.database.statement_timeout,
         );
-        self.ownership = Some(tokio::spawn(ownership.run(self.release.clone())));
+        self.ownership = Some(tokio::spawn(
+            ownership.run(self.stop_sending.clone(), self.release.clone()),
+        ));
         self.recorder = Some(tokio::spawn(recorder.run()));
         self.dispatcher = Some(tokio::spawn(dispatcher.run(self.stop_sending.clone())));
         self.tasks
@@ -266,6 +270,7 @@ impl Service {
             self.store.clone(),
             holding,
             signals,
+            leases,
             self.stop.clone(),
         ));
         Ok(Arc::new(move |clock| trust.holds_at(clock.boot())))

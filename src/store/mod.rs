@@ -18,6 +18,7 @@ pub mod record;
 pub mod sender;
 pub mod status;
 pub mod summary;
+pub mod sweep;
 pub mod uncertain;
 
 use std::str::FromStr;
