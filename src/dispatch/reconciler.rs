@@ -84,8 +84,7 @@ impl Reconciler {
     ) {
         while !stop.is_cancelled() {
             if signals.begin_lost.swap(false, Ordering::AcqRel) {
-                self.search_all();
-                self.search_again_at = Some(Instant::now() + self.statement_ends_in);
+                self.begin_was_lost();
             }
             let held = Arc::clone(&holding.borrow());
             if let Err(error) = self.run_once(&held).await {
@@ -133,8 +132,14 @@ impl Reconciler {
         Ok(settled)
     }
 
-    /// Searches all senders, what this worker has begun included: a begin was lost, so requests may stand in `sending` that
-    /// nobody makes. Those that somebody does make are recorded before their deadline.
+    /// The answer to a begin was lost: requests may stand in `sending` that nobody makes. They are searched for now, and once
+    /// more when the server cannot be at that statement any longer.
+    pub fn begin_was_lost(&mut self) {
+        self.search_all();
+        self.search_again_at = Some(Instant::now() + self.statement_ends_in);
+    }
+
+    /// Searches all senders, what this worker has begun included. What somebody does send is recorded before its deadline.
     fn search_all(&mut self) {
         for (sender, epoch) in &self.seen {
             let search = Search::from_the_front(*epoch);
