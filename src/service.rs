@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Environment, OnUncertain};
 use crate::dispatch::desk::DeskSettings;
 use crate::dispatch::dispatcher::{DispatchSettings, Dispatcher, Signals};
-use crate::dispatch::ownership::{Ownership, OwnershipSettings};
+use crate::dispatch::ownership::{LEAVES_WITHIN, Ownership, OwnershipSettings};
 use crate::dispatch::reconciler::Reconciler;
 use crate::dispatch::recorder::{Recorder, RecorderSettings};
 use crate::dispatch::sending::{LEAVE_WITHIN, Sending};
@@ -200,6 +200,7 @@ impl Service {
                 name: config.worker.name.clone().unwrap_or_else(default_name),
                 heartbeat: config.worker.heartbeat,
                 lease: config.worker.lease,
+                leaves_within: LEAVES_WITHIN,
             },
         );
         let (trust, holding) = (ownership.trust(), ownership.holding());

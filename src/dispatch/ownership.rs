@@ -35,6 +35,8 @@ pub struct OwnershipSettings {
     pub heartbeat: Duration,
     /// A worker that has not renewed for this long has lost its senders.
     pub lease: Duration,
+    /// What has been begun for a sender has this long to leave before the sender is handed over all the same.
+    pub leaves_within: Duration,
 }
 
 /// How long the leases can still be trusted, shared with every request that is about to leave.
@@ -94,9 +96,9 @@ pub struct Ownership {
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// By so much a pause is longer or shorter, so that workers that were started together do not look together.
 const JITTER: f64 = 0.2;
-/// What has been begun for a sender has this long to leave before the sender is handed over all the same: it is then nobody
+/// What has been begun for a sender leaves within this time, or the sender is handed over all the same: what is left is nobody
 /// else's to send, but may leave while the receiver is sending already.
-const LEAVES_WITHIN: Duration = Duration::from_millis(500);
+pub const LEAVES_WITHIN: Duration = Duration::from_millis(500);
 /// Dead workers are forgotten once in so many looks.
 const FORGET_EVERY: u64 = 60;
 
@@ -222,7 +224,7 @@ impl Ownership {
             *holding = Arc::new(staying);
         });
         self.departures
-            .none_for(|sender| going.contains(sender), LEAVES_WITHIN)
+            .none_for(|sender| going.contains(sender), self.settings.leaves_within)
             .await;
         let given = self.store.hand_over(worker, excess).await?;
         info!("Handed {given} senders over to workers that have fewer");
@@ -241,7 +243,9 @@ impl Ownership {
             }
             held
         });
-        self.departures.none_for(|_| true, LEAVES_WITHIN).await;
+        self.departures
+            .none_for(|_| true, self.settings.leaves_within)
+            .await;
         let given = self
             .store
             .hand_over_all(worker, self.renewed_within())

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use wa_outbox::domain::id::SenderId;
-use wa_outbox::store::lease::HandOver;
+use wa_outbox::store::lease::{HandOver, WorkerId};
 
 use super::{LONG, stop_all};
 use crate::support::make::a_text;
-use crate::support::world::{SENDER, World, quick_settings};
+use crate::support::world::{PATIENCE, SENDER, World, quick_settings};
 
 #[tokio::test]
 async fn workers_share_senders_evenly_as_they_come_and_go() {
@@ -221,16 +221,18 @@ async fn a_receiver_is_called() {
     store.take_senders(giver).await.expect("a look");
 
     world.hands_over(giver, receiver).await;
-    assert_eq!(
-        calls.recv().await.expect("a call").payload(),
-        receiver.0.to_string()
-    );
+    assert_eq!(called(&mut calls).await, receiver);
 
     store.hand_over_all(receiver, LONG).await.expect("given");
-    assert_eq!(
-        calls.recv().await.expect("a call").payload(),
-        giver.0.to_string()
-    );
+    assert_eq!(called(&mut calls).await, giver);
+}
+
+async fn called(calls: &mut PgListener) -> WorkerId {
+    let call = tokio::time::timeout(PATIENCE, calls.recv())
+        .await
+        .expect("somebody is called")
+        .expect("the connection lives");
+    WorkerId(call.payload().parse().expect("a worker"))
 }
 
 #[tokio::test]

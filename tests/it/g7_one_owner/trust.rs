@@ -4,10 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Connection as _;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wa_outbox::clock::{Clock, Hands};
-use wa_outbox::dispatch::ownership::{Ownership, OwnershipSettings, Trust};
+use wa_outbox::dispatch::departures::Departures;
+use wa_outbox::dispatch::ownership::{Holding, Ownership, OwnershipSettings, Trust};
 
+use wa_outbox::domain::id::SenderId;
+
+use super::LONG;
 use crate::support::world::{PATIENCE, World};
 
 #[tokio::test]
@@ -79,11 +84,39 @@ async fn trust_counts_from_when_the_renewal_was_sent() {
     in_the_way.commit().await.expect("out of the way");
 }
 
+#[tokio::test]
+async fn a_sender_is_not_handed_over_before_what_was_begun_has_left() {
+    let world = World::at_rest().await;
+    let senders = world.add_senders(1).await;
+    let mut owner = Owner::starts(&world).await;
+    world.until_shares_are(&[2]).await;
+    let begun: Vec<_> = senders
+        .iter()
+        .map(|sender| owner.departures.announce(&SenderId::from(sender.as_str())))
+        .collect();
+    let before = world.leases().await;
+
+    world.registers("newcomer").await;
+    let withdrawn = owner.holding.wait_for(|held| held.senders.len() == 1);
+    tokio::time::timeout(PATIENCE, withdrawn)
+        .await
+        .expect("one is given up")
+        .expect("the owner lives");
+
+    for _ in 0..100 {
+        assert_eq!(world.leases().await, before, "requests are still to leave");
+    }
+    drop(begun);
+    world.until_shares_are(&[1, 1]).await;
+}
+
 /// The keeper of leases alone, by a clock that the test moves.
 struct Owner {
     trust: Arc<Trust>,
     clock: Clock,
     hands: Hands,
+    holding: watch::Receiver<Arc<Holding>>,
+    departures: Departures,
     release: CancellationToken,
 }
 
@@ -95,14 +128,18 @@ impl Owner {
             name: "owner".to_owned(),
             heartbeat: Duration::from_secs(5),
             lease: Duration::from_secs(15),
+            leaves_within: LONG,
         };
         let ownership = Ownership::new(world.store.clone(), clock.clone(), settings);
         let (trust, release) = (ownership.trust(), CancellationToken::new());
+        let (holding, departures) = (ownership.holding(), ownership.departures());
         tokio::spawn(ownership.run(CancellationToken::new(), release.clone()));
         Self {
             trust,
             clock,
             hands,
+            holding,
+            departures,
             release,
         }
     }
