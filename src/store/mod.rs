@@ -19,6 +19,7 @@ pub mod runtime;
 pub mod sender;
 pub mod status;
 pub mod summary;
+pub mod sweep;
 pub mod uncertain;
 
 use std::str::FromStr;

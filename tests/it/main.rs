@@ -8,6 +8,7 @@ mod g2_never_again;
 mod g3_retry;
 mod g4_lost_answers;
 mod g5_in_order;
+mod g7_one_owner;
 mod g9_honest_end;
 mod latency;
 mod main_job;

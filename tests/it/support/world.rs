@@ -39,6 +39,8 @@ pub(crate) struct World {
 pub(crate) fn quick_settings() -> Config {
     let mut config = Config::default();
     config.database.max_connections = 6;
+    config.database.statement_timeout = Duration::from_secs(2);
+    config.database.lock_timeout = Duration::from_secs(1);
     config.http.connect_timeout = Duration::from_millis(500);
     config.http.response_timeout = Duration::from_secs(1);
     config.worker.heartbeat = Duration::from_millis(300);

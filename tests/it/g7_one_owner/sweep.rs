@@ -1,0 +1,135 @@
+//! What an earlier holder had begun is found wherever it stands, and never sent again by the sweep itself.
+
+use std::time::Duration;
+
+use wa_outbox::dispatch::ownership::{Held, Holding};
+use wa_outbox::dispatch::reconciler::Reconciler;
+use wa_outbox::domain::id::{Epoch, MessageId, SenderId};
+use wa_outbox::store::lease::WorkerId;
+use wa_outbox::store::sweep::{BegunBefore, Place};
+use wa_outbox::store::uncertain::UncertainPolicy;
+
+use crate::support::make::a_text;
+use crate::support::world::{PATIENCE, SENDER, World};
+
+#[tokio::test]
+async fn a_search_in_slices_finds_everything_that_was_begun() {
+    let world = World::at_rest().await;
+    let worker = world.registers("earlier").await;
+    world.store.take_senders(worker).await.expect("a look");
+    let (_, epoch) = world.lease().await;
+    let messages = world
+        .enqueue_all((0..7).map(|number| a_text().with_priority(number)))
+        .await;
+    let begun = [messages[0], messages[3], messages[6]];
+    for message in begun {
+        assert_eq!(world.begins(worker, message, epoch).await.len(), 1);
+    }
+
+    let found = world.search(epoch, 2).await;
+    let by_later_ones = world.search(Epoch(epoch.0 - 1), 2).await;
+
+    assert_eq!(ids(&found), begun);
+    assert_eq!(ids(&by_later_ones), []);
+}
+
+#[tokio::test]
+async fn only_what_is_past_its_deadline_and_still_out_becomes_uncertain() {
+    let world = World::at_rest().await;
+    let worker = world.registers("earlier").await;
+    world.store.take_senders(worker).await.expect("a look");
+    let (_, epoch) = world.lease().await;
+    let messages = world.enqueue_all((0..3).map(|_| a_text())).await;
+    let [early, late, again] = [messages[0], messages[1], messages[2]];
+    for message in [early, late, again] {
+        assert_eq!(world.begins(worker, message, epoch).await.len(), 1);
+    }
+    let found = world.search(epoch, 100).await;
+    let overdue = format!(
+        "update wa.queue set deadline = now() - interval '1 s' where id in ({early}, {again})"
+    );
+    world.run_sql(&overdue).await;
+    // Meanwhile the third came back and is out once more.
+    world
+        .run_sql(&format!(
+            "update wa.queue set attempt = attempt + 1 where id = {again}"
+        ))
+        .await;
+
+    let swept = world.store.sweep(&found).await.expect("a sweep");
+
+    assert_eq!(ids(&swept.uncertain), [early]);
+    assert_eq!(ids(&swept.remaining), [late]);
+    assert_eq!(world.state_of(early).await, "uncertain");
+    assert_eq!(world.state_of(late).await, "sending");
+    assert_eq!(world.state_of(again).await, "sending");
+}
+
+#[tokio::test]
+async fn a_lost_begin_that_commits_late_is_found_all_the_same() {
+    let world = World::at_rest().await;
+    let worker = world.registers("owner").await;
+    world.store.take_senders(worker).await.expect("a look");
+    let holding = world.holding(worker).await;
+    let (_, epoch) = world.lease().await;
+    let message = world.enqueue(a_text()).await;
+    let policy = UncertainPolicy {
+        window_s: 600,
+        max_resends: 0,
+        hold: true,
+    };
+    let mut reconciler = Reconciler::new(world.store.clone(), policy, Duration::from_secs(2));
+    reconciler.run_once(&holding).await.expect("a look");
+    reconciler.begin_was_lost();
+    reconciler.run_once(&holding).await.expect("a look");
+
+    // The server goes on with a statement whose client is gone.
+    assert_eq!(world.begins(worker, message, epoch).await.len(), 1);
+    world
+        .run_sql("update wa.queue set deadline = now() - interval '1 s'")
+        .await;
+
+    let found = async {
+        while world.state_of(message).await != "uncertain" {
+            reconciler.run_once(&holding).await.expect("a look");
+        }
+    };
+    tokio::time::timeout(PATIENCE, found)
+        .await
+        .expect("it is found");
+}
+
+fn ids<'a>(begun: impl IntoIterator<Item = &'a BegunBefore>) -> Vec<MessageId> {
+    begun.into_iter().map(|one| one.id).collect()
+}
+
+impl World {
+    /// A whole search, in slices of this size.
+    async fn search(&self, up_to: Epoch, slice: i64) -> Vec<BegunBefore> {
+        let (mut found, mut place) = (Vec::new(), Some(Place::FRONT));
+        while let Some(after) = place {
+            let slice = self
+                .store
+                .find_begun(&SenderId::from(SENDER), up_to, after, slice)
+                .await
+                .expect("a search");
+            found.extend(slice.begun);
+            place = slice.next;
+        }
+        found
+    }
+
+    async fn holding(&self, worker: WorkerId) -> Holding {
+        let held = self.store.held_senders(worker).await.expect("the leases");
+        Holding {
+            worker: Some(worker),
+            senders: held
+                .into_iter()
+                .map(|held| Held {
+                    held,
+                    endpoint: None,
+                })
+                .collect(),
+        }
+    }
+}
