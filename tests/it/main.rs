@@ -8,6 +8,7 @@ mod g3_retry;
 mod g4_lost_answers;
 mod g5_in_order;
 mod g9_honest_end;
+mod holds;
 mod latency;
 mod main_job;
 mod outcomes;
