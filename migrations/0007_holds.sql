@@ -92,11 +92,13 @@ create index template_holds_to_bring_back on wa.template_holds (sender, hold) wh
 grant select, insert, update on wa.template_holds to wa_worker;
 grant select on wa.template_holds to wa_producer, wa_viewer;
 
--- Where messages of a held template wait, out of the way of the others: at a due time that no application can write, one for
--- each hold. So a release finds them by the order they are read in, and needs no index of its own.
+-- Where messages of a held template wait, out of the way of the others: at a due time in the last year that an application can
+-- write, one for each hold. So a release finds them by the order they are read in, and needs no index of its own. (What an
+-- application itself has put there has that time in its outbox row too. A later year would be unambiguous, but clients cannot
+-- read it.)
 create function wa.set_aside_at(hold bigint) returns timestamptz
 language sql immutable parallel safe as $$
-  select timestamptz '10000-01-01 00:00:00+00' + hold * interval '1 second'
+  select timestamptz '9999-01-01 00:00:00+00' + hold * interval '1 millisecond'
 $$;
 
 -- What a message waits for when its template is held; null when it is not. Looks into the content only where the sender has a hold.
@@ -138,7 +140,7 @@ select
     when q.id is not null and s.held_reason is not null and (s.held_until is null or s.held_until > now())
       then 'its sender, held: ' || s.held_reason
     when q.id is not null and l.problem is not null then l.problem
-    when q.id is not null and q.due_at > now() and q.due_at < timestamptz '10000-01-01 00:00:00+00'
+    when q.id is not null and case when q.due_at < timestamptz '9999-01-01 00:00:00+00' then q.due_at else o.due_at end > now()
       then coalesce(q.waiting_for, 'its due time')
     when q.id is not null then coalesce(
       wa.template_hold_in_words(o.sender, o.payload),
@@ -148,7 +150,7 @@ select
   end as waiting_for,
   r.error_code, r.error_message,
   o.priority,
-  case when q.due_at >= timestamptz '10000-01-01 00:00:00+00' then o.due_at else coalesce(q.due_at, o.due_at) end as due_at,
+  case when q.due_at >= timestamptz '9999-01-01 00:00:00+00' then o.due_at else coalesce(q.due_at, o.due_at) end as due_at,
   o.expires_at, o.sequence, o.campaign_id, o.dedup_key, o.reference, o.created_at,
   case when r.state = 'accepted' then r.ended_at end as accepted_at,
   r.sent_at, r.delivered_at, r.read_at,

@@ -134,13 +134,13 @@ impl FromStr for Cause {
 /// Why an answer that holds a sender does so: by its code (Meta, Error codes; On-Premises API error and status messages), and
 /// where it has none of those, by its HTTP status.
 pub fn cause_of(code: Option<i64>, http_status: Option<u16>) -> Cause {
-    code.and_then(cause_of_code)
-        .unwrap_or_else(|| match http_status {
-            Some(401) => Cause::Token,
-            Some(403) => Cause::Permission,
-            Some(404) => Cause::Address,
-            Some(_) | None => Cause::Other,
-        })
+    let by_status = match http_status {
+        Some(401) => Cause::Token,
+        Some(403) => Cause::Permission,
+        Some(404) => Cause::Address,
+        Some(_) | None => Cause::Other,
+    };
+    code.and_then(cause_of_code).unwrap_or(by_status)
 }
 
 fn cause_of_code(code: i64) -> Option<Cause> {

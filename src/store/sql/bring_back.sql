@@ -14,6 +14,7 @@ with hold as materialized (
   cross join lateral (
     select q.id, q.sender from wa.queue q
     where q.sender = h.sender and q.priority = p.priority::smallint and q.due_at = wa.set_aside_at(h.hold)
+      and exists (select from wa.outbox o where o.id = q.id and o.sender = q.sender and o.due_at <> q.due_at)
     order by q.id
     limit $1
   ) a

@@ -30,7 +30,7 @@ select s.sender as "sender!", s.credential as "credential!", s.base_url as "base
    cross join lateral (
      select q.due_at from wa.queue q
      where q.sender = s.sender and q.priority = p.priority::smallint and q.due_at > now()
-       and q.due_at < timestamptz '10000-01-01 00:00:00+00' and q.state = 'queued'
+       and q.due_at < timestamptz '9999-01-01 00:00:00+00' and q.state = 'queued'
      order by q.due_at, q.id limit 1
    ) f) as next_due_at,
   (select count(*) from wa.template_holds h

@@ -143,6 +143,29 @@ async fn what_is_set_aside_is_out_of_the_way_and_comes_back_to_its_place() {
 }
 
 #[tokio::test]
+async fn a_message_for_the_year_9999_is_no_message_set_aside() {
+    let world = World::at_rest().await;
+    let message = world.enqueue(a_template("promo", "en_US")).await;
+    world.hold_template(&promo(), Some(132015)).await;
+    let hold = world.held_templates().await[0].hold;
+    let mut far = a_text();
+    far.0.due_at = Some(
+        world
+            .value(&format!("select wa.set_aside_at({hold})"))
+            .await,
+    );
+    let far = world.enqueue(far).await;
+    assert_eq!(world.waits_for(far).await, "its due time");
+    world.set_aside(&[message], hold).await;
+
+    world.release_template(&promo()).await;
+    world.bring_everything_back().await;
+
+    assert_eq!(world.due_messages().await, 1);
+    assert_eq!(world.waits_for(far).await, "its due time");
+}
+
+#[tokio::test]
 async fn what_is_set_aside_can_be_cancelled() {
     let world = World::at_rest().await;
     let message = world.enqueue(a_template("promo", "en_US")).await;
