@@ -1,6 +1,7 @@
 //! Holds: who is held, what is tried again and when, and what ends it. Here as the database keeps them, by the functions that
 //! every worker and every command goes through.
 
+mod at_work;
 mod senders;
 mod shown;
 mod templates;
