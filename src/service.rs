@@ -145,7 +145,12 @@ impl Service {
             false => None,
         };
         if roles.contains(&Role::Admin) {
-            let routes = admin::routes(service.store.clone(), Clock::system(), may_send);
+            let routes = admin::routes(admin::Health {
+                store: service.store.clone(),
+                clock: Clock::system(),
+                may_send,
+                progress: None,
+            });
             service.admin_address = Some(
                 service
                     .listen("admin.listen", config.admin.listen, routes)

@@ -9,6 +9,7 @@
 
 pub mod claim;
 mod error;
+pub mod hold;
 pub mod inbox;
 pub mod lease;
 pub mod listener;
@@ -20,6 +21,7 @@ pub mod sender;
 pub mod status;
 pub mod summary;
 pub mod sweep;
+pub mod template_hold;
 pub mod uncertain;
 
 use std::str::FromStr;

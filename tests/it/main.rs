@@ -10,6 +10,7 @@ mod g4_lost_answers;
 mod g5_in_order;
 mod g7_one_owner;
 mod g9_honest_end;
+mod holds;
 mod latency;
 mod main_job;
 mod outcomes;
