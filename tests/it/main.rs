@@ -11,5 +11,6 @@ mod g9_honest_end;
 mod latency;
 mod main_job;
 mod outcomes;
+mod pgbouncer;
 mod support;
 mod webhooks;

@@ -4,6 +4,8 @@
 //! process. So CPU and memory of the worker are the worker's alone. Figures of different runs on a busy machine differ; compare
 //! the rows of one run.
 
+pub mod cable;
+pub mod pgbouncer;
 mod process;
 mod scene;
 
