@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wa_outbox::cli::bench::pgbouncer::{Mode, PgBouncer};
+use wa_outbox::cli::bench::pgbouncer::{self, Mode, PgBouncer};
 use wa_outbox::store::pooler::Pooling;
 use wa_outbox::store::{ConnectSettings, Store, StoreError};
 
@@ -120,6 +120,32 @@ async fn a_pooler_without_room_for_us_is_refused_with_the_setting_that_makes_roo
 
     let refusal = refusal.err().expect("it is refused").to_string();
     assert!(refusal.contains("default_pool_size"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_pooler_that_keeps_statements_apart_works_in_transaction_mode_by_polling() {
+    if pgbouncer::version().expect("pgbouncer") < pgbouncer::KEEPS_STATEMENTS_SINCE {
+        eprintln!("the installed pgbouncer cannot keep statements apart: not tested");
+        return;
+    }
+    for server_connections in [1, 2, 20] {
+        let mut world = World::at_rest().await;
+        let pooler = world.pooler(Mode::TransactionKeepingStatements, server_connections);
+        let others = world.keep_busy(&pooler, 2);
+        world.start_service_by(&pooler.url()).await;
+
+        let service = world.service.as_ref().expect("a running service");
+        assert_eq!(service.store.pooling(), Pooling::Transaction);
+        let messages = world
+            .enqueue_all((0..50).map(|n| a_text().saying(&n.to_string())))
+            .await;
+        world.until_all_have_ended().await;
+        world.assert_each_was_accepted_once(&messages).await;
+        let refusal = service.store.migrate().await.expect_err("no migration");
+        assert!(matches!(refusal, StoreError::CannotMigrateHere));
+        assert!(world.stop_service().await, "the stop is clean");
+        drop(others);
+    }
 }
 
 impl World {

@@ -16,8 +16,10 @@ use sqlx::postgres::PgConnectOptions;
 pub enum Mode {
     /// When the client leaves.
     Session,
-    /// After each transaction.
+    /// After each transaction, and takes prepared statements for the server connection's.
     Transaction,
+    /// After each transaction, and prepares a client's statements wherever it runs them. From version 1.21 on.
+    TransactionKeepingStatements,
     /// After each statement.
     Statement,
 }
@@ -32,6 +34,9 @@ pub struct PgBouncer {
 }
 
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Since this version it can keep prepared statements apart.
+pub const KEEPS_STATEMENTS_SINCE: (u32, u32) = (1, 21);
 
 impl PgBouncer {
     /// Starts the installed one in front of the server of this URL, which must need no password. Blocks until it answers.
@@ -50,7 +55,8 @@ impl PgBouncer {
             .local_addr()?
             .port();
         let settings = folder.join("pgbouncer.ini");
-        fs::write(&settings, ini(&options, mode, server_connections, port))?;
+        let ini = ini(&options, mode, server_connections, port, version()?);
+        fs::write(&settings, ini)?;
         let started = command(&settings, options.get_socket())
             .stdout(Stdio::null())
             .stderr(fs::File::create(folder.join("log"))?)
@@ -101,16 +107,44 @@ impl Drop for PgBouncer {
     }
 }
 
-fn ini(options: &PgConnectOptions, mode: Mode, server_connections: u32, port: u16) -> String {
+/// Major and minor version of the installed one.
+///
+/// # Errors
+/// When it is not installed.
+pub fn version() -> anyhow::Result<(u32, u32)> {
+    let told = Command::new("pgbouncer").arg("--version").output();
+    let told = told.context("could not start pgbouncer; apt-get install pgbouncer")?;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let number = told.split_whitespace().nth(1).unwrap_or_default();
+    let mut parts = number.split('.').map_while(|part| part.parse().ok());
+    let version = parts.next().zip(parts.next());
+    version.with_context(|| format!("pgbouncer told another version than expected: {told}"))
+}
+
+fn ini(
+    options: &PgConnectOptions,
+    mode: Mode,
+    server_connections: u32,
+    port: u16,
+    version: (u32, u32),
+) -> String {
     let host = match options.get_socket() {
         Some(folder) => folder.display().to_string(),
         None => options.get_host().to_owned(),
     };
     let (server_port, user) = (options.get_port(), options.get_username());
+    // The default changed: none before 1.24.
+    let none = match version >= KEEPS_STATEMENTS_SINCE {
+        true => "\nmax_prepared_statements = 0",
+        false => "",
+    };
     let mode = match mode {
-        Mode::Session => "session",
-        Mode::Transaction => "transaction",
-        Mode::Statement => "statement",
+        Mode::Session => "session".to_owned(),
+        Mode::Transaction => format!("transaction{none}"),
+        Mode::TransactionKeepingStatements => {
+            "transaction\nmax_prepared_statements = 200".to_owned()
+        }
+        Mode::Statement => format!("statement{none}"),
     };
     // No ignore_startup_parameters: it must work as it is installed.
     format!(
