@@ -12,5 +12,6 @@ mod latency;
 mod main_job;
 mod outcomes;
 mod pgbouncer;
+mod sick_database;
 mod support;
 mod webhooks;
