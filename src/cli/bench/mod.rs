@@ -109,7 +109,6 @@ const WORKER: &str = "worker";
 /// Settings of every run's workers; silence is settled after `reconcile_window` seconds.
 fn settings(reconcile_window: u32) -> Vec<(&'static str, String)> {
     vec![
-        ("WA_OUTBOX__WORKER__READ_AHEAD", "1000".to_owned()),
         ("WA_OUTBOX__HTTP__CONNECT_TIMEOUT_S", "2".to_owned()),
         ("WA_OUTBOX__HTTP__RESPONSE_TIMEOUT_S", "5".to_owned()),
         (
@@ -217,7 +216,11 @@ impl Options {
             latency: self.latency(),
             statuses,
             faults,
-            settings: settings(5),
+            settings: [
+                settings(5),
+                vec![("WA_OUTBOX__WORKER__READ_AHEAD", "1000".to_owned())],
+            ]
+            .concat(),
             pooler: self.pooler.map(PoolerMode::mode),
             cable: false,
         })

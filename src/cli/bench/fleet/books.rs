@@ -93,7 +93,9 @@ async fn settle(scene: &mut Scene) -> anyhow::Result<()> {
     }
     scene.start_worker("last", "worker")?;
     let since = Instant::now();
-    let open = "select (select count(*) from wa.uncertain) + (select count(*) from wa.queue where state = 'sending' or due_at <= now())";
+    // It must have begun before it can be told to stop.
+    let open = "select (select count(*) from wa.uncertain) + (select count(*) from wa.queue where state = 'sending' or due_at <= now())
+                + (not exists (select from wa.workers where name = 'last'))::int";
     while since.elapsed() < SETTLED_WITHIN {
         let open: i64 = sqlx::query_scalar(open)
             .fetch_one(scene.store.pool())

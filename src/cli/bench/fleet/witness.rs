@@ -103,18 +103,15 @@ impl Witness {
         self.of_sender(sender).iter().filter(inside).count()
     }
 
-    /// The longest time without a request, of those that touch this part of the run.
+    /// The longest time without a request in this part of the run; one that began before it counts from its beginning, one
+    /// that goes on after it counts to the part's end.
     pub(super) fn longest_gap(&self, sender: &str, from: Duration, until: Duration) -> Duration {
         let times = self.of_sender(sender);
         let first = times.partition_point(|at| *at <= from);
-        let last = times.partition_point(|at| *at < until);
-        let before = first.checked_sub(1).map_or(from, |at| times[at]);
+        let last = times.partition_point(|at| *at < until).max(first);
+        let mut previous = first.checked_sub(1).map_or(from, |before| times[before]);
         let mut longest = Duration::ZERO;
-        let mut previous = before;
-        for at in times[first.min(last)..last]
-            .iter()
-            .chain([times.get(last).unwrap_or(&until)])
-        {
+        for at in times[first..last].iter().chain([&until]) {
             longest = longest.max(at.saturating_sub(previous));
             previous = *at;
         }
@@ -137,12 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_counts_from_the_last_request_before_and_to_the_first_after() {
+    fn a_gap_counts_from_the_request_before_it_and_within_its_part_of_the_run() {
         let witness = witness(&[1, 2, 7, 8, 9, 13]);
-        assert_eq!(gap(&witness, 3, 5), 5);
-        assert_eq!(gap(&witness, 1, 3), 5);
+        assert_eq!(gap(&witness, 3, 8), 5);
+        assert_eq!(gap(&witness, 3, 5), 3);
         assert_eq!(gap(&witness, 7, 9), 1);
-        assert_eq!(gap(&witness, 8, 12), 4);
+        assert_eq!(gap(&witness, 8, 14), 4);
     }
 
     #[test]
