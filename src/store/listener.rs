@@ -1,12 +1,14 @@
 //! Wake-up calls: `NOTIFY wa_outbox_due`, sent by an INSERT to an owner that has said it sleeps, and `NOTIFY wa_outbox_lease`,
 //! sent to a worker that a sender was handed to.
 //!
-//! Only hints to look sooner. One that is lost costs a poll interval and never a message.
+//! Only hints to look sooner. One that is lost costs a poll interval and never a message. A pooler in transaction mode passes
+//! none on, and could pass ours to somebody who does not expect it: there nothing listens.
 
 use sqlx::postgres::PgListener;
 
 use super::error::Doing;
 use super::lease::WorkerId;
+use super::pooler::Pooling;
 use super::{Store, StoreError};
 
 const NEW_MESSAGES: &str = "wa_outbox_due";
@@ -14,7 +16,8 @@ const LEASES: &str = "wa_outbox_lease";
 
 /// A connection that listens for this worker.
 pub struct WakeListener {
-    listener: PgListener,
+    /// None where no call can come.
+    listener: Option<PgListener>,
     worker: String,
 }
 
@@ -33,6 +36,12 @@ impl Store {
     /// Starts listening for a worker.
     pub async fn listen_for(&self, worker: WorkerId) -> Result<WakeListener, StoreError> {
         let doing = "listen for calls";
+        if self.pooling == Pooling::Transaction {
+            return Ok(WakeListener {
+                listener: None,
+                worker: worker.0.to_string(),
+            });
+        }
         let mut listener = PgListener::connect_with(&self.pool).await.doing(doing)?;
         listener.ignore_pool_close_event(false);
         listener
@@ -40,7 +49,7 @@ impl Store {
             .await
             .doing(doing)?;
         Ok(WakeListener {
-            listener,
+            listener: Some(listener),
             worker: worker.0.to_string(),
         })
     }
@@ -50,8 +59,11 @@ impl WakeListener {
     /// Waits until there may be something to do: a notification for this worker, or a lost connection (the next call
     /// reconnects).
     pub async fn woken(&mut self) -> Result<Call, StoreError> {
+        let Some(listener) = &mut self.listener else {
+            return std::future::pending().await;
+        };
         loop {
-            let heard = self.listener.try_recv().await.doing("listen for calls")?;
+            let heard = listener.try_recv().await.doing("listen for calls")?;
             match heard {
                 Some(notification) if notification.payload() != self.worker => {}
                 Some(notification) if notification.channel() == LEASES => return Ok(Call::Leases),

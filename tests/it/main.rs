@@ -14,5 +14,7 @@ mod holds;
 mod latency;
 mod main_job;
 mod outcomes;
+mod pgbouncer;
+mod sick_database;
 mod support;
 mod webhooks;

@@ -1,16 +1,12 @@
 //! What an earlier holder had begun is found wherever it stands, and never sent again by the sweep itself.
 
-use std::time::Duration;
-
 use wa_outbox::dispatch::ownership::{Held, Holding};
-use wa_outbox::dispatch::reconciler::Reconciler;
 use wa_outbox::domain::id::{Epoch, MessageId, SenderId};
 use wa_outbox::store::lease::WorkerId;
 use wa_outbox::store::sweep::{BegunBefore, Place};
-use wa_outbox::store::uncertain::UncertainPolicy;
 
 use crate::support::make::a_text;
-use crate::support::world::{PATIENCE, SENDER, World};
+use crate::support::world::{SENDER, World};
 
 #[tokio::test]
 async fn a_search_in_slices_finds_everything_that_was_begun() {
@@ -65,40 +61,6 @@ async fn only_what_is_past_its_deadline_and_still_out_becomes_uncertain() {
     assert_eq!(world.state_of(again).await, "sending");
 }
 
-#[tokio::test]
-async fn a_lost_begin_that_commits_late_is_found_all_the_same() {
-    let world = World::at_rest().await;
-    let worker = world.registers("owner").await;
-    world.store.take_senders(worker).await.expect("a look");
-    let holding = world.holding(worker).await;
-    let (_, epoch) = world.lease().await;
-    let message = world.enqueue(a_text()).await;
-    let policy = UncertainPolicy {
-        window_s: 600,
-        max_resends: 0,
-        hold: true,
-    };
-    let mut reconciler = Reconciler::new(world.store.clone(), policy, Duration::from_secs(2));
-    reconciler.run_once(&holding).await.expect("a look");
-    reconciler.begin_was_lost();
-    reconciler.run_once(&holding).await.expect("a look");
-
-    // The server goes on with a statement whose client is gone.
-    assert_eq!(world.begins(worker, message, epoch).await.len(), 1);
-    world
-        .run_sql("update wa.queue set deadline = now() - interval '1 s'")
-        .await;
-
-    let found = async {
-        while world.state_of(message).await != "uncertain" {
-            reconciler.run_once(&holding).await.expect("a look");
-        }
-    };
-    tokio::time::timeout(PATIENCE, found)
-        .await
-        .expect("it is found");
-}
-
 fn ids<'a>(begun: impl IntoIterator<Item = &'a BegunBefore>) -> Vec<MessageId> {
     begun.into_iter().map(|one| one.id).collect()
 }
@@ -117,19 +79,5 @@ impl World {
             place = slice.next;
         }
         found
-    }
-
-    async fn holding(&self, worker: WorkerId) -> Holding {
-        let held = self.store.held_senders(worker).await.expect("the leases");
-        Holding {
-            worker: Some(worker),
-            senders: held
-                .into_iter()
-                .map(|held| Held {
-                    held,
-                    endpoint: None,
-                })
-                .collect(),
-        }
     }
 }
