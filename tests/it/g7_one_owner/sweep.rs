@@ -1,8 +1,6 @@
 //! What an earlier holder had begun is found wherever it stands, and never sent again by the sweep itself.
 
-use wa_outbox::dispatch::ownership::{Held, Holding};
 use wa_outbox::domain::id::{Epoch, MessageId, SenderId};
-use wa_outbox::store::lease::WorkerId;
 use wa_outbox::store::sweep::{BegunBefore, Place};
 
 use crate::support::make::a_text;
