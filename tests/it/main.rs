@@ -12,5 +12,6 @@ mod g9_honest_end;
 mod latency;
 mod main_job;
 mod outcomes;
+mod storm;
 mod support;
 mod webhooks;
