@@ -240,25 +240,30 @@ async fn a_worker_that_was_frozen_past_its_lease_sends_nothing_late_and_still_re
     world.simulator.ledger().wait_for_requests(25).await;
 
     frozen.freeze();
-    let left_by_frozen = world.count("wa.queue where state = 'sending'").await;
-    assert!(left_by_frozen > 0);
     let heir = world.start_process("heir").await;
     heir.until_logged("Working sender").await;
     world
-        .until_true("the heir has sent the rest", async || {
-            world.simulator.ledger().request_count() == LOAD
-                && world.count("wa.queue").await == left_by_frozen
-        })
+        .until_true(
+            "only what the frozen worker had begun is left",
+            async || {
+                world
+                    .count("wa.queue where state = 'queued' or epoch > 1")
+                    .await
+                    == 0
+            },
+        )
         .await;
+    assert!(world.count("wa.queue").await > 0, "it was owed no answer");
+    let before = world.simulator.ledger().request_count();
     frozen.thaw();
 
     world.until_all_have_ended_within(RECOVERY).await;
     world.assert_each_was_accepted_once(&written).await;
-    assert_eq!(
-        world.simulator.ledger().request_count(),
-        LOAD,
-        "the frozen worker sent something after it had woken"
-    );
+    assert_eq!(world.simulator.ledger().request_count(), LOAD);
+    for late in world.simulator.ledger().since(before, LOAD as usize) {
+        // What it had begun and not sent goes back into the queue, and the heir begins it anew.
+        assert_eq!(attempt_of(&late), 2, "the frozen worker sent when it woke");
+    }
     let from_answer = "wa.acceptances where learned_from = 'response'";
     assert_eq!(world.count(from_answer).await, LOAD as i64);
     // Awake, it takes part again.
@@ -281,21 +286,32 @@ async fn what_was_begun_under_a_lease_that_has_lapsed_does_not_leave_under_the_n
     begin.reached().await;
 
     // It cannot renew until its lease has been taken. Then it can again, and only after that it learns of its begin.
-    const RENEWAL: &str = "update wa.workers set expires_at";
-    let late = wire.set(RENEWAL, Mishap::SentLate);
+    let mut locked = world.database.pool.begin().await.expect("a transaction");
+    let first: i64 = sqlx::query_scalar(
+        "select worker from wa.workers where worker = (select worker from wa.leases) for update",
+    )
+    .fetch_one(&mut *locked)
+    .await
+    .expect("its row is locked");
     let heir = world.another_service().await;
     world
         .until_true("the heir has the sender", async || {
             world.count("wa.leases where epoch = 2").await == 1
         })
         .await;
-    late.let_go().await;
-    wire.set(RENEWAL, Mishap::SentLate).let_go().await;
+    locked.rollback().await.expect("its row is free again");
     // Whoever renews again has taken in that the renewal before it was good.
-    let next = wire.set(RENEWAL, Mishap::SentLate);
-    next.reached().await;
+    for _ in 0..2 {
+        let now: String = sqlx::query_scalar("select clock_timestamp()::text")
+            .fetch_one(&world.database.pool)
+            .await
+            .expect("the time");
+        let renewed = format!("wa.workers where worker = {first} and renewed_at > '{now}'");
+        world
+            .until_true("it has renewed", async || world.count(&renewed).await == 1)
+            .await;
+    }
     begin.let_go().await;
-    next.let_go().await;
 
     world.until_state(message, "accepted").await;
     let sent = world.simulator.ledger().all();

@@ -16,5 +16,6 @@ mod main_job;
 mod outcomes;
 mod pgbouncer;
 mod sick_database;
+mod storm;
 mod support;
 mod webhooks;
