@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use wa_outbox::clock::{Clock, Hands};
 use wa_outbox::dispatch::departures::Departures;
 use wa_outbox::dispatch::ownership::{Holding, Ownership, OwnershipSettings, Trust};
-
 use wa_outbox::domain::id::SenderId;
 
 use super::LONG;
