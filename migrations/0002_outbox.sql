@@ -461,6 +461,24 @@ begin
 end
 $$;
 
+-- Locks the sequences of these members, before anything of theirs is touched: a delivery that sets a member free has the lock
+-- first and the member second, and who does it the other way round meets it in a deadlock.
+create function wa.lock_sequences(ids bigint[]) returns void
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+  perform from wa.sequences s
+  where (s.sender, s.recipient, s.sequence) in
+    (select o.sender, o.recipient, o.sequence from wa.outbox o where o.id = any (ids) and o.sequence is not null)
+  order by s.sender, s.recipient, s.sequence
+  for update;
+end
+$$;
+
+create function wa.halt_by(member bigint, how text) returns text
+language sql immutable as $$
+  select format('message %s ended as %s', member, how)
+$$;
+
 -- Looks at members of sequences of which something has become known, and opens, keeps or halts their gates.
 --
 -- Delivered, read or played opens it; `sent` does for a reaction, which never gets more (Meta, Reaction messages); a message
@@ -490,13 +508,20 @@ begin
       where o.id = any (ids) and (o.sender, o.recipient, o.sequence) = (gate.sender, gate.recipient, gate.sequence)
       order by o.id
     loop
+      if member.is_released and gate.halted_reason = wa.halt_by(member.id, 'failed') then
+        -- One of the recipient's devices failed it and another has it: a delivery outweighs the failure.
+        update wa.sequences s set halted_reason = null, halted_at = null
+        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence);
+      end if;
       if member.is_released or member.has_failed and gate.on_failure = 'skip' then
         update wa.sequences s set head_id = null
         where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence) and s.head_id = member.id;
       elsif member.has_failed then
+        -- Who cancels a member that only waits takes it out of the line; that is no reason to stop those in front of it.
         update wa.sequences s
-        set halted_reason = format('message %s ended as %s', member.id, member.how), halted_at = now()
-        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence) and s.halted_reason is null;
+        set halted_reason = wa.halt_by(member.id, member.how), halted_at = now()
+        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence) and s.halted_reason is null
+          and (s.head_id = member.id or member.how <> 'cancelled');
       end if;
     end loop;
     perform wa.promote(gate.sender, gate.recipient, gate.sequence);
@@ -552,6 +577,10 @@ declare
   waited bigint[] := '{}';
   members bigint[];
 begin
+  select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null);
+  if members is not null then
+    perform wa.lock_sequences(members);
+  end if;
   loop
     with from_queue as (
       delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender returning q.id
@@ -576,7 +605,7 @@ begin
       message = 'a message has moved since this transaction began', hint = 'try again, best in READ COMMITTED';
   end if;
 
-  select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null) or id = any (waited);
+  members := nullif(members || waited, '{}');
   if members is not null then
     perform wa.settle_sequences(members);
   end if;
@@ -622,7 +651,7 @@ language sql security definer set search_path = pg_catalog as $$
   returning id
 $$;
 
-revoke execute on function wa.promote(text, text, text), wa.settle_sequences(bigint[]), wa.resend(bigint[], text),
+revoke execute on function wa.promote(text, text, text), wa.settle_sequences(bigint[]), wa.lock_sequences(bigint[]), wa.resend(bigint[], text),
   wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse(text, text, text) from public;
 grant execute on function wa.settle_sequences(bigint[]), wa.resend(bigint[], text) to wa_worker;
 

@@ -31,7 +31,7 @@ create table wa.status_events (
 comment on table wa.status_events is 'every status as it came; id is null while its wamid is unknown to us';
 comment on column wa.status_events.callback_data is 'the application''s own biz_opaque_callback_data, handed back';
 create index status_events_by_message on wa.status_events (id, sender) where id is not null;
-create index status_events_unmatched on wa.status_events (wamid) where id is null;
+create index status_events_unmatched on wa.status_events (received_at) where id is null;
 
 -- Whether webhooks flow: what the evidence clock of an uncertain message asks.
 create table wa.webhook_flow (

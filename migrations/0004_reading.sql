@@ -55,6 +55,11 @@ declare
   found_state text;
 begin
   select state into found_state from wa.queue where id = message for update;
+  if found_state is null then
+    -- A member that waits may be set free at this moment: then it is in the queue once its sequence is ours.
+    perform wa.lock_sequences(array[message]);
+    select state into found_state from wa.queue where id = message for update;
+  end if;
   if found_state = 'queued' then
     insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
     select id, sender, 'cancelled', attempts, in_sequence, 'cancelled by ' || session_user from wa.queue where id = message;
@@ -62,7 +67,7 @@ begin
   end if;
   if found_state is null then
     insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
-    select id, sender, 'cancelled', 0, true, 'cancelled by ' || session_user from wa.waiting where id = message for update;
+    select id, sender, 'cancelled', 0, true, 'cancelled by ' || session_user from wa.waiting where id = message;
     if found then
       return message;
     end if;
@@ -104,4 +109,13 @@ language sql as $$
             json_build_object('name', name, 'language', json_build_object('code', language), 'components', components)),
           priority, due_at, expires_at, sequence, dedup_key, reference)
   returning id
+$$;
+
+-- A worker checks at its start that the schema is its own. (The table is made by what applies the migrations.)
+do $$
+begin
+  if to_regclass('wa.migrations') is not null then
+    grant select on wa.migrations to wa_worker, wa_viewer;
+  end if;
+end
 $$;

@@ -1,6 +1,7 @@
 //! A durable outbound WhatsApp message queue on Postgres.
 
 pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dispatch;

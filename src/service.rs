@@ -27,11 +27,9 @@ use crate::dispatch::reconciler::Reconciler;
 use crate::dispatch::recorder::{Recorder, RecorderSettings};
 use crate::dispatch::sending::{LEAVE_WITHIN, Sending};
 use crate::dispatch::wake;
-use crate::domain::id::SenderId;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
 use crate::provider::{HttpSettings, Provider, ProviderError};
-use crate::store::sender::SenderChange;
 use crate::store::uncertain::UncertainPolicy;
 use crate::store::{ConnectSettings, Store, StoreError};
 use crate::webhook::applier::Applier;
@@ -108,32 +106,6 @@ pub async fn connect(config: &Config, env: &Environment) -> Result<Store, Servic
         lock_timeout: config.database.lock_timeout,
     };
     Ok(Store::connect(&settings).await?)
-}
-
-/// Makes the sender that the settings name, or brings it up to date; the first one becomes the default.
-pub async fn default_sender(
-    config: &Config,
-    store: &Store,
-) -> Result<Option<SenderId>, StoreError> {
-    let (Some(sender), Some(credential)) = (&config.sender.sender, &config.sender.credential)
-    else {
-        return Ok(None);
-    };
-    let sender = SenderId::from(sender.as_str());
-    let credential = credential.to_string();
-    if store.add_sender(&sender, &credential).await? {
-        info!(sender.id = %sender, "Added sender {sender}");
-    }
-    let has_default = store.senders().await?.iter().any(|known| known.is_default);
-    let change = SenderChange {
-        credential: Some(credential),
-        base_url: Some(config.sender.base_url.trim_end_matches('/').to_owned()),
-        api_version: Some(config.sender.api_version.clone()),
-        is_default: (!has_default).then_some(true),
-        ..SenderChange::default()
-    };
-    store.change_sender(&sender, &change).await?;
-    Ok(Some(sender))
 }
 
 impl Service {

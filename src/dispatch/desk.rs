@@ -133,6 +133,11 @@ impl Desk {
         self.next_read
     }
 
+    /// Reads at the next occasion: somebody said that there may be something new.
+    pub fn look_soon(&mut self, now: Instant) {
+        self.next_read = now;
+    }
+
     /// What to read now; nothing when the desk is full or it is not time.
     pub fn asks(&mut self, now: Instant, rescan_every: Duration) -> Vec<Ask> {
         let low = self.waiting.len() < self.read_ahead / 2;

@@ -145,11 +145,17 @@ impl Dispatcher {
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
-            () = self.signals.woken.notified(), if self.asleep => {}
+            () = self.signals.woken.notified(), if self.asleep => self.look_soon(),
             Ok(()) = self.holding.changed() => {}
             // While it works, requests that come back are taken in by the next tick, a few at a time.
             Some(returned) = self.returns.recv(), if self.asleep => self.take_back(returned),
         }
+    }
+
+    /// The next tick reads for every desk, whenever that was done last.
+    fn look_soon(&mut self) {
+        let now = Instant::now();
+        self.desks.values_mut().for_each(|desk| desk.look_soon(now));
     }
 
     /// One look at everything. Says how long to rest.
@@ -470,6 +476,7 @@ impl Dispatcher {
             self.store.set_asleep(worker, sleepy).await?;
             self.asleep = sleepy;
             // Whoever inserted before it was said has not called: one more look, at once.
+            self.look_soon();
             return Ok(Duration::ZERO);
         }
         Ok(if self.asleep {

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use super::error::Doing;
 use super::{Store, StoreError};
-use crate::domain::id::MessageId;
+use crate::domain::id::{MessageId, Wamid};
 
 /// A message as `wa.messages` shows it.
 #[derive(Clone, Debug)]
@@ -190,6 +190,43 @@ impl Store {
             acceptances,
             statuses,
         }))
+    }
+
+    /// The wamids of a message in the order they were learned, each with how it was.
+    pub async fn wamids(&self, id: MessageId) -> Result<Vec<(AcceptanceRow, Wamid)>, StoreError> {
+        let rows = sqlx::query!(
+            "select wamid, attempt, learned_from, learned_at from wa.acceptances where id = $1 order by learned_at, attempt",
+            id.0
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("read the message's wamids")?;
+        let learned = rows.into_iter().map(|row| {
+            let acceptance = AcceptanceRow {
+                attempt: row.attempt,
+                learned_from: row.learned_from,
+                learned_at: row.learned_at,
+            };
+            (acceptance, Wamid::from(row.wamid))
+        });
+        Ok(learned.collect())
+    }
+
+    /// The content of a message, as it was written: personal data.
+    pub async fn payload(&self, id: MessageId) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar!("select payload::text from wa.outbox where id = $1", id.0)
+            .fetch_optional(&self.pool)
+            .await
+            .doing("read the message's content")
+            .map(Option::flatten)
+    }
+
+    /// When a message ended, if it has: accepted, failed, expired or cancelled.
+    pub async fn ended_at(&self, id: MessageId) -> Result<Option<OffsetDateTime>, StoreError> {
+        sqlx::query_scalar!("select ended_at from wa.results where id = $1", id.0)
+            .fetch_optional(&self.pool)
+            .await
+            .doing("read when the message ended")
     }
 
     /// Messages, newest first.

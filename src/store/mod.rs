@@ -23,9 +23,9 @@ pub mod uncertain;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool};
 
 use error::Doing;
 pub use error::StoreError;
@@ -54,6 +54,9 @@ impl ConnectSettings {
         }
     }
 }
+
+/// Nobody waits longer than this for a connection.
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The database.
 #[derive(Clone)]
@@ -96,15 +99,20 @@ impl Store {
                 ("lock_timeout", milliseconds(settings.lock_timeout)),
                 ("idle_in_transaction_session_timeout", "30000".into()),
             ]);
+        // One connection by hand first: a pool would only say that it timed out, and not why.
+        let first = tokio::time::timeout(ACQUIRE_WITHIN, PgConnection::connect_with(&options));
+        let first = first
+            .await
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            .doing(doing)?;
+        first.close().await.doing(doing)?;
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
-            .acquire_timeout(Duration::from_secs(5))
+            .acquire_timeout(ACQUIRE_WITHIN)
             // A ping before each use would cost a round trip a statement; a dead connection shows at its first use.
             .test_before_acquire(false)
             .max_lifetime(Duration::from_secs(30 * 60))
-            .connect_with(options)
-            .await
-            .doing(doing)?;
+            .connect_lazy_with(options);
         Ok(Self { pool })
     }
 

@@ -1,5 +1,6 @@
 //! Senders: their settings and holds.
 
+use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
 use super::error::Doing;
@@ -90,69 +91,42 @@ pub struct SenderChange {
 }
 
 impl Store {
-    /// Adds a sender. `false`: it exists already and was left as it is.
+    /// Adds a sender with its settings. `false`: it exists already and was left as it is.
     pub async fn add_sender(
         &self,
         sender: &SenderId,
         credential: &str,
+        settings: &SenderChange,
     ) -> Result<bool, StoreError> {
+        let doing = "add the sender";
+        let mut transaction = self.pool.begin().await.doing(doing)?;
         let added = sqlx::query!(
             "insert into wa.senders (sender, credential) values ($1, $2) on conflict (sender) do nothing",
             sender.as_str(),
             credential
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
-        .doing("add the sender")?;
-        Ok(added.rows_affected() == 1)
+        .doing(doing)?;
+        if added.rows_affected() == 0 {
+            return Ok(false);
+        }
+        change(&mut transaction, sender, settings).await?;
+        transaction.commit().await.doing(doing)?;
+        Ok(true)
     }
 
     /// Changes a sender's settings; running workers take them up within two seconds. `false`: there is no such sender.
     pub async fn change_sender(
         &self,
         sender: &SenderId,
-        change: &SenderChange,
+        settings: &SenderChange,
     ) -> Result<bool, StoreError> {
         let doing = "change the sender";
         let mut transaction = self.pool.begin().await.doing(doing)?;
-        if change.is_default == Some(true) {
-            sqlx::query!(
-                "update wa.senders set is_default = false where is_default and sender <> $1",
-                sender.as_str()
-            )
-            .execute(&mut *transaction)
-            .await
-            .doing(doing)?;
-        }
-        let changed = sqlx::query!(
-            "update wa.senders set
-               provider = coalesce($2, provider), base_url = coalesce($3, base_url), path = coalesce($4, path),
-               api_version = coalesce($5, api_version), credential = coalesce($6, credential),
-               auth_header = coalesce($7, auth_header), rate_per_second = coalesce($8, rate_per_second),
-               pair_period_ms = coalesce($9, pair_period_ms), pair_burst = coalesce($10, pair_burst),
-               max_in_flight = coalesce($11, max_in_flight), on_uncertain = coalesce($12, on_uncertain),
-               reconcile_window_s = coalesce($13, reconcile_window_s), is_default = coalesce($14, is_default)
-             where sender = $1",
-            sender.as_str(),
-            change.provider.as_deref(),
-            change.base_url.as_deref(),
-            change.path.as_deref(),
-            change.api_version.as_deref(),
-            change.credential.as_deref(),
-            change.auth_header.as_deref(),
-            change.rate_per_second,
-            change.pair_period_ms,
-            change.pair_burst,
-            change.max_in_flight,
-            change.on_uncertain.as_deref(),
-            change.reconcile_window_s,
-            change.is_default
-        )
-        .execute(&mut *transaction)
-        .await
-        .doing(doing)?;
+        let changed = change(&mut transaction, sender, settings).await?;
         transaction.commit().await.doing(doing)?;
-        Ok(changed.rows_affected() == 1)
+        Ok(changed)
     }
 
     /// All senders, by id.
@@ -203,4 +177,49 @@ impl Store {
         .doing("release the sender")?;
         Ok(released.rows_affected() == 1)
     }
+}
+
+async fn change(
+    transaction: &mut Transaction<'_, Postgres>,
+    sender: &SenderId,
+    change: &SenderChange,
+) -> Result<bool, StoreError> {
+    let doing = "change the sender";
+    if change.is_default == Some(true) {
+        sqlx::query!(
+            "update wa.senders set is_default = false where is_default and sender <> $1",
+            sender.as_str()
+        )
+        .execute(&mut **transaction)
+        .await
+        .doing(doing)?;
+    }
+    let changed = sqlx::query!(
+        "update wa.senders set
+           provider = coalesce($2, provider), base_url = coalesce($3, base_url), path = coalesce($4, path),
+           api_version = coalesce($5, api_version), credential = coalesce($6, credential),
+           auth_header = coalesce($7, auth_header), rate_per_second = coalesce($8, rate_per_second),
+           pair_period_ms = coalesce($9, pair_period_ms), pair_burst = coalesce($10, pair_burst),
+           max_in_flight = coalesce($11, max_in_flight), on_uncertain = coalesce($12, on_uncertain),
+           reconcile_window_s = coalesce($13, reconcile_window_s), is_default = coalesce($14, is_default)
+         where sender = $1",
+        sender.as_str(),
+        change.provider.as_deref(),
+        change.base_url.as_deref(),
+        change.path.as_deref(),
+        change.api_version.as_deref(),
+        change.credential.as_deref(),
+        change.auth_header.as_deref(),
+        change.rate_per_second,
+        change.pair_period_ms,
+        change.pair_burst,
+        change.max_in_flight,
+        change.on_uncertain.as_deref(),
+        change.reconcile_window_s,
+        change.is_default
+    )
+    .execute(&mut **transaction)
+    .await
+    .doing(doing)?;
+    Ok(changed.rows_affected() == 1)
 }

@@ -44,6 +44,28 @@ pub struct SenderSummary {
     pub problem: Option<String>,
 }
 
+/// Who works a sender, and whether it can. Counts nothing, so it costs the same whatever is queued.
+#[derive(Clone, Debug)]
+pub struct SenderOwner {
+    /// The sender.
+    pub sender: String,
+    /// The worker that holds its lease.
+    pub worker: Option<String>,
+    /// What the owner says stands in its way.
+    pub problem: Option<String>,
+}
+
+/// The uncertain messages in numbers.
+#[derive(Clone, Debug)]
+pub struct UncertainSummary {
+    /// All of them.
+    pub messages: i64,
+    /// Those that only a person can settle.
+    pub needs_person: i64,
+    /// When the request of the oldest was begun.
+    pub oldest_begun_at: Option<OffsetDateTime>,
+}
+
 impl Store {
     /// Messages by state and status. Scans what has ended, so it is for people and tests, not for a metric.
     pub async fn counts(&self) -> Result<Vec<StateCount>, StoreError> {
@@ -95,5 +117,33 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .doing("sum up the senders")
+    }
+
+    /// Who works each sender.
+    pub async fn sender_owners(&self) -> Result<Vec<SenderOwner>, StoreError> {
+        sqlx::query_as!(
+            SenderOwner,
+            r#"select s.sender, w.name as "worker?", l.problem
+               from wa.senders s
+               left join wa.leases l using (sender)
+               left join wa.workers w on w.worker = l.worker and w.expires_at > now()
+               order by s.sender"#
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("read who works the senders")
+    }
+
+    /// The uncertain messages in numbers.
+    pub async fn uncertain_summary(&self) -> Result<UncertainSummary, StoreError> {
+        sqlx::query_as!(
+            UncertainSummary,
+            r#"select count(*) as "messages!", count(*) filter (where needs_person) as "needs_person!",
+                      min(begun_at) as oldest_begun_at
+               from wa.uncertain"#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("count the uncertain messages")
     }
 }

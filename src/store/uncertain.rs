@@ -3,6 +3,7 @@
 //! Evidence does most of it without us: a wamid learned from a webhook or a late answer ends its message by the books. What
 //! stays silent is settled here, by the message's policy, once the evidence clock has run out (`sql/silent.sql` says when).
 
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::error::Doing;
@@ -83,72 +84,35 @@ impl Store {
         };
         let (expired, resend, keep) = (with("expire"), with("resend"), with("keep"));
         let mut settled = Settled::default();
+        if silent.is_empty() {
+            return Ok(settled);
+        }
+        let mut connection = self.pool.acquire().await.doing(doing)?;
         if !expired.is_empty() {
-            settled.expired = self
-                .end_uncertain(
-                    &expired,
-                    "expired",
-                    "no evidence came before its time passed",
-                )
-                .await?;
+            let message = "no evidence came before its time passed";
+            settled.expired = end(&mut connection, &expired, "expired", message).await?;
         }
         if !resend.is_empty() {
-            settled.resent = self
-                .resend(&resend, "its turn: no evidence came that it was accepted")
-                .await?;
+            let why = "its turn: no evidence came that it was accepted";
+            settled.resent = send_again(&mut connection, &resend, why).await?;
         }
         if !keep.is_empty() {
             let kept = sqlx::query!(
                 "update wa.uncertain set needs_person = true,
                    waiting_for = case
                      when not may_resend then 'a person: WhatsApp most likely has it'
-                     when resends >= $2 then 'a person: it was sent again once already'
+                     when resends > 0 then 'a person: it was sent again already'
                      else 'a person: its policy is hold' end
                    || '; see: wa-outbox uncertain resolve ' || id
                  where id = any($1) and not needs_person",
-                &keep,
-                policy.max_resends
+                &keep
             )
-            .execute(&self.pool)
+            .execute(&mut *connection)
             .await
             .doing(doing)?;
             settled.kept = kept.rows_affected();
         }
         Ok(settled)
-    }
-
-    /// Puts uncertain messages back into the queue.
-    async fn resend(&self, ids: &[i64], why: &str) -> Result<u64, StoreError> {
-        let doing = "send uncertain messages again";
-        let resent = sqlx::query_scalar!(
-            r#"select id as "id!" from wa.resend($1, $2) as id"#,
-            ids,
-            why
-        )
-        .fetch_all(&self.pool)
-        .await
-        .doing(doing)?;
-        Ok(resent.len() as u64)
-    }
-
-    async fn end_uncertain(
-        &self,
-        ids: &[i64],
-        state: &str,
-        message: &str,
-    ) -> Result<u64, StoreError> {
-        let ended = sqlx::query!(
-            "insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
-             select id, sender, $2, attempts, in_sequence, $3 from wa.uncertain where id = any($1)
-             on conflict do nothing",
-            ids,
-            state,
-            message
-        )
-        .execute(&self.pool)
-        .await
-        .doing("end uncertain messages")?;
-        Ok(ended.rows_affected())
     }
 
     /// Settles one message by a person's word. `false`: it is not uncertain (any more).
@@ -160,45 +124,53 @@ impl Store {
         reason: &str,
     ) -> Result<bool, StoreError> {
         let doing = "settle the uncertain message";
-        let Some(attempt) = sqlx::query!(
-            "select sender, attempt from wa.uncertain where id = $1",
+        let mut transaction = self.pool.begin().await.doing(doing)?;
+        let Some(row) = sqlx::query!(
+            "select sender, attempt from wa.uncertain where id = $1 for update",
             id.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await
         .doing(doing)?
         else {
             return Ok(false);
         };
-        sqlx::query!(
-            "update wa.attempts set settled_by = $3, settled_at = now(), settled_note = $4 where id = $1 and attempt = $2",
-            id.0,
-            attempt.attempt,
-            format!("operator {by}"),
-            reason
-        )
-        .execute(&self.pool)
-        .await
-        .doing(doing)?;
         let settled = match finding {
             Finding::Accepted(wamid) => sqlx::query!(
                 "insert into wa.acceptances (wamid, sender, id, attempt, learned_from) values ($1, $2, $3, $4, 'operator')
                  on conflict do nothing",
                 wamid.reveal(),
-                attempt.sender,
+                row.sender,
                 id.0,
-                attempt.attempt
+                row.attempt
             )
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await
             .doing(doing)?
             .rows_affected(),
             Finding::NotSent => {
-                self.end_uncertain(&[id.0], "failed", &format!("not sent, says {by}: {reason}")).await?
+                let message = format!("not sent, says {by}: {reason}");
+                end(&mut transaction, &[id.0], "failed", &message).await?
             }
-            Finding::SendAgain => self.resend(&[id.0], &format!("its turn: sent again by {by}")).await?,
+            Finding::SendAgain => {
+                send_again(&mut transaction, &[id.0], &format!("its turn: sent again by {by}")).await?
+            }
         };
-        Ok(settled == 1)
+        if settled != 1 {
+            return Ok(false);
+        }
+        sqlx::query!(
+            "update wa.attempts set settled_by = $3, settled_at = now(), settled_note = $4 where id = $1 and attempt = $2",
+            id.0,
+            row.attempt,
+            format!("operator {by}"),
+            reason
+        )
+        .execute(&mut *transaction)
+        .await
+        .doing(doing)?;
+        transaction.commit().await.doing(doing)?;
+        Ok(true)
     }
 
     /// The uncertain messages, oldest first.
@@ -212,4 +184,41 @@ impl Store {
         .await
         .doing("list uncertain messages")
     }
+}
+
+/// Puts uncertain messages back into the queue.
+async fn send_again(
+    connection: &mut PgConnection,
+    ids: &[i64],
+    why: &str,
+) -> Result<u64, StoreError> {
+    let resent = sqlx::query_scalar!(
+        r#"select id as "id!" from wa.resend($1, $2) as id"#,
+        ids,
+        why
+    )
+    .fetch_all(connection)
+    .await
+    .doing("send uncertain messages again")?;
+    Ok(resent.len() as u64)
+}
+
+async fn end(
+    connection: &mut PgConnection,
+    ids: &[i64],
+    state: &str,
+    message: &str,
+) -> Result<u64, StoreError> {
+    let ended = sqlx::query!(
+        "insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
+         select id, sender, $2, attempts, in_sequence, $3 from wa.uncertain where id = any($1)
+         on conflict do nothing",
+        ids,
+        state,
+        message
+    )
+    .execute(connection)
+    .await
+    .doing("end uncertain messages")?;
+    Ok(ended.rows_affected())
 }

@@ -20,14 +20,16 @@ use crate::store::inbox::{self, Handled};
 use crate::store::status::{Applied, StatusSeen};
 use crate::store::{Store, StoreError};
 
-/// Statuses whose wamid was unknown are looked at again for this long: WhatsApp repeats its webhooks for up to seven days
-/// (Meta, "Throughput").
+/// A status may come a moment before the answer that tells its wamid: those are looked at again often, for a minute.
+const JUST_NOW: time::Duration = time::Duration::minutes(1);
+const MATCH_EVERY: Duration = Duration::from_secs(1);
+/// Older ones are looked at again seldom, for as long as WhatsApp repeats its webhooks (Meta, "Throughput": seven days). Many
+/// may never match: another system may send from the same number.
 const MATCH_FOR: time::Duration = time::Duration::days(7);
+const MATCH_ALL_EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// Between two looks at the inbox when nothing has told us to look.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Between two looks at statuses whose wamid was unknown.
-const MATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// Applies deliveries.
 pub struct Applier {
@@ -74,7 +76,7 @@ impl Applier {
 
     /// Applies deliveries as they come. `stored` makes it look sooner.
     pub async fn run(self, stored: Arc<Notify>, stop: CancellationToken) {
-        let mut match_at = Instant::now();
+        let (mut match_at, mut match_all_at) = (Instant::now(), Instant::now());
         while !stop.is_cancelled() {
             match self.run_once().await {
                 Ok(report) if report.deliveries as i64 >= self.batch => continue,
@@ -86,9 +88,14 @@ impl Applier {
                     );
                 }
             }
-            if Instant::now() >= match_at {
-                match_at = Instant::now() + MATCH_EVERY;
-                if let Err(error) = self.store.match_again(MATCH_FOR).await {
+            let now = Instant::now();
+            if now >= match_at {
+                match_at = now + MATCH_EVERY;
+                let mut no_older_than = JUST_NOW;
+                if now >= match_all_at {
+                    (match_all_at, no_older_than) = (now + MATCH_ALL_EVERY, MATCH_FOR);
+                }
+                if let Err(error) = self.store.match_again(no_older_than).await {
                     warn!(
                         error = &error as &dyn std::error::Error,
                         "Could not match early statuses; trying again"

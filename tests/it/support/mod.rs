@@ -1,6 +1,8 @@
 //! What the tests stand on.
 
+pub(crate) mod books;
 pub(crate) mod callbacks;
 pub(crate) mod database;
 pub(crate) mod make;
+pub(crate) mod process;
 pub(crate) mod world;

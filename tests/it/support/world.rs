@@ -21,7 +21,7 @@ pub(crate) const SENDER: &str = "106540352242922";
 /// What WhatsApp signs its webhooks with.
 pub(crate) const APP_SECRET: &str = "app-secret-of-the-tests";
 /// No test waits longer than this for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Our service, its database, and a WhatsApp.
 pub(crate) struct World {
@@ -70,7 +70,8 @@ impl World {
         Self::at_rest_with(quick_settings()).await
     }
 
-    async fn at_rest_with(config: Config) -> Self {
+    /// The same with settings of one's own.
+    pub(crate) async fn at_rest_with(config: Config) -> Self {
         let database = TestDatabase::create().await;
         let store = Store::over(database.pool.clone());
         let simulator = Simulator::start(Settings::default())
@@ -106,17 +107,17 @@ impl World {
     /// Adds a sender that WhatsApp's limits do not slow down.
     pub(crate) async fn add_sender(&self, sender: &str) {
         let credential = format!("file:{}", self._token.path().display());
-        self.store
-            .add_sender(&SenderId::from(sender), &credential)
-            .await
-            .expect("a sender is added");
-        let change = SenderChange {
+        let settings = SenderChange {
             base_url: Some(self.simulator.base_url()),
             rate_per_second: Some(5_000.0),
             pair_period_ms: Some(0),
             ..SenderChange::default()
         };
-        self.change_sender(sender, change).await;
+        let added = self
+            .store
+            .add_sender(&SenderId::from(sender), &credential, &settings)
+            .await;
+        assert!(added.expect("a sender is added"));
     }
 
     pub(crate) async fn change_sender(&self, sender: &str, change: SenderChange) {

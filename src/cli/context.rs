@@ -1,0 +1,170 @@
+//! What commands share: settings and database, each fetched when a command first asks for it.
+//!
+//! A command that needs no database works without one, and one that needs no settings is not stopped by bad ones.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use secrecy::ExposeSecret;
+use tokio::sync::OnceCell;
+
+use super::failure::Problem;
+use super::output;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Environment};
+use crate::store::{ConnectSettings, Store};
+
+/// Settings, database, environment and clock of one run of the program.
+#[derive(Debug)]
+pub struct Context {
+    path: Option<PathBuf>,
+    env: Environment,
+    clock: Clock,
+    config: OnceLock<Config>,
+    store: OnceCell<Connected>,
+}
+
+/// A store, whose connections there is no point in showing.
+struct Connected(Store);
+
+impl std::fmt::Debug for Connected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connected")
+    }
+}
+
+impl Context {
+    /// The context of this process: its environment, the machine's clock, and the settings file that was named.
+    pub fn of_process(path: Option<&Path>) -> Self {
+        // What is no Unicode is none of our variables.
+        let env = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self::new(path, env, Clock::system())
+    }
+
+    /// A context of its own.
+    pub fn new(path: Option<&Path>, env: Environment, clock: Clock) -> Self {
+        Self {
+            path: path.map(Path::to_owned),
+            env,
+            clock,
+            config: OnceLock::new(),
+            store: OnceCell::new(),
+        }
+    }
+
+    /// The environment variables.
+    pub fn env(&self) -> &Environment {
+        &self.env
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The settings.
+    ///
+    /// # Errors
+    /// When they cannot be read, or cannot be meant.
+    pub fn config(&self) -> Result<&Config, ConfigError> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let config = Config::load(self.path.as_deref(), &self.env)?;
+        Ok(self.config.get_or_init(|| config))
+    }
+
+    /// The database, connected to at the first call.
+    ///
+    /// # Errors
+    /// When the settings name none, or it cannot be reached.
+    pub async fn store(&self) -> anyhow::Result<&Store> {
+        let connected = self.store.get_or_try_init(|| self.connect()).await?;
+        Ok(&connected.0)
+    }
+
+    async fn connect(&self) -> anyhow::Result<Connected> {
+        let config = self.config()?;
+        let url = config.database_url(&self.env)?;
+        let settings = ConnectSettings {
+            url: url.expose_secret().to_owned(),
+            max_connections: config.database.max_connections,
+            statement_timeout: config.database.statement_timeout,
+            lock_timeout: config.database.lock_timeout,
+        };
+        let store = Store::connect(&settings).await.map_err(|error| {
+            let fix =
+                "see that DATABASE_URL (or database.url) is right and that Postgres runs there";
+            Problem::failed("could not connect to the database", fix).because(error)
+        })?;
+        Ok(Connected(store))
+    }
+
+    /// Ends the connections in good order, where there are any.
+    pub async fn close(&self) {
+        if let Some(connected) = self.store.get() {
+            connected.0.close().await;
+        }
+    }
+
+    /// Whether standard output takes colours.
+    pub(super) fn colours(&self) -> bool {
+        output::colours(&self.env)
+    }
+
+    /// Who does this: the name that was given, else `user@host` as the environment tells it.
+    pub(super) fn author(&self, given: Option<String>) -> Result<String, Problem> {
+        let variable = |name| self.env.get(name).filter(|value| !value.is_empty());
+        let user = || variable("USER").or_else(|| variable("LOGNAME"));
+        match (given, user(), variable("HOSTNAME")) {
+            (Some(given), ..) => Ok(given),
+            (None, Some(user), Some(host)) => Ok(format!("{user}@{host}")),
+            (None, Some(user), None) => Ok(user.clone()),
+            (None, None, _) => Err(Problem::usage(
+                "it is not known who does this: USER is not set",
+                "say who you are: --by NAME",
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(env: &[(&str, &str)]) -> Context {
+        let env = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Context::new(None, env, Clock::system())
+    }
+
+    #[test]
+    fn the_author_is_who_was_named_or_the_user_at_the_host() {
+        let author = |env: &[(&str, &str)], given: Option<&str>| {
+            context(env).author(given.map(str::to_owned)).ok()
+        };
+        let both = [("USER", "ada"), ("HOSTNAME", "ops1")];
+        assert_eq!(author(&both, None).as_deref(), Some("ada@ops1"));
+        assert_eq!(author(&both, Some("eve")).as_deref(), Some("eve"));
+        assert_eq!(author(&both[..1], None).as_deref(), Some("ada"));
+        assert_eq!(author(&[("USER", "")], None), None);
+    }
+
+    #[tokio::test]
+    async fn without_a_database_url_the_settings_are_at_fault() {
+        let error = context(&[]).store().await.map(drop).expect_err("none set");
+        assert!(error.is::<ConfigError>(), "{error:?}");
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_refused_when_the_settings_are_asked_for() {
+        let error = context(&[("WA_OUTBOX__WORKER__TIK_MS", "1")])
+            .config()
+            .map(drop);
+        assert!(matches!(error, Err(ConfigError::Unknown { .. })));
+    }
+}

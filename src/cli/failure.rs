@@ -1,0 +1,252 @@
+//! How a command fails: what could not be done, why, what to do, and an exit code for scripts.
+//!
+//! ```text
+//! error: could not write the message into the outbox
+//!   because: recipient "16505551234" does not start with +
+//!   fix: write + and the country code: …
+//! ```
+//!
+//! Each line says something the one above does not. What the database refuses is told in the schema's own words.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+use crate::store::StoreError;
+use crate::telemetry::TelemetryError;
+
+use super::output;
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+/// `EX_USAGE` of sysexits.h is what many programs answer to settings they cannot use.
+const BAD_SETTINGS: u8 = 64;
+
+/// Something that cannot be done as it was asked, and what to do instead.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Problem {
+    what: String,
+    fix: String,
+    exit: u8,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Problem {
+    /// It could not be done: exit code 1.
+    pub fn failed(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            fix: fix.into(),
+            exit: FAILED,
+            source: None,
+        }
+    }
+
+    /// It was asked for in a way that cannot be meant: exit code 2.
+    pub fn usage(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            exit: USAGE,
+            ..Self::failed(what, fix)
+        }
+    }
+
+    /// The error that it comes from.
+    pub fn because(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+}
+
+/// Says on standard error what went wrong, and gives the exit code for it.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    if is_closed_pipe(error) {
+        // Who reads our output has had enough of it, as `head` has; nothing went wrong.
+        return ExitCode::SUCCESS;
+    }
+    say(error);
+    ExitCode::from(exit_code(error))
+}
+
+/// Says on standard error what went wrong.
+pub(super) fn say(error: &anyhow::Error) {
+    // Where nobody listens there, the exit code has to do.
+    let _ = io::stderr().write_all(words(error).as_bytes());
+}
+
+/// What went wrong, in lines: `error:`, `because:`, `fix:`.
+fn words(error: &anyhow::Error) -> String {
+    let mut lines = vec![error.to_string()];
+    let mut fix = None;
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !lines.iter().any(|line| line.contains(&text)) {
+            lines.push(text);
+        }
+        if let Some(problem) = cause.downcast_ref::<Problem>() {
+            fix = Some(problem.fix.clone());
+        }
+        if let Some((reason, hint)) = cause.downcast_ref::<StoreError>().and_then(told) {
+            lines.push(reason);
+            fix = hint.or(fix);
+            // What follows is the same refusal in the driver's words.
+            break;
+        }
+    }
+    let mut words = format!("error: {}\n", output::plain(&lines[0]));
+    for reason in &lines[1..] {
+        words.push_str(&format!("  because: {}\n", output::plain(reason)));
+    }
+    if let Some(fix) = fix {
+        words.push_str(&format!("  fix: {}\n", output::plain(&fix)));
+    }
+    words
+}
+
+const ROLES: &str = "connect as a member of wa_worker (it may all but migrate), wa_producer (send, cancel, look) or \
+wa_viewer (look); to migrate, as the owner of the schema";
+
+/// The database's reason and what to do, where it gave one that people can use.
+fn told(error: &StoreError) -> Option<(String, Option<String>)> {
+    if is_without_our_schema(error) {
+        let reason = "the database lacks a table, column or function of this version";
+        return Some((reason.into(), Some("apply it: wa-outbox migrate".into())));
+    }
+    let Some((message, hint)) = error.refusal() else {
+        let fix = (code(error).as_deref() == Some("42501")).then(|| ROLES.to_owned());
+        return in_the_servers_words(error).map(|message| (message, fix));
+    };
+    let Some(rule) = broken_rule(&message) else {
+        return Some((message, hint));
+    };
+    // A unique index adds which value is taken. A check adds the whole row: too much to read, and none of it a fix.
+    let taken = hint.filter(|detail| detail.starts_with("Key ("));
+    let taken = taken.map_or_else(String::new, |detail| format!("; {detail}"));
+    Some((format!("the rule is: {rule}{taken}"), None))
+}
+
+/// What the server said of any other error; the driver would add lines of the server's own source.
+fn in_the_servers_words(error: &StoreError) -> Option<String> {
+    let StoreError::Database { source, .. } = error else {
+        return None;
+    };
+    let error = source.as_database_error()?;
+    Some(error.message().to_owned())
+}
+
+/// Our constraints are named as the sentence they enforce.
+fn broken_rule(message: &str) -> Option<String> {
+    let kinds = [
+        "violates check constraint \"",
+        "violates unique constraint \"",
+    ];
+    let (_, name) = kinds.iter().find_map(|kind| message.split_once(kind))?;
+    Some(name.trim_end_matches('"').replace('_', " "))
+}
+
+/// Whether a schema, table, column or function is unknown there.
+fn is_without_our_schema(error: &StoreError) -> bool {
+    matches!(
+        code(error).as_deref(),
+        Some("3F000" | "42P01" | "42703" | "42883")
+    )
+}
+
+/// The server's code for the error (PostgreSQL, Appendix A).
+fn code(error: &StoreError) -> Option<String> {
+    let StoreError::Database { source, .. } = error else {
+        return None;
+    };
+    let code = source.as_database_error()?.code()?;
+    Some(code.into_owned())
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let of_settings = |cause: &(dyn Error + 'static)| {
+        cause.is::<ConfigError>()
+            || matches!(cause.downcast_ref(), Some(TelemetryError::Filter { .. }))
+    };
+    if error.chain().any(of_settings) {
+        return BAD_SETTINGS;
+    }
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Problem>())
+        .map_or(FAILED, |problem| problem.exit)
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_names_each_reason_once_and_then_the_fix() {
+        let error = anyhow::Error::new(Problem::failed(
+            "message 7 has ended",
+            "see: message show 7",
+        ))
+        .context("could not cancel")
+        .context("could not cancel");
+        assert_eq!(
+            words(&error),
+            "error: could not cancel\n  because: message 7 has ended\n  fix: see: message show 7\n"
+        );
+    }
+
+    #[test]
+    fn the_exit_code_tells_settings_usage_and_failure_apart() {
+        let missing = ConfigError::Missing {
+            field: "database.url",
+            fix: "set it",
+        };
+        let settings: anyhow::Error = Err::<(), _>(missing).context("at start").expect_err("bad");
+        assert_eq!(exit_code(&settings), 64);
+        assert_eq!(exit_code(&Problem::usage("a", "b").into()), 2);
+        assert_eq!(exit_code(&Problem::failed("a", "b").into()), 1);
+        assert_eq!(exit_code(&anyhow::anyhow!("a")), 1);
+    }
+
+    #[test]
+    fn a_problem_tells_what_it_comes_from() {
+        let source = io::Error::other("no route to host");
+        let problem = Problem::failed("could not connect", "check the address").because(source);
+        assert_eq!(
+            words(&problem.into()),
+            "error: could not connect\n  because: no route to host\n  fix: check the address\n"
+        );
+    }
+
+    #[test]
+    fn a_reader_that_has_had_enough_is_no_failure() {
+        let closed = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(is_closed_pipe(&closed.context("could not print")));
+        let full = anyhow::Error::from(io::Error::from(io::ErrorKind::StorageFull));
+        assert!(!is_closed_pipe(&full));
+    }
+
+    #[test]
+    fn a_broken_rule_is_told_as_the_sentence_it_is_named_by() {
+        let message = r#"new row for relation "senders" violates check constraint "path_starts_with_a_slash""#;
+        assert_eq!(
+            broken_rule(message).as_deref(),
+            Some("path starts with a slash")
+        );
+        let message =
+            r#"duplicate key value violates unique constraint "dedup_key_is_used_once_per_sender""#;
+        assert_eq!(
+            broken_rule(message).as_deref(),
+            Some("dedup key is used once per sender")
+        );
+        assert_eq!(broken_rule("priority is 12"), None);
+    }
+}

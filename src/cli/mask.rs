@@ -1,0 +1,80 @@
+//! Shows enough of a recipient or a wamid to recognise it, and too little to write to it.
+//!
+//! A wamid holds the recipient's number in base64, so it is hidden as the number is.
+
+use std::borrow::Cow;
+
+const FIRST: usize = 3;
+const LAST: usize = 2;
+
+/// How personal data is shown: masked, unless the operator asked to see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Eyes {
+    /// Whether they may see all.
+    pub(super) reveal: bool,
+}
+
+impl Eyes {
+    /// A recipient, as `+165…34`.
+    pub(super) fn recipient<'a>(&self, recipient: &'a str) -> Cow<'a, str> {
+        self.show(recipient, "+")
+    }
+
+    /// A wamid, as `wamid.HBg…0A`.
+    pub(super) fn wamid<'a>(&self, wamid: &'a str) -> Cow<'a, str> {
+        self.show(wamid, "wamid.")
+    }
+
+    fn show<'a>(&self, text: &'a str, prefix: &str) -> Cow<'a, str> {
+        if self.reveal {
+            return Cow::Borrowed(text);
+        }
+        let (prefix, hidden) = match text.strip_prefix(prefix) {
+            Some(hidden) => (prefix, hidden),
+            None => ("", text),
+        };
+        Cow::Owned(format!("{prefix}{}", masked(hidden)))
+    }
+}
+
+fn masked(text: &str) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    // Of a short one the two ends would be nearly all of it.
+    if characters.len() < FIRST + LAST + 3 {
+        return "…".to_owned();
+    }
+    let first: String = characters[..FIRST].iter().collect();
+    let last: String = characters[characters.len() - LAST..].iter().collect();
+    format!("{first}…{last}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOSED: Eyes = Eyes { reveal: false };
+
+    #[test]
+    fn only_the_ends_of_a_number_or_a_wamid_are_shown() {
+        assert_eq!(CLOSED.recipient("+16505551234"), "+165…34");
+        assert_eq!(CLOSED.recipient("US.13491208655302741918"), "US.…18");
+        assert_eq!(
+            CLOSED.wamid("wamid.HBgLMTY1MDU1NTEyMzQVAg0A"),
+            "wamid.HBg…0A"
+        );
+    }
+
+    #[test]
+    fn of_a_short_one_nothing_is_shown() {
+        assert_eq!(CLOSED.recipient("+1234567"), "+…");
+        assert_eq!(CLOSED.wamid("wamid.ab"), "wamid.…");
+        assert_eq!(CLOSED.wamid(""), "…");
+    }
+
+    #[test]
+    fn who_asks_to_see_all_sees_all() {
+        let open = Eyes { reveal: true };
+        assert_eq!(open.recipient("+16505551234"), "+16505551234");
+        assert_eq!(open.wamid("wamid.HBgL"), "wamid.HBgL");
+    }
+}

@@ -1,0 +1,121 @@
+//! `message show` and `message why`: one message, with or without its history.
+
+use serde_json::value::RawValue;
+
+use super::json::{MessageJson, TimelineJson};
+use super::standing::{facts, history, standing};
+use crate::cli::failure::Problem;
+use crate::cli::mask::Eyes;
+use crate::cli::{Context, output};
+use crate::domain::id::MessageId;
+use crate::store::Store;
+use crate::store::message::Timeline;
+
+pub(super) const HELP: &str = "The recipient and WhatsApp's ids are masked, and the content is not shown, unless you say \
+--reveal.
+
+With --json one object: the columns of wa.messages, and requests (wa.attempts: those that did not end in plain acceptance), \
+acceptances (each wamid and how it was learned), statuses (as they came), and with --reveal the payload.
+
+Examples:
+  wa-outbox message show 4711
+  wa-outbox message show 4711 --json | jq .state";
+
+pub(super) const WHY_HELP: &str = "With --json one object with the columns of wa.messages.
+
+Example:
+  wa-outbox message why 4711";
+
+/// One message with its history.
+#[derive(Debug, clap::Args)]
+pub(super) struct Show {
+    /// The message
+    #[arg(value_name = "ID")]
+    id: i64,
+    /// Show recipient, WhatsApp's ids and content in full
+    #[arg(long)]
+    reveal: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One message without its history.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Why {
+    /// The message
+    #[arg(value_name = "ID")]
+    id: i64,
+    /// Show recipient and WhatsApp's id in full
+    #[arg(long)]
+    reveal: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+async fn find(store: &Store, id: i64) -> anyhow::Result<Timeline> {
+    let found = store.timeline(MessageId(id)).await?;
+    found.ok_or_else(|| {
+        let fix = "see the latest ones: wa-outbox message list";
+        Problem::failed(format!("there is no message {id}"), fix).into()
+    })
+}
+
+impl Show {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let (id, eyes) = (
+            MessageId(self.id),
+            Eyes {
+                reveal: self.reveal,
+            },
+        );
+        let store = context.store().await?;
+        let timeline = find(store, self.id).await?;
+        let wamids = store.wamids(id).await?;
+        let payload = if self.reveal {
+            store.payload(id).await?
+        } else {
+            None
+        };
+        if self.json {
+            let payload = payload.map(RawValue::from_string).transpose()?;
+            let json = TimelineJson::of(&timeline, &wamids, payload.as_deref(), eyes);
+            return output::print_json(&json);
+        }
+        let ended_at = store.ended_at(id).await?;
+        let now = context.clock().now();
+        let sentence = standing(&timeline.message, now);
+        let history = history(&timeline, &wamids, ended_at, eyes, now);
+        let mut text = format!(
+            "{}\n\n{}\n{}",
+            output::bold(&output::plain(&sentence), context.colours()),
+            facts(&timeline.message, eyes, now).render(),
+            history.render(context.colours())
+        );
+        if let Some(payload) = payload {
+            text += &format!("\n{}\n", output::plain(&payload));
+        }
+        output::print(&text)
+    }
+}
+
+impl Why {
+    /// Says where the message stands and why.
+    pub(in crate::cli) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let eyes = Eyes {
+            reveal: self.reveal,
+        };
+        let message = find(context.store().await?, self.id).await?.message;
+        if self.json {
+            return output::print_json(&MessageJson::of(&message, eyes));
+        }
+        let now = context.clock().now();
+        let sentence = standing(&message, now);
+        output::print(&format!(
+            "{}\n\n{}",
+            output::bold(&output::plain(&sentence), context.colours()),
+            facts(&message, eyes, now).render()
+        ))
+    }
+}

@@ -1,0 +1,79 @@
+//! What a command says on standard output, for people or as JSON.
+//!
+//! Texts of strangers (a reference, a profile name in an error of WhatsApp's) are shown without their control
+//! characters: a message must not be able to steer the terminal of the one who looks at it.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::config::Environment;
+
+/// Prints what was asked for, and ends it with a line break.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| {
+            if text.ends_with('\n') {
+                Ok(())
+            } else {
+                out.write_all(b"\n")
+            }
+        })
+        .and_then(|()| out.flush())
+        .context("could not write to standard output")
+}
+
+/// Prints one JSON document.
+pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string_pretty(value).context("could not write JSON")?)
+}
+
+/// Whether colours are wanted there: a terminal, and no `NO_COLOR` (<https://no-color.org>: present and not empty).
+pub(super) fn colours(env: &Environment) -> bool {
+    io::stdout().is_terminal() && env.get("NO_COLOR").is_none_or(String::is_empty)
+}
+
+/// The text in bold, where colours are wanted.
+pub(super) fn bold(text: &str, colours: bool) -> String {
+    if colours {
+        format!("\u{1b}[1m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// The text on one line and without control characters.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |character: char| match character {
+        '\n' | '\r' | '\t' => ' ',
+        control if control.is_control() => char::REPLACEMENT_CHARACTER,
+        other => other,
+    };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_cannot_steer_the_terminal() {
+        assert_eq!(
+            plain("order\n7\u{1b}[2J\u{9b}1m"),
+            "order 7\u{fffd}[2J\u{fffd}1m"
+        );
+        assert_eq!(plain("Grüße"), "Grüße");
+    }
+
+    #[test]
+    fn bold_is_bold_only_where_colours_are_wanted() {
+        assert_eq!(bold("ID", true), "\u{1b}[1mID\u{1b}[0m");
+        assert_eq!(bold("ID", false), "ID");
+    }
+}

@@ -1,0 +1,190 @@
+//! `run`: works until it is told to stop.
+//!
+//! The first SIGTERM or SIGINT ends it in order: nothing new is begun, what is out gets its answer, every answer is
+//! written, the senders are given back. A second one ends it at once; what is out is settled later, by evidence.
+//! Signals are listened for before anything is started, so none that comes early is lost.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info};
+
+use super::{Context, default_sender};
+use crate::service::{self, Role, Service};
+use crate::store::{Store, StoreError};
+
+/// Send what is due, receive webhooks and answer operators, until stopped
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Options {
+    /// What this process does
+    #[arg(
+        long,
+        value_name = "ROLES",
+        value_delimiter = ',',
+        default_value = "worker,webhook,admin"
+    )]
+    roles: Vec<RoleName>,
+    /// Do not bring the database to the schema of this version; start only if it has it
+    #[arg(long)]
+    no_migrate: bool,
+}
+
+const EXAMPLES: &str = "SIGTERM or ctrl-c ends it in order: what is out gets its answer, then it exits with 0. A second \
+one ends it at once, with 1. Any number of processes may run on one database; they share the senders.
+
+Examples:
+  wa-outbox run
+  wa-outbox run --roles worker
+  wa-outbox run --roles webhook,admin --no-migrate";
+
+/// A role as it is written on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum RoleName {
+    /// Sends, and settles what is uncertain
+    Worker,
+    /// Receives webhooks and applies them
+    Webhook,
+    /// Answers operators
+    Admin,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Worker => Self::Worker,
+            RoleName::Webhook => Self::Webhook,
+            RoleName::Admin => Self::Admin,
+        }
+    }
+}
+
+impl Options {
+    /// Runs until a signal says stop, and stops in order.
+    ///
+    /// # Errors
+    /// When it cannot start, or when something was still out after the time that an orderly end may take.
+    pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let mut signals = Signals::listen().context("could not listen for signals")?;
+        let store = tokio::select! {
+            ready = self.database(context) => ready?,
+            name = signals.next() => {
+                info!("Stopped by {name} before anything was started");
+                return Ok(());
+            }
+        };
+        let roles: BTreeSet<Role> = self.roles.iter().copied().map(Role::from).collect();
+        let service = Service::start(store, context.config()?, context.env(), &roles).await?;
+        info!("Running: {}", self.roles_in_words());
+
+        let name = signals.next().await;
+        info!("Stopping by {name}: nothing new is begun; a second signal ends it at once");
+        let clean = tokio::select! {
+            clean = service.stop() => clean,
+            name = signals.next() => end_at_once(name),
+        };
+        if !clean {
+            bail!(
+                "some requests had no answer in time; the next worker takes their messages for uncertain"
+            );
+        }
+        info!("Stopped; every answer is written");
+        Ok(())
+    }
+
+    /// The database, with every migration of this version and the sender that the settings name.
+    async fn database(&self, context: &Context) -> anyhow::Result<Store> {
+        let config = context.config()?;
+        let store = service::connect(config, context.env()).await?;
+        match store.require_current_schema().await {
+            // Asked first, because a role that may work but not migrate need not migrate what is current.
+            Ok(()) => {}
+            Err(StoreError::NotMigrated { .. }) if !self.no_migrate => store.migrate().await?,
+            Err(error) => return Err(error.into()),
+        }
+        default_sender(config, &store)
+            .await
+            .context("could not set up the sender that the settings name")?;
+        Ok(store)
+    }
+
+    fn roles_in_words(&self) -> String {
+        let names: Vec<&str> = [
+            (RoleName::Worker, "worker"),
+            (RoleName::Webhook, "webhook"),
+            (RoleName::Admin, "admin"),
+        ]
+        .into_iter()
+        .filter_map(|(role, name)| self.roles.contains(&role).then_some(name))
+        .collect();
+        names.join(", ")
+    }
+}
+
+/// Somebody does not want to wait. The runtime is not shut down: it would wait for what is still running.
+fn end_at_once(name: &str) -> ! {
+    error!(
+        "Ended at once by a second signal ({name}): requests that are out lose their answers; the next worker takes their messages for uncertain"
+    );
+    std::process::exit(1)
+}
+
+/// The signals that say stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(arguments: &[&str]) -> Result<Options, clap::Error> {
+        Line::try_parse_from(["run"].iter().chain(arguments)).map(|line| line.options)
+    }
+
+    #[test]
+    fn a_process_does_everything_unless_it_is_told_what() {
+        let all = options(&[]).expect("options");
+        assert_eq!(all.roles_in_words(), "worker, webhook, admin");
+        assert!(!all.no_migrate);
+
+        let some = options(&["--roles", "admin,webhook", "--no-migrate"]).expect("options");
+        assert_eq!(some.roles_in_words(), "webhook, admin");
+        assert!(some.no_migrate);
+    }
+
+    #[test]
+    fn a_role_that_does_not_exist_is_refused_with_those_that_do() {
+        let refusal = options(&["--roles", "sender"])
+            .expect_err("unknown")
+            .to_string();
+        assert!(refusal.contains("worker, webhook, admin"), "{refusal}");
+    }
+}

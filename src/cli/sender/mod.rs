@@ -1,0 +1,278 @@
+//! `sender`: the business phone numbers, their settings, and holding them.
+//!
+//! Running workers take a change up within two seconds.
+
+mod show;
+
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use super::failure::Problem;
+use super::time::{later, moment};
+use super::{Context, duration, output};
+use crate::config::SecretRef;
+use crate::domain::id::SenderId;
+use crate::store::sender::SenderChange;
+use show::{find, stands, unknown};
+
+/// Add, change, show, hold and release senders
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  wa-outbox sender add 106540352242922 --credential env:WHATSAPP_ACCESS_TOKEN")]
+pub struct Options {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Add a sender
+    #[command(after_help = "Examples:
+  wa-outbox sender add 106540352242922 --credential env:WHATSAPP_ACCESS_TOKEN
+  wa-outbox sender add 4930123456 --provider bsp --path /v1/messages \\
+    --base-url https://waba.example.com --auth-header D360-API-KEY \\
+    --credential file:/run/secrets/bsp")]
+    Add(Add),
+    /// List the senders
+    #[command(after_help = show::LIST_HELP)]
+    List(show::List),
+    /// Show one sender with all its settings
+    #[command(after_help = "Example:
+  wa-outbox sender show 106540352242922")]
+    Show(show::Show),
+    /// Change a sender's settings
+    #[command(after_help = "Example:
+  wa-outbox sender set 106540352242922 --rate-per-second 20 --default")]
+    Set(Set),
+    /// Stop a sender: nothing leaves for it until it is released; its messages wait
+    #[command(after_help = "Example:
+  wa-outbox sender hold 106540352242922 --reason \"under review\" --for 2h")]
+    Hold(Hold),
+    /// Let a held sender go on
+    #[command(after_help = "Example:
+  wa-outbox sender release 106540352242922")]
+    Release(Release),
+}
+
+#[derive(Debug, clap::Args)]
+struct Add {
+    /// The number's id at the provider; for the Cloud API its phone number id
+    #[arg(value_name = "ID")]
+    sender: String,
+    /// Where its access token is kept: env:NAME or file:PATH
+    #[arg(long, value_name = "REFERENCE")]
+    credential: String,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, clap::Args)]
+struct Set {
+    /// The sender
+    #[arg(value_name = "ID")]
+    sender: String,
+    /// Where its access token is kept: env:NAME or file:PATH
+    #[arg(long, value_name = "REFERENCE")]
+    credential: Option<String>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What a sender may be given; what is left out stays as it is, or takes the default of a new one.
+#[derive(Debug, Default, PartialEq, clap::Args)]
+struct Settings {
+    /// How it is reached [new senders: cloud_api]
+    #[arg(long, value_parser = ["cloud_api", "bsp", "on_premises"])]
+    provider: Option<String>,
+    /// The API's address, without version and path [new senders: https://graph.facebook.com]
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+    /// A BSP's path after the address; {sender} in it stands for the id
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+    /// The Cloud API's version [new senders: v23.0]
+    #[arg(long, value_name = "VERSION")]
+    api_version: Option<String>,
+    /// The header that carries the token [new senders: Authorization]
+    #[arg(long, value_name = "NAME")]
+    auth_header: Option<String>,
+    /// Messages a second at most [new senders: 80]
+    #[arg(long, value_name = "NUMBER")]
+    rate_per_second: Option<f64>,
+    /// One message per this many milliseconds to one recipient, 0 for no limit [new senders: 6000]
+    #[arg(long, value_name = "MS")]
+    pair_period_ms: Option<i32>,
+    /// So many to one recipient may leave at once [new senders: 45]
+    #[arg(long, value_name = "NUMBER")]
+    pair_burst: Option<i32>,
+    /// Requests out at a time [new senders: the worker's setting]
+    #[arg(long, value_name = "NUMBER")]
+    max_in_flight: Option<i32>,
+    /// When an answer is lost: send again, or leave it to a person [new senders: the worker's setting]
+    #[arg(long, value_name = "POLICY", value_parser = ["retry", "hold"])]
+    on_uncertain: Option<String>,
+    /// Seconds of silence before a lost answer is settled [new senders: the worker's setting]
+    #[arg(long, value_name = "SECONDS")]
+    reconcile_window_s: Option<i32>,
+    /// Make it the one for messages that name no sender
+    #[arg(long)]
+    default: bool,
+}
+
+impl Settings {
+    fn change(self, credential: Option<String>) -> SenderChange {
+        SenderChange {
+            provider: self.provider,
+            base_url: self.base_url,
+            path: self.path,
+            api_version: self.api_version,
+            credential,
+            auth_header: self.auth_header,
+            rate_per_second: self.rate_per_second,
+            pair_period_ms: self.pair_period_ms,
+            pair_burst: self.pair_burst,
+            max_in_flight: self.max_in_flight,
+            on_uncertain: self.on_uncertain,
+            reconcile_window_s: self.reconcile_window_s,
+            is_default: self.default.then_some(true),
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct Hold {
+    /// The sender
+    #[arg(value_name = "ID")]
+    sender: String,
+    /// Why, for those who find it held
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Release it by itself after this span, such as 2h [default: until it is released]
+    #[arg(long = "for", value_name = "SPAN", value_parser = duration::parse)]
+    span: Option<Duration>,
+    /// Who holds it [default: user@host]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Release {
+    /// The sender
+    #[arg(value_name = "ID")]
+    sender: String,
+}
+
+impl Options {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// When there is no such sender, or the database refuses the change.
+    pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self.action {
+            Action::Add(add) => add.run(context).await,
+            Action::List(list) => list.run(context).await,
+            Action::Show(show) => show.run(context).await,
+            Action::Set(set) => set.run(context).await,
+            Action::Hold(hold) => hold.run(context).await,
+            Action::Release(release) => release.run(context).await,
+        }
+    }
+}
+
+/// A reference to a token, or an error that does not repeat what may be the token itself.
+fn reference(credential: &str) -> Result<String, Problem> {
+    credential
+        .parse::<SecretRef>()
+        .map(|reference| reference.to_string())
+        .map_err(|error| {
+            Problem::usage(
+                format!("--credential is no reference: {error}"),
+                "put the token into an environment variable of the worker and write --credential env:ITS_NAME",
+            )
+        })
+}
+
+impl Add {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let credential = reference(&self.credential)?;
+        if self.settings.provider.as_deref() == Some("bsp") && self.settings.path.is_none() {
+            let fix = "add the path its documentation names, as in --path /v1/messages";
+            return Err(Problem::usage("a BSP needs --path", fix).into());
+        }
+        let store = context.store().await?;
+        let sender = SenderId::from(self.sender);
+        let settings = self.settings.change(None);
+        if !store.add_sender(&sender, &credential, &settings).await? {
+            let what = format!("sender {sender} exists already");
+            let fix = format!("change it: wa-outbox sender set {sender} …");
+            return Err(Problem::failed(what, fix).into());
+        }
+        output::print(&format!("Sender {sender} was added."))
+    }
+}
+
+impl Set {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        if self.credential.is_none() && self.settings == Settings::default() {
+            let fix = "name what to change; see: wa-outbox sender set --help";
+            return Err(Problem::usage("there is nothing to change", fix).into());
+        }
+        let credential = self.credential.as_deref().map(reference).transpose()?;
+        let change = self.settings.change(credential);
+        let store = context.store().await?;
+        let sender = SenderId::from(self.sender);
+        if !store.change_sender(&sender, &change).await? {
+            return Err(unknown(&sender).into());
+        }
+        output::print(&format!(
+            "Sender {sender} was changed; running workers take it up within two seconds."
+        ))
+    }
+}
+
+impl Hold {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let now = context.clock().now();
+        let until = self.span.map(|span| later(now, span)).transpose()?;
+        let by = context.author(self.by)?;
+        let store = context.store().await?;
+        let sender = SenderId::from(self.sender);
+        if store.hold_sender(&sender, &self.reason, &by, until).await? {
+            let until = until.map_or_else(
+                || format!("it is released: wa-outbox sender release {sender}"),
+                |until| moment(until, now),
+            );
+            return output::print(&format!("Sender {sender} is held until {until}."));
+        }
+        let found = find(store, &sender).await?;
+        let what = format!("sender {sender} is {}", stands(&found.sender, None, now));
+        let fix = format!("release it first: wa-outbox sender release {sender}");
+        Err(Problem::failed(what, fix).into())
+    }
+}
+
+impl Release {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let store = context.store().await?;
+        let sender = SenderId::from(self.sender);
+        if store.release_sender(&sender).await? {
+            return output::print(&format!("Sender {sender} goes on."));
+        }
+        find(store, &sender).await?;
+        let fix = format!("see: wa-outbox sender show {sender}");
+        Err(Problem::failed(format!("sender {sender} is not held"), fix).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_in_place_of_its_reference_is_refused_and_not_repeated() {
+        assert_eq!(reference("env:TOKEN").ok().as_deref(), Some("env:TOKEN"));
+        let refused = reference("EAAGhunter2").expect_err("a token").to_string();
+        assert!(!refused.contains("hunter2"), "{refused}");
+    }
+}

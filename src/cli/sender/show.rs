@@ -1,0 +1,297 @@
+//! Senders as people and scripts read them.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::cli::failure::Problem;
+use crate::cli::table::{Facts, Table, numbers, words};
+use crate::cli::time::moment;
+use crate::cli::{Context, output};
+use crate::domain::id::SenderId;
+use crate::store::Store;
+use crate::store::sender::Sender;
+use crate::store::summary::SenderOwner;
+
+pub(super) const LIST_HELP: &str =
+    "With --json an array of objects with the columns of wa.senders, and worker and \
+problem: who works it, and what stands in its way.
+
+Example:
+  wa-outbox sender list";
+
+/// Which senders there are.
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One of them.
+#[derive(Debug, clap::Args)]
+pub(super) struct Show {
+    /// The sender
+    #[arg(value_name = "ID")]
+    sender: String,
+    /// Print JSON: one object as in `sender list --json`
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let senders = all(context.store().await?).await?;
+        if self.json {
+            let senders: Vec<_> = senders.iter().map(SenderJson::of).collect();
+            return output::print_json(&senders);
+        }
+        if senders.is_empty() {
+            return output::print(
+                "There is no sender yet. Add one: wa-outbox sender add PHONE_NUMBER_ID --credential env:NAME",
+            );
+        }
+        let now = context.clock().now();
+        let mut table = Table::new([
+            words("SENDER"),
+            words("DEFAULT"),
+            words("PROVIDER"),
+            numbers("RATE/S"),
+            words("WORKER"),
+            words("STANDS"),
+        ]);
+        for found in &senders {
+            let owner = found.owner.as_ref();
+            table.row([
+                found.sender.sender.clone(),
+                if found.sender.is_default { "yes" } else { "" }.to_owned(),
+                found.sender.provider.clone(),
+                found.sender.rate_per_second.to_string(),
+                owner
+                    .and_then(|owner| owner.worker.clone())
+                    .unwrap_or_default(),
+                stands(&found.sender, owner, now),
+            ]);
+        }
+        output::print(&table.render(context.colours()))
+    }
+}
+
+impl Show {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let store = context.store().await?;
+        let found = find(store, &SenderId::from(self.sender)).await?;
+        if self.json {
+            return output::print_json(&SenderJson::of(&found));
+        }
+        output::print(&shown(&found, context.clock().now(), context.colours()))
+    }
+}
+
+/// A sender and who works it.
+pub(super) struct Found {
+    pub(super) sender: Sender,
+    owner: Option<SenderOwner>,
+}
+
+async fn all(store: &Store) -> anyhow::Result<Vec<Found>> {
+    let owners = store.sender_owners().await?;
+    let mut owners: HashMap<String, SenderOwner> = owners
+        .into_iter()
+        .map(|owner| (owner.sender.clone(), owner))
+        .collect();
+    let senders = store.senders().await?;
+    let found = senders.into_iter().map(|sender| Found {
+        owner: owners.remove(&sender.sender),
+        sender,
+    });
+    Ok(found.collect())
+}
+
+/// One sender.
+pub(in crate::cli) async fn find(store: &Store, id: &SenderId) -> anyhow::Result<Found> {
+    let senders = all(store).await?;
+    let found = senders.into_iter().find(|found| found.sender.id() == *id);
+    found.ok_or_else(|| unknown(id).into())
+}
+
+/// What is said of a sender that does not exist.
+pub(super) fn unknown(sender: &SenderId) -> Problem {
+    Problem::failed(
+        format!("there is no sender {sender}"),
+        "see which there are: wa-outbox sender list",
+    )
+}
+
+/// Whether it can send, in a few words.
+pub(super) fn stands(sender: &Sender, owner: Option<&SenderOwner>, now: OffsetDateTime) -> String {
+    if let Some(reason) = sender.hold_at(now) {
+        let by = sender.held_by.as_deref().unwrap_or("someone");
+        let until = sender.held_until.map_or_else(String::new, |until| {
+            format!(" until {}", moment(until, now))
+        });
+        return format!("held by {by}{until}: {reason}");
+    }
+    match owner.map(|owner| (&owner.problem, &owner.worker)) {
+        Some((Some(problem), _)) => format!("stopped: {problem}"),
+        Some((None, Some(_))) => "working".to_owned(),
+        Some((None, None)) | None => "waiting for a worker".to_owned(),
+    }
+}
+
+/// One sender with all that is known of it.
+fn shown(found: &Found, now: OffsetDateTime, colours: bool) -> String {
+    let Found { sender, owner } = found;
+    let by_worker = |value: Option<String>| value.unwrap_or_else(|| "the worker's setting".into());
+    let mut facts = Facts::default();
+    facts.add("provider", &sender.provider);
+    facts.add("base url", &sender.base_url);
+    facts.add_some("path", sender.path.as_ref());
+    if sender.provider == "cloud_api" {
+        facts.add("api version", &sender.api_version);
+    }
+    facts.add("credential", &sender.credential);
+    facts.add("auth header", &sender.auth_header);
+    facts.add("rate", format!("{} a second", sender.rate_per_second));
+    facts.add("pair limit", pair_limit(sender));
+    facts.add(
+        "in flight",
+        by_worker(sender.max_in_flight.map(|n| n.to_string())),
+    );
+    facts.add("on uncertain", by_worker(sender.on_uncertain.clone()));
+    let window = sender.reconcile_window_s.map(|s| format!("{s} s"));
+    facts.add("window", by_worker(window));
+    facts.add("default", if sender.is_default { "yes" } else { "no" });
+    let worker = owner.as_ref().and_then(|owner| owner.worker.as_ref());
+    facts.add("worker", worker.map_or("none", String::as_str));
+    let stands = stands(sender, owner.as_ref(), now);
+    let sentence = format!("Sender {} is {stands}.", sender.sender);
+    let sentence = output::bold(&output::plain(&sentence), colours);
+    format!("{sentence}\n\n{}", facts.render())
+}
+
+fn pair_limit(sender: &Sender) -> String {
+    match sender.pair_period_ms {
+        0 => "none".to_owned(),
+        period => format!(
+            "one message per {period} ms to one recipient, {} at once",
+            sender.pair_burst
+        ),
+    }
+}
+
+/// A sender as scripts read it: the columns of `wa.senders`, and who works it.
+#[derive(Serialize)]
+struct SenderJson<'a> {
+    sender: &'a str,
+    provider: &'a str,
+    base_url: &'a str,
+    path: Option<&'a str>,
+    api_version: &'a str,
+    credential: &'a str,
+    auth_header: &'a str,
+    rate_per_second: f64,
+    pair_period_ms: i32,
+    pair_burst: i32,
+    max_in_flight: Option<i32>,
+    on_uncertain: Option<&'a str>,
+    reconcile_window_s: Option<i32>,
+    is_default: bool,
+    held_reason: Option<&'a str>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    held_until: Option<OffsetDateTime>,
+    held_by: Option<&'a str>,
+    worker: Option<&'a str>,
+    problem: Option<&'a str>,
+}
+
+impl<'a> SenderJson<'a> {
+    fn of(found: &'a Found) -> Self {
+        let (sender, owner) = (&found.sender, found.owner.as_ref());
+        Self {
+            sender: &sender.sender,
+            provider: &sender.provider,
+            base_url: &sender.base_url,
+            path: sender.path.as_deref(),
+            api_version: &sender.api_version,
+            credential: &sender.credential,
+            auth_header: &sender.auth_header,
+            rate_per_second: sender.rate_per_second,
+            pair_period_ms: sender.pair_period_ms,
+            pair_burst: sender.pair_burst,
+            max_in_flight: sender.max_in_flight,
+            on_uncertain: sender.on_uncertain.as_deref(),
+            reconcile_window_s: sender.reconcile_window_s,
+            is_default: sender.is_default,
+            held_reason: sender.held_reason.as_deref(),
+            held_until: sender.held_until,
+            held_by: sender.held_by.as_deref(),
+            worker: owner.and_then(|owner| owner.worker.as_deref()),
+            problem: owner.and_then(|owner| owner.problem.as_deref()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+
+    fn held(until: Option<OffsetDateTime>) -> Sender {
+        Sender {
+            sender: "4711".into(),
+            provider: "cloud_api".into(),
+            base_url: "https://graph.facebook.com".into(),
+            path: None,
+            api_version: "v23.0".into(),
+            credential: "env:TOKEN".into(),
+            auth_header: "Authorization".into(),
+            rate_per_second: 80.0,
+            pair_period_ms: 6000,
+            pair_burst: 45,
+            max_in_flight: None,
+            on_uncertain: None,
+            reconcile_window_s: None,
+            is_default: false,
+            held_reason: Some("under review".into()),
+            held_until: until,
+            held_by: Some("ada".into()),
+        }
+    }
+
+    fn owner(worker: Option<&str>, problem: Option<&str>) -> SenderOwner {
+        SenderOwner {
+            sender: "4711".into(),
+            worker: worker.map(str::to_owned),
+            problem: problem.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_sender_stands_as_its_hold_then_its_owner_says() {
+        let over = held(Some(NOW));
+        let working = owner(Some("w1"), None);
+        assert_eq!(
+            stands(&held(None), Some(&working), NOW),
+            "held by ada: under review"
+        );
+        assert_eq!(
+            stands(&held(Some(NOW + time::Duration::HOUR)), None, NOW),
+            "held by ada until 2026-03-01 13:00:00 UTC (in 60 min): under review"
+        );
+        assert_eq!(stands(&over, Some(&working), NOW), "working");
+        let stuck = owner(Some("w1"), Some("its token cannot be read"));
+        assert_eq!(
+            stands(&over, Some(&stuck), NOW),
+            "stopped: its token cannot be read"
+        );
+        assert_eq!(
+            stands(&over, Some(&owner(None, None)), NOW),
+            "waiting for a worker"
+        );
+    }
+}

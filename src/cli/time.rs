@@ -1,0 +1,100 @@
+//! Moments as people read them: the time in UTC and how long ago it is.
+
+use anyhow::Context as _;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// The moment, as `2026-03-01 12:00:05 UTC`.
+pub(super) fn stamp(moment: OffsetDateTime) -> String {
+    let utc = moment.to_offset(time::UtcOffset::UTC);
+    let format = format_description!(
+        version = 2,
+        "[year]-[month]-[day] [hour]:[minute]:[second] UTC"
+    );
+    // Every year that Postgres can hold and `time` can read is written; the fallback is never shown.
+    utc.format(format).unwrap_or_else(|_| utc.to_string())
+}
+
+/// How far the moment is from `now`: `just now`, `3 min ago`, `in 2 h`.
+pub(super) fn age(moment: OffsetDateTime, now: OffsetDateTime) -> String {
+    let away = now - moment;
+    if away.is_negative() {
+        format!("in {}", span(-away))
+    } else if away.whole_seconds() < 1 {
+        "just now".to_owned()
+    } else {
+        format!("{} ago", span(away))
+    }
+}
+
+/// The moment and how far it is from `now`.
+pub(super) fn moment(moment: OffsetDateTime, now: OffsetDateTime) -> String {
+    format!("{} ({})", stamp(moment), age(moment, now))
+}
+
+/// The moment that is `span` later.
+pub(super) fn later(
+    moment: OffsetDateTime,
+    span: std::time::Duration,
+) -> anyhow::Result<OffsetDateTime> {
+    time::Duration::try_from(span)
+        .ok()
+        .and_then(|span| moment.checked_add(span))
+        .context("the time lies beyond the calendar")
+}
+
+/// A span in its largest unit, of which there are at least two where that is finer: 90 s, 90 min, 36 h, 2 days.
+pub(super) fn span(span: time::Duration) -> String {
+    let seconds = span.whole_seconds();
+    match seconds {
+        0 => "under a second".to_owned(),
+        1..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-01 12:00:00 UTC);
+
+    #[test]
+    fn an_age_is_told_in_the_unit_that_fits() {
+        for (seconds, words) in [
+            (0, "just now"),
+            (1, "1 s ago"),
+            (119, "119 s ago"),
+            (120, "2 min ago"),
+            (7_199, "119 min ago"),
+            (7_200, "2 h ago"),
+            (172_799, "47 h ago"),
+            (172_800, "2 days ago"),
+            (31_536_000, "365 days ago"),
+            (-30, "in 30 s"),
+            (-600, "in 10 min"),
+        ] {
+            assert_eq!(age(NOW - Duration::seconds(seconds), NOW), words);
+        }
+        assert_eq!(
+            age(NOW + Duration::milliseconds(300), NOW),
+            "in under a second"
+        );
+        assert_eq!(age(NOW - Duration::milliseconds(300), NOW), "just now");
+    }
+
+    #[test]
+    fn a_moment_is_shown_in_utc_whatever_its_offset() {
+        let elsewhere = datetime!(2026-03-01 13:30:05.25 +2);
+        assert_eq!(stamp(elsewhere), "2026-03-01 11:30:05 UTC");
+        assert_eq!(
+            moment(elsewhere, NOW),
+            "2026-03-01 11:30:05 UTC (29 min ago)"
+        );
+    }
+}

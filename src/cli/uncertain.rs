@@ -1,0 +1,253 @@
+//! `uncertain`: messages whose answer was lost, and settling them by a person's word.
+//!
+//! Evidence settles most of them without anyone. A person's word is written down with name and reason.
+
+use clap::{ArgGroup, Subcommand};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::failure::Problem;
+use super::table::{Table, numbers, words};
+use super::time::age;
+use super::{Context, output};
+use crate::domain::id::{MessageId, Wamid};
+use crate::store::uncertain::{Finding, UncertainMessage};
+
+/// List and settle messages whose answer was lost
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  wa-outbox uncertain list")]
+pub struct Options {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the uncertain messages, oldest first
+    #[command(after_help = LIST_HELP)]
+    List(List),
+    /// Settle one message by what you have found out
+    #[command(after_help = RESOLVE_HELP)]
+    Resolve(Resolve),
+}
+
+const LIST_HELP: &str =
+    "With --json an array of objects: id, sender, attempt (the request whose answer was lost), \
+begun_at, doubt, waiting_for, needs_person.
+
+Example:
+  wa-outbox uncertain list";
+
+const RESOLVE_HELP: &str =
+    "It is written down with your name and reason, and shown by `message show`.
+
+Examples:
+  wa-outbox uncertain resolve 4711 --not-sent --reason \"nothing came\"
+  wa-outbox uncertain resolve 4711 --accepted wamid.HBgL… --reason \"a webhook\"
+  wa-outbox uncertain resolve 4711 --send-again --yes --reason \"urgent\"";
+
+#[derive(Debug, clap::Args)]
+struct List {
+    /// So many at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("finding").required(true).args(["accepted", "not_sent", "send_again"]))]
+struct Resolve {
+    /// The message
+    #[arg(value_name = "ID")]
+    id: i64,
+    /// WhatsApp has it, under this id
+    #[arg(long, value_name = "WAMID")]
+    accepted: Option<String>,
+    /// WhatsApp never had it: it ends as failed
+    #[arg(long)]
+    not_sent: bool,
+    /// Send it again; its recipient may get it twice
+    #[arg(long)]
+    send_again: bool,
+    /// How you know, for those who read it later
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who you are [default: user@host]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Yes, it may arrive twice: needed with --send-again
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Options {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// When the message is not uncertain, or the database refuses.
+    pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self.action {
+            Action::List(list) => list.run(context).await,
+            Action::Resolve(resolve) => resolve.run(context).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let store = context.store().await?;
+        let messages = store.uncertain(i64::from(self.limit)).await?;
+        if self.json {
+            let messages: Vec<_> = messages.iter().map(UncertainJson::of).collect();
+            return output::print_json(&messages);
+        }
+        if messages.is_empty() {
+            return output::print("No message is uncertain.");
+        }
+        let mut text = table(&messages, context.clock().now()).render(context.colours());
+        if messages.len() == usize::from(self.limit) {
+            text += "There may be more; see them with a larger --limit\n";
+        }
+        output::print(&text)
+    }
+}
+
+fn table(messages: &[UncertainMessage], now: OffsetDateTime) -> Table<6> {
+    let mut table = Table::new([
+        numbers("ID"),
+        words("SENDER"),
+        numbers("REQUEST"),
+        words("BEGUN"),
+        words("DOUBT"),
+        words("WAITING FOR"),
+    ]);
+    for message in messages {
+        table.row([
+            message.id.to_string(),
+            message.sender.clone(),
+            message.attempt.to_string(),
+            age(message.begun_at, now),
+            message.doubt.clone(),
+            message.waiting_for.clone(),
+        ]);
+    }
+    table
+}
+
+#[derive(Serialize)]
+struct UncertainJson<'a> {
+    id: i64,
+    sender: &'a str,
+    attempt: i32,
+    #[serde(with = "time::serde::rfc3339")]
+    begun_at: OffsetDateTime,
+    doubt: &'a str,
+    waiting_for: &'a str,
+    needs_person: bool,
+}
+
+impl<'a> UncertainJson<'a> {
+    fn of(message: &'a UncertainMessage) -> Self {
+        Self {
+            id: message.id,
+            sender: &message.sender,
+            attempt: message.attempt,
+            begun_at: message.begun_at,
+            doubt: &message.doubt,
+            waiting_for: &message.waiting_for,
+            needs_person: message.needs_person,
+        }
+    }
+}
+
+impl Resolve {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let id = MessageId(self.id);
+        let finding = self.finding()?;
+        let by = context.author(self.by)?;
+        let store = context.store().await?;
+        if !store.resolve(id, &finding, &by, &self.reason).await? {
+            let what = match finding {
+                Finding::Accepted(_) => {
+                    format!(
+                        "message {id} is not uncertain, or that wamid belongs to another message"
+                    )
+                }
+                Finding::NotSent | Finding::SendAgain => format!("message {id} is not uncertain"),
+            };
+            let fix = format!("see where it stands: wa-outbox message show {id}");
+            return Err(Problem::failed(what, fix).into());
+        }
+        output::print(&match finding {
+            Finding::Accepted(_) => format!("Message {id} is accepted, says {by}."),
+            Finding::NotSent => format!("Message {id} has failed: it was not sent, says {by}."),
+            Finding::SendAgain => {
+                format!("Message {id} is queued again; see: wa-outbox message show {id}")
+            }
+        })
+    }
+
+    fn finding(&self) -> Result<Finding, Problem> {
+        match &self.accepted {
+            Some(wamid) if !wamid.starts_with("wamid.") => Err(Problem::usage(
+                "what WhatsApp calls a message begins with wamid.",
+                "copy the whole id, as a response, a webhook or WhatsApp Manager shows it",
+            )),
+            Some(wamid) => Ok(Finding::Accepted(Wamid::from(wamid.as_str()))),
+            None if self.send_again && !self.yes => Err(Problem::usage(
+                format!(
+                    "message {} may have reached WhatsApp: sent again, its recipient may get it twice",
+                    self.id
+                ),
+                "add --yes if twice is better than never",
+            )),
+            None if self.send_again => Ok(Finding::SendAgain),
+            None => Ok(Finding::NotSent),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        resolve: Resolve,
+    }
+
+    fn resolve(arguments: &[&str]) -> Result<Resolve, clap::Error> {
+        let line = ["resolve", "7", "--reason", "seen"];
+        Line::try_parse_from(line.iter().chain(arguments)).map(|line| line.resolve)
+    }
+
+    #[test]
+    fn sending_again_takes_a_second_word() {
+        let once = resolve(&["--send-again"]).expect("a finding");
+        assert!(once.finding().is_err());
+        let twice = resolve(&["--send-again", "--yes"]).expect("a finding");
+        assert!(matches!(twice.finding(), Ok(Finding::SendAgain)));
+    }
+
+    #[test]
+    fn exactly_one_finding_is_given() {
+        assert!(resolve(&[]).is_err());
+        assert!(resolve(&["--not-sent", "--send-again"]).is_err());
+        let not_sent = resolve(&["--not-sent"]).expect("a finding");
+        assert!(matches!(not_sent.finding(), Ok(Finding::NotSent)));
+    }
+
+    #[test]
+    fn what_is_no_wamid_is_refused() {
+        let wrong = resolve(&["--accepted", "4711"]).expect("a finding");
+        assert!(wrong.finding().is_err());
+        let right = resolve(&["--accepted", "wamid.HBgL"]).expect("a finding");
+        assert!(matches!(right.finding(), Ok(Finding::Accepted(_))));
+    }
+}

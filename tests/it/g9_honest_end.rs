@@ -1,0 +1,107 @@
+//! G9, an honest end: told to stop, a process begins nothing more, takes in every answer it is owed, gives its senders
+//! back and exits with 0. Nothing is uncertain after a clean stop.
+
+use std::time::Duration;
+
+use wa_outbox::simulator::{Fault, Statuses};
+
+use crate::support::make::{ALICE, a_text};
+use crate::support::world::{World, quick_settings};
+
+/// Enough that a stop meets requests on their way.
+const LOAD: usize = 200;
+
+#[tokio::test]
+async fn a_process_told_to_stop_ends_with_every_answer_recorded() {
+    let world = World::at_rest_with(slowed_settings()).await;
+    world
+        .simulator
+        .set_latency(Duration::from_millis(300), Duration::ZERO);
+    let process = world.start_process("told-to-stop").await;
+    for number in 0..LOAD {
+        world.enqueue(a_text().saying(&number.to_string())).await;
+    }
+    world.simulator.ledger().wait_for_accepted(30).await;
+
+    process.ask_to_stop();
+    let status = process.ended().await;
+
+    assert_eq!(status.code(), Some(0));
+    let accepted = world.simulator.ledger().accepted_count() as i64;
+    assert!(accepted < LOAD as i64, "the stop came after the load");
+    assert_eq!(world.count("wa.acceptances").await, accepted);
+    assert_eq!(world.count("wa.queue where state = 'sending'").await, 0);
+    assert_eq!(world.count("wa.uncertain").await, 0);
+    assert_eq!(
+        world.count("wa.queue").await + accepted,
+        LOAD as i64,
+        "what was not sent is still queued"
+    );
+    assert_eq!(
+        world.count("wa.leases where worker is not null").await,
+        0,
+        "the senders are given back"
+    );
+    assert_eq!(world.count("wa.workers").await, 0);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let mut config = slowed_settings();
+    // Longer than anybody waits: only the second signal can end it.
+    config.http.response_timeout = Duration::from_secs(600);
+    config.worker.shutdown = Some(Duration::from_secs(600));
+    config.reconcile.window = Duration::from_secs(600);
+    let world = World::at_rest_with(config).await;
+    world.simulator.fault_next(ALICE, Fault::Hang);
+    let process = world.start_process("told-twice").await;
+    world.enqueue(a_text()).await;
+    world.simulator.ledger().wait_for_requests(1).await;
+
+    process.ask_to_stop();
+    process.until_logged("waiting for the answers").await;
+    process.ask_to_stop();
+    process
+        .until_logged("Ended at once by a second signal")
+        .await;
+
+    assert_eq!(process.ended().await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_process_that_joined_before_the_stop_goes_on_without_a_loss() {
+    let world = World::at_rest_with(slowed_settings()).await;
+    world.simulator.set_statuses(Statuses::none());
+    world
+        .simulator
+        .set_latency(Duration::from_millis(50), Duration::ZERO);
+    let leaving = world.start_process("leaving").await;
+    world
+        .until_true("the first process has the sender", async || {
+            world.count("wa.leases where worker is not null").await == 1
+        })
+        .await;
+    let staying = world.start_process("staying").await;
+    for number in 0..LOAD {
+        world.enqueue(a_text().saying(&number.to_string())).await;
+    }
+    world.simulator.ledger().wait_for_accepted(30).await;
+
+    leaving.ask_to_stop();
+    assert_eq!(leaving.ended().await.code(), Some(0));
+    world.until_all_have_ended().await;
+
+    assert_eq!(world.simulator.ledger().accepted_count(), LOAD as u64);
+    assert_eq!(world.simulator.ledger().request_count(), LOAD as u64);
+    assert_eq!(world.count("wa.acceptances").await, LOAD as i64);
+    assert!(staying.has_logged("Working sender"));
+    staying.ask_to_stop();
+    assert_eq!(staying.ended().await.code(), Some(0));
+}
+
+/// Few requests at a time, so that a stop leaves something undone.
+fn slowed_settings() -> wa_outbox::config::Config {
+    let mut config = quick_settings();
+    config.worker.max_in_flight = 20;
+    config
+}

@@ -1,0 +1,94 @@
+//! A worker with nothing to do is told of a new message, and what nobody tells it of it finds by looking.
+
+use std::time::Duration;
+
+use wa_outbox::store::lease::WorkerId;
+
+use crate::support::make::a_text;
+use crate::support::world::{World, quick_settings};
+
+/// Much longer than any test waits.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+#[tokio::test]
+async fn an_insert_wakes_a_worker_that_sleeps() {
+    let mut config = quick_settings();
+    config.worker.idle_poll = NEVER;
+    let world = World::start_with(config).await;
+    world.until_the_worker_sleeps().await;
+
+    let message = world.enqueue(a_text()).await;
+
+    world.until_state(message, "accepted").await;
+}
+
+#[tokio::test]
+async fn what_becomes_due_while_the_worker_sleeps_is_found_without_a_call() {
+    let world = World::start().await;
+    let mut later = a_text();
+    later.0.due_at = Some(time::macros::datetime!(2999-01-01 0:00 UTC));
+    let message = world.enqueue(later).await;
+    world.until_the_worker_sleeps().await;
+
+    world.run_sql("update wa.queue set due_at = now()").await;
+
+    world.until_state(message, "accepted").await;
+}
+
+#[tokio::test]
+async fn only_a_worker_that_sleeps_is_called() {
+    let world = World::at_rest().await;
+    let worker = world
+        .store
+        .register_worker("awake", Duration::from_secs(60))
+        .await
+        .expect("a worker");
+    world.store.take_senders(worker).await.expect("a sender");
+    let mut calls = sqlx::postgres::PgListener::connect_with(&world.database.pool)
+        .await
+        .expect("a connection that listens");
+    calls.listen("wa_outbox_due").await.expect("it listens");
+
+    world.enqueue(a_text()).await;
+    world
+        .run_sql("select pg_notify('wa_outbox_due', 'after the first')")
+        .await;
+    world
+        .store
+        .set_asleep(worker, true)
+        .await
+        .expect("it is said");
+    world.enqueue(a_text()).await;
+
+    // Calls come in the order of their commits.
+    let first = calls.recv().await.expect("a call");
+    assert_eq!(first.payload(), "after the first");
+    let WorkerId(number) = worker;
+    let second = calls.recv().await.expect("a call");
+    assert_eq!(second.payload(), number.to_string());
+}
+
+impl World {
+    /// Waits until the worker has said that it sleeps, and has renewed its lease twice since: what it still looks at for
+    /// reasons of its own it has looked at by then.
+    async fn until_the_worker_sleeps(&self) {
+        self.until_true("the worker sleeps", async || {
+            self.count("wa.workers where asleep").await == 1
+        })
+        .await;
+        for _ in 0..2 {
+            let before = self.lease_end().await;
+            self.until_true("the lease is renewed", async || {
+                self.lease_end().await > before
+            })
+            .await;
+        }
+    }
+
+    async fn lease_end(&self) -> time::OffsetDateTime {
+        sqlx::query_scalar("select expires_at from wa.workers")
+            .fetch_one(&self.database.pool)
+            .await
+            .expect("a worker")
+    }
+}

@@ -1,0 +1,222 @@
+//! The program itself, `wa-outbox run`, as a process that can be killed, frozen and told to stop.
+//!
+//! Settings go in by the environment, as in life; what it logs is kept, and shown when a test fails.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::watch;
+use wa_outbox::config::Config;
+
+use super::world::{APP_SECRET, PATIENCE, World};
+
+/// Where the program says that it receives webhooks.
+const RECEIVES: &str = "(webhook.listen)";
+
+/// `wa-outbox run` on the database of a world.
+pub(crate) struct Process {
+    child: Child,
+    log: Log,
+}
+
+/// What the process has logged.
+#[derive(Clone)]
+struct Log {
+    name: String,
+    lines: Arc<Mutex<Vec<String>>>,
+    grown: watch::Sender<bool>,
+}
+
+impl World {
+    /// Starts a worker process and waits until it receives webhooks. They go to it from now on.
+    pub(crate) async fn start_process(&self, name: &str) -> Process {
+        let process = self.spawn_process(name, &self.database.url);
+        let line = process.until_logged(RECEIVES).await;
+        let address = line
+            .split_whitespace()
+            .find_map(|word| word.parse::<SocketAddr>().ok())
+            .expect("an address");
+        self.simulator
+            .set_webhook(format!("http://{address}/webhook"), APP_SECRET);
+        process
+    }
+
+    /// Starts a worker process that reaches the database by this address.
+    pub(crate) fn spawn_process(&self, name: &str, database_url: &str) -> Process {
+        Process::spawn(name, &environment(&self.config, database_url))
+    }
+}
+
+impl Process {
+    fn spawn(name: &str, environment: &BTreeMap<String, String>) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wa-outbox"))
+            .arg("run")
+            .env_clear()
+            .envs(environment)
+            .env("WA_OUTBOX__WORKER__NAME", name)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
+        let log = Log {
+            name: name.to_owned(),
+            lines: Arc::default(),
+            grown: watch::Sender::new(false),
+        };
+        let stderr = child.stderr.take().expect("its standard error");
+        tokio::spawn(log.clone().keep(stderr));
+        Self { child, log }
+    }
+
+    /// Waits until it has logged a line with these words, and gives the line's message.
+    pub(crate) async fn until_logged(&self, words: &str) -> String {
+        let mut grown = self.log.grown.subscribe();
+        let waiting = async {
+            loop {
+                if let Some(line) = self.log.find(words) {
+                    return line;
+                }
+                let over = *grown.borrow_and_update();
+                assert!(!over, "{} ended without saying {words:?}", self.log.name);
+                // The log outlives this borrow, so a change always comes.
+                let _ = grown.changed().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("{} never said {words:?}", self.log.name))
+    }
+
+    /// Whether it has logged a line with these words.
+    pub(crate) fn has_logged(&self, words: &str) -> bool {
+        self.log.find(words).is_some()
+    }
+
+    /// SIGKILL: it ends without another instruction.
+    pub(crate) async fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().await.expect("it ends");
+    }
+
+    /// SIGTERM: please stop.
+    pub(crate) fn ask_to_stop(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// SIGSTOP: it executes nothing until it is thawed.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on as if no time had passed.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .unwrap_or_else(|_| panic!("{} did not end", self.log.name))
+            .expect("its exit code")
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.id().expect("it has not been waited for");
+        let pid = Pid::from_raw(pid.try_into().expect("a process id")).expect("not 0");
+        kill_process(pid, signal).expect("it takes the signal");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.log.show();
+        }
+    }
+}
+
+impl Log {
+    async fn keep(self, stderr: ChildStderr) {
+        let mut lines = BufReader::new(stderr).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            self.lines().push(line);
+            self.grown.send_replace(false);
+        }
+        self.grown.send_replace(true);
+    }
+
+    fn find(&self, words: &str) -> Option<String> {
+        self.lines()
+            .iter()
+            .map(|line| message_of(line))
+            .find(|message| message.contains(words))
+    }
+
+    fn show(&self) {
+        eprintln!("── {} said:", self.name);
+        for line in self.lines().iter() {
+            eprintln!("{line}");
+        }
+    }
+
+    fn lines(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.lines
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The message of a line of JSON; a line that is none, as it is.
+fn message_of(line: &str) -> String {
+    serde_json::from_str::<Value>(line)
+        .ok()
+        .and_then(|line| Some(line["message"].as_str()?.to_owned()))
+        .unwrap_or_else(|| line.to_owned())
+}
+
+/// These settings as environment variables.
+fn environment(config: &Config, database_url: &str) -> BTreeMap<String, String> {
+    let seconds = |time: Duration| time.as_secs_f64().to_string();
+    let milliseconds = |time: Duration| time.as_millis().to_string();
+    let (worker, http) = (&config.worker, &config.http);
+    let mut environment = BTreeMap::from([
+        ("DATABASE_URL".to_owned(), database_url.to_owned()),
+        ("WHATSAPP_APP_SECRET".to_owned(), APP_SECRET.to_owned()),
+    ]);
+    for (key, value) in [
+        (
+            "DATABASE__MAX_CONNECTIONS",
+            config.database.max_connections.to_string(),
+        ),
+        ("HTTP__CONNECT_TIMEOUT_S", seconds(http.connect_timeout)),
+        ("HTTP__RESPONSE_TIMEOUT_S", seconds(http.response_timeout)),
+        ("WORKER__HEARTBEAT_S", seconds(worker.heartbeat)),
+        ("WORKER__LEASE_S", seconds(worker.lease)),
+        ("WORKER__IDLE_POLL_MS", milliseconds(worker.idle_poll)),
+        ("WORKER__MAX_IN_FLIGHT", worker.max_in_flight.to_string()),
+        ("WORKER__SHUTDOWN_S", seconds(config.shutdown())),
+        ("RETRY__FIRST_DELAY_S", seconds(config.retry.first_delay)),
+        ("RETRY__MAX_DELAY_S", seconds(config.retry.max_delay)),
+        ("RECONCILE__WINDOW_S", seconds(config.reconcile.window)),
+        (
+            "RECONCILE__MAX_RESENDS",
+            config.reconcile.max_resends.to_string(),
+        ),
+        ("WEBHOOK__LISTEN", config.webhook.listen.to_string()),
+        ("ADMIN__LISTEN", config.admin.listen.to_string()),
+        ("LOG__FORMAT", "json".to_owned()),
+    ] {
+        environment.insert(format!("WA_OUTBOX__{key}"), value);
+    }
+    environment
+}
