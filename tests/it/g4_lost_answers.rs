@@ -56,11 +56,15 @@ async fn a_world_with_a_window_of(seconds: i32) -> World {
 
 /// A message whose answer was lost under this fault, and of which nothing will be heard.
 async fn a_lost_one(world: &World, fault: Fault) -> MessageId {
-    world.simulator.fault_next(ALICE, fault);
+    a_lost_one_to(world, ALICE, fault).await
+}
+
+async fn a_lost_one_to(world: &World, recipient: &str, fault: Fault) -> MessageId {
+    world.simulator.fault_next(recipient, fault);
     world
         .simulator
-        .webhook_fault_next(ALICE, WebhookFault::Lost);
-    let id = world.enqueue(a_text()).await;
+        .webhook_fault_next(recipient, WebhookFault::Lost);
+    let id = world.enqueue(a_text().to(recipient)).await;
     world.until_state(id, "uncertain").await;
     id
 }
@@ -74,7 +78,22 @@ async fn resends(world: &World, id: MessageId) -> i32 {
 }
 
 fn requests(world: &World) -> usize {
-    world.simulator.ledger().requests_for(ALICE).len()
+    requests_to(world, ALICE)
+}
+
+fn requests_to(world: &World, recipient: &str) -> usize {
+    world.simulator.ledger().requests_for(recipient).len()
+}
+
+async fn until_it_waits_for(world: &World, id: MessageId, words: &str) {
+    world
+        .until(id, words, |message| {
+            message
+                .waiting_for
+                .as_deref()
+                .is_some_and(|waiting_for| waiting_for.contains(words))
+        })
+        .await;
 }
 
 /// A message that went through the whole machinery after the test had looked.

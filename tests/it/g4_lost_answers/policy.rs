@@ -3,63 +3,63 @@
 use std::collections::BTreeSet;
 
 use wa_outbox::service::{Role, Service};
-use wa_outbox::simulator::{Fault, WebhookFault};
+use wa_outbox::simulator::Fault;
 use wa_outbox::store::sender::SenderChange;
 use wa_outbox::store::uncertain::Settled;
 use wa_outbox::store::{ConnectSettings, Store};
 
-use super::{a_lost_one, a_world_with_a_window_of, one_look, requests, resends, run, silent_for};
+use super::{
+    a_lost_one, a_lost_one_to, a_world_with_a_window_of, one_look, requests, requests_to, resends,
+    run, silent_for, until_it_waits_for,
+};
 use crate::support::make::{ALICE, BOB, a_text};
 use crate::support::world::{SENDER, World};
 
 #[tokio::test]
 async fn what_was_not_accepted_and_stays_silent_is_sent_again_once() {
-    for fault in [
+    let world = World::start().await;
+    let mut messages = Vec::new();
+    for (at, fault) in [
         Fault::CloseAfterReading,
         Fault::Hang,
         Fault::GatewayPage,
         Fault::ServerError,
         Fault::RequestTimeout,
         Fault::Error(131000),
-    ] {
-        let world = World::start().await;
-        let id = a_lost_one(&world, fault).await;
-        assert_eq!(
-            (requests(&world), resends(&world, id).await),
-            (1, 0),
-            "{fault}"
-        );
-        world.simulator.fault_next(ALICE, fault);
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let recipient = format!("+1650555200{at}");
+        world.simulator.fault_always(&recipient, Some(fault));
+        let id = a_lost_one_to(&world, &recipient, fault).await;
+        assert_eq!(requests_to(&world, &recipient), 1, "{fault}");
+        assert_eq!(resends(&world, id).await, 0, "{fault}");
+        messages.push((id, recipient, fault));
+    }
 
-        silent_for(&world, id, 60).await;
+    for (id, ..) in &messages {
+        silent_for(&world, *id, 60).await;
+    }
+    for (id, recipient, fault) in &messages {
         world
-            .until(id, "uncertain again", |message| {
+            .until(*id, "uncertain again", |message| {
                 message.state == "uncertain" && message.attempts == 2
             })
             .await;
-        assert_eq!(
-            (requests(&world), resends(&world, id).await),
-            (2, 1),
-            "{fault}"
-        );
-
-        silent_for(&world, id, 60).await;
-        let message = world
-            .until(id, "left to a person", |message| {
-                message
-                    .waiting_for
-                    .as_deref()
-                    .is_some_and(|words| words.starts_with("a person: it was sent again already"))
-            })
-            .await;
-        assert_eq!(
-            (message.state.as_str(), message.attempts),
-            ("uncertain", 2),
-            "{fault}"
-        );
-        assert_eq!(one_look(&world).await, Settled::default(), "{fault}");
-        assert_eq!(requests(&world), 2, "{fault}");
+        assert_eq!(requests_to(&world, recipient), 2, "{fault}");
+        assert_eq!(resends(&world, *id).await, 1, "{fault}");
     }
+
+    for (id, ..) in &messages {
+        silent_for(&world, *id, 60).await;
+    }
+    for (id, recipient, fault) in &messages {
+        until_it_waits_for(&world, *id, "a person: it was sent again already").await;
+        assert_eq!(world.state_of(*id).await, "uncertain", "{fault}");
+        assert_eq!(requests_to(&world, recipient), 2, "{fault}");
+    }
+    assert_eq!(one_look(&world).await, Settled::default());
 }
 
 #[tokio::test]
@@ -99,14 +99,7 @@ async fn with_the_policy_hold_a_lost_answer_is_left_to_a_person() {
 
     for id in [by_message, by_sender] {
         silent_for(&world, id, 86_400).await;
-        world
-            .until(id, "left to a person", |message| {
-                message
-                    .waiting_for
-                    .as_deref()
-                    .is_some_and(|words| words.starts_with("a person: its policy is hold"))
-            })
-            .await;
+        until_it_waits_for(&world, id, "a person: its policy is hold").await;
     }
     assert_eq!(one_look(&world).await, Settled::default());
     let listed = world.store.uncertain(10).await.expect("the list");
@@ -133,31 +126,24 @@ async fn a_message_may_be_sent_again_although_its_sender_holds() {
 
 #[tokio::test]
 async fn an_answer_that_says_yes_and_cannot_be_read_is_never_sent_again_by_policy() {
-    for fault in [
+    let world = World::start().await;
+    run(&world, "update wa.senders set on_uncertain = 'retry'").await;
+    for (at, fault) in [
         Fault::AcceptThenAnswerHtml,
         Fault::AcceptThenAnswerWithoutId,
         Fault::AcceptThenTruncateAnswer,
-    ] {
-        let world = World::start().await;
-        world.simulator.fault_next(ALICE, fault);
-        world
-            .simulator
-            .webhook_fault_next(ALICE, WebhookFault::Lost);
-        let id = world.enqueue(a_text().on_uncertain("retry")).await;
-        world.until_state(id, "uncertain").await;
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let recipient = format!("+1650555300{at}");
+        let id = a_lost_one_to(&world, &recipient, fault).await;
 
         silent_for(&world, id, 86_400).await;
 
-        world
-            .until(id, "left to a person", |message| {
-                message
-                    .waiting_for
-                    .as_deref()
-                    .is_some_and(|words| words.contains("WhatsApp most likely has it"))
-            })
-            .await;
+        until_it_waits_for(&world, id, "a person: WhatsApp most likely has it").await;
         assert_eq!(one_look(&world).await, Settled::default(), "{fault}");
-        assert_eq!(requests(&world), 1, "{fault}");
+        assert_eq!(requests_to(&world, &recipient), 1, "{fault}");
     }
 }
 
