@@ -559,6 +559,11 @@ begin
   from (select id, sender, case when count(distinct attempt) = 1 then 'transport_retry' else 'resend' end as cause
         from fresh group by id, sender having count(*) > 1) twice
   where r.id = twice.id and r.sender = twice.sender;
+
+  -- What was in doubt about these requests is settled.
+  update wa.attempts a set settled_by = f.learned_from, settled_at = f.learned_at
+  from fresh f
+  where a.id = f.id and a.sender = f.sender and a.attempt = f.attempt and a.outcome = 'uncertain' and a.settled_by is null;
   return null;
 end
 $$;
@@ -605,7 +610,7 @@ begin
       message = 'a message has moved since this transaction began', hint = 'try again, best in READ COMMITTED';
   end if;
 
-  members := nullif(members || waited, '{}');
+  select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null) or id = any (waited);
   if members is not null then
     perform wa.settle_sequences(members);
   end if;
@@ -645,6 +650,10 @@ language sql security definer set search_path = pg_catalog as $$
     delete from wa.uncertain u
     where u.id = any (ids) and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
     returning u.*
+  ), settled as (
+    update wa.attempts a set settled_by = 'policy', settled_at = now(), settled_note = 'sent again'
+    from gone g
+    where a.id = g.id and a.sender = g.sender and a.attempt = g.attempt and a.settled_by is null
   )
   insert into wa.queue (id, sender, priority, due_at, expires_at, in_sequence, attempt, attempts, resends, waiting_for)
   select id, sender, priority, now(), expires_at, in_sequence, attempt, attempts, resends + 1, why from gone

@@ -6,6 +6,7 @@
 pub mod bench;
 mod context;
 mod default_sender;
+pub mod demo;
 mod duration;
 pub mod failure;
 mod mask;
@@ -56,6 +57,7 @@ Example, a first message:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Options),
     Run(run::Options),
     Migrate(migrate::Options),
     Send(send::Options),
@@ -81,7 +83,7 @@ impl Command {
             | Self::Summary(_)
             | Self::Why(_)
             | Self::Bench(_) => true,
-            Self::Run(_) | Self::Simulate(_) => false,
+            Self::Demo(_) | Self::Run(_) | Self::Simulate(_) => false,
         }
     }
 }
@@ -98,6 +100,10 @@ impl Cli {
     /// # Errors
     /// When `log.filter` or `RUST_LOG` is no filter.
     pub fn start_logging(&self, context: &Context) -> anyhow::Result<()> {
+        if let Command::Demo(_) = self.command {
+            // It draws on the screen, so it logs into a file of its own.
+            return Ok(());
+        }
         let mut log = context
             .config()
             .map_or_else(|_| Log::default(), |config| config.log.clone());
@@ -113,6 +119,7 @@ impl Cli {
     /// When it could not do what was asked; [`failure::report`] says it.
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.command {
+            Command::Demo(options) => options.run().await,
             Command::Run(options) => options.run(context).await,
             Command::Migrate(options) => options.run(context).await,
             Command::Send(options) => options.run(context).await,

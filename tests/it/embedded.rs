@@ -1,6 +1,6 @@
 //! The embedded PostgreSQL server, and the databases of the tests that stand on it.
 
-mod victim;
+pub(crate) mod victim;
 
 use std::fs;
 use std::io::Read;
@@ -160,10 +160,10 @@ async fn a_test_database_has_every_migration_and_an_empty_one_none() {
     let (migrated, empty) = (TestDatabase::create().await, TestDatabase::empty().await);
     let applied = number(
         &migrated.url,
-        "select count(*) from _sqlx_migrations where success",
+        "select count(*) from wa.migrations where success",
     )
     .await;
-    let known = sqlx::migrate!("./migrations")
+    let known = wa_outbox::store::migrator()
         .iter()
         .filter(|it| it.migration_type.is_up_migration())
         .count();
@@ -171,7 +171,7 @@ async fn a_test_database_has_every_migration_and_an_empty_one_none() {
     assert_eq!(
         number(
             &empty.url,
-            "select count(*) from pg_class where relname = '_sqlx_migrations'"
+            "select count(*) from pg_namespace where nspname = 'wa'"
         )
         .await,
         0

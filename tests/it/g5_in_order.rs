@@ -33,7 +33,7 @@ async fn a_silent_world() -> World {
 
 impl World {
     /// WhatsApp says this of a message, and we have taken it in.
-    async fn tell(&self, message: &Message, status: Status) {
+    async fn hear(&self, message: &Message, status: Status) {
         let wamid = message.wamid.as_deref().expect("it was accepted");
         let answer = self.simulator.tell(wamid, status).await.expect("told");
         assert_eq!(answer, 200);
@@ -112,11 +112,11 @@ async fn the_next_member_leaves_after_delivered_and_not_after_sent() {
         Some(format!("message {} in sequence 'story' to be delivered", first.id).as_str())
     );
     // A status and what it sets free are written in one transaction, so what was not set free by now will not be.
-    world.tell(&first, Status::Sent).await;
+    world.hear(&first, Status::Sent).await;
     assert_eq!(world.state_of(second).await, "waiting");
     assert_eq!(world.requests(), 1);
 
-    world.tell(&first, Status::Delivered).await;
+    world.hear(&first, Status::Delivered).await;
     world.until_state(second, "accepted").await;
 }
 
@@ -127,7 +127,7 @@ async fn read_alone_sets_the_next_member_free() {
     let second = world.enqueue(part(2)).await;
 
     let first = world.until_state(first, "accepted").await;
-    world.tell(&first, Status::Read).await;
+    world.hear(&first, Status::Read).await;
 
     world.until_state(second, "accepted").await;
 }
@@ -142,7 +142,7 @@ async fn sent_is_enough_for_a_reaction() {
 
     let first = world.until_state(first, "accepted").await;
     assert_eq!(world.state_of(second).await, "waiting");
-    world.tell(&first, Status::Sent).await;
+    world.hear(&first, Status::Sent).await;
 
     world.until_state(second, "accepted").await;
 }
@@ -204,7 +204,7 @@ async fn a_member_that_failed_after_its_acceptance_halts_its_sequence() {
     let second = world.enqueue(part(2)).await;
 
     let accepted = world.until_state(first, "accepted").await;
-    world.tell(&accepted, Status::Failed(131026)).await;
+    world.hear(&accepted, Status::Failed(131026)).await;
 
     let halted = world.message(second).await;
     assert_eq!(halted.state, "waiting");
@@ -217,14 +217,14 @@ async fn a_delivery_told_after_a_failure_lifts_the_halt() {
     let first = world.enqueue(part(1)).await;
     let second = world.enqueue(part(2)).await;
     let accepted = world.until_state(first, "accepted").await;
-    world.tell(&accepted, Status::Failed(131026)).await;
+    world.hear(&accepted, Status::Failed(131026)).await;
     assert_eq!(
         world.message(second).await.waiting_for,
         Some(halt_by(first))
     );
 
     // One of the recipient's devices refused it, another took it (Meta, Support, "Conflicting message delivery status").
-    world.tell(&accepted, Status::Delivered).await;
+    world.hear(&accepted, Status::Delivered).await;
 
     world.until_state(second, "accepted").await;
 }
@@ -244,7 +244,7 @@ async fn a_sequence_that_skips_failures_goes_on() {
 
     world.until_state(first, "failed").await;
     let second = world.until_state(second, "accepted").await;
-    world.tell(&second, Status::Failed(131026)).await;
+    world.hear(&second, Status::Failed(131026)).await;
     world.until_state(third, "accepted").await;
 }
 
@@ -264,10 +264,10 @@ async fn a_waiting_member_that_is_cancelled_leaves_the_line_and_the_others_stay(
     world.store.cancel(third).await.expect("it was not begun");
 
     assert_eq!(world.state_of(third).await, "cancelled");
-    world.tell(&first, Status::Delivered).await;
+    world.hear(&first, Status::Delivered).await;
     let second = world.until_state(second, "accepted").await;
     assert_eq!(world.state_of(fourth).await, "waiting");
-    world.tell(&second, Status::Delivered).await;
+    world.hear(&second, Status::Delivered).await;
     world.until_state(fourth, "accepted").await;
     assert_eq!(world.requests(), 3);
 }

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use rustix::process::Pid;
 
 /// A folder for servers of one test, cleared away with it.
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     pub(super) folder: PathBuf,
     guard: Child,
 }
@@ -27,7 +27,7 @@ until rm -rf "$0"; do sleep 1; done
 "#;
 
 impl Scratch {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let name = format!("wa-it-{}-{:08x}", std::process::id(), fastrand::u32(..));
         let folder = Path::new("/tmp").join(name);
         fs::create_dir(&folder).expect("a scratch folder");
@@ -45,11 +45,11 @@ impl Scratch {
         }
     }
 
-    pub(super) fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.folder.join("server")
     }
 
-    pub(super) fn data(&self, file: &str) -> PathBuf {
+    pub(crate) fn data(&self, file: &str) -> PathBuf {
         self.folder().join("data").join(file)
     }
 }
@@ -61,7 +61,7 @@ impl Drop for Scratch {
     }
 }
 
-pub(super) fn pid(number: u32) -> Pid {
+pub(crate) fn pid(number: u32) -> Pid {
     Pid::from_raw(number.cast_signed()).expect("a process number")
 }
 

@@ -1,0 +1,84 @@
+//! Texts that fit: into a column, into a line, into lines.
+//!
+//! None of what we write takes two columns a character, so characters are counted.
+
+use crate::cli::output::plain;
+
+/// A span of time, in one number.
+pub(super) fn span(seconds: u64) -> String {
+    match seconds {
+        0..=99 => format!("{seconds} s"),
+        100..=5_999 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3_600),
+    }
+}
+
+/// A space that no line is broken at; it is shown as any other.
+pub(super) const TIED: char = '\u{a0}';
+
+/// A text in lines of at most `columns`, the first after `start`, the others after `indent`.
+pub(super) fn wrapped(start: &str, indent: &str, text: &str, columns: usize) -> String {
+    let mut lines = String::new();
+    let mut line = start.to_owned();
+    let mut is_empty = true;
+    for word in plain(text).split(' ').filter(|word| !word.is_empty()) {
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > columns {
+            lines.push_str(&line);
+            lines.push('\n');
+            indent.clone_into(&mut line);
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_empty = false;
+    }
+    lines.push_str(&line);
+    lines.push('\n');
+    lines.replace(TIED, " ")
+}
+
+/// At most so many columns of a text, on one line.
+pub(super) fn fit(text: &str, columns: usize) -> String {
+    let text = plain(text);
+    if text.chars().count() <= columns {
+        return text.into_owned();
+    }
+    let mut cut: String = text.chars().take(columns.saturating_sub(1)).collect();
+    if columns > 0 {
+        cut.push('…');
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_cut() {
+        assert_eq!(fit("abcd", 4), "abcd");
+        assert_eq!(fit("abcdef", 4), "abc…");
+    }
+
+    #[test]
+    fn a_long_story_is_wrapped_between_words() {
+        let text = wrapped("  #1 ", "     ", "one two three four", 14);
+        assert_eq!(text, "  #1 one two\n     three\n     four\n");
+    }
+
+    #[test]
+    fn what_is_tied_stays_on_one_line() {
+        let text = wrapped("", "", &format!("one two{TIED}three"), 9);
+        assert_eq!(text, "one\ntwo three\n");
+    }
+
+    #[test]
+    fn a_word_that_fits_nowhere_is_left_whole() {
+        assert_eq!(
+            wrapped("> ", "  ", "abcdefghij k", 6),
+            "> abcdefghij\n  k\n"
+        );
+    }
+}
