@@ -1,12 +1,14 @@
 //! Answers and statuses that come early, late or twice.
 
+use serde_json::json;
 use wa_outbox::domain::id::AttemptNumber;
+use wa_outbox::domain::outcome::Acceptance;
 use wa_outbox::domain::transition::Transition;
 use wa_outbox::simulator::{Fault, Statuses, WebhookFault};
 
 use super::{Hand, accepted_as, assert_never_again, run};
 use crate::support::callbacks::{a_status, with_data};
-use crate::support::make::{ALICE, BOB, a_text};
+use crate::support::make::{ALICE, BOB, a_message, a_text};
 use crate::support::world::World;
 
 #[tokio::test]
@@ -24,6 +26,24 @@ async fn an_answer_that_comes_after_the_sweep_is_recorded_and_ends_the_message()
     let message = world.message(id).await;
     assert_eq!((message.attempts, message.duplicate), (1, None));
     assert_never_again(&world, id, "late answer").await;
+}
+
+#[tokio::test]
+async fn a_late_answer_without_a_wamid_ends_its_message_too() {
+    let world = World::at_rest().await;
+    let mark_as_read = json!({"status": "read", "message_id": "wamid.HBgLMTY1MDU1NTEwMDE="});
+    let id = world.enqueue(a_message(mark_as_read)).await;
+    let slow = Hand::takes_the_sender(&world).await;
+    let begun = slow.begins(id).await.expect("begun");
+    let next = Hand::takes_the_sender(&world).await;
+    next.sweeps().await;
+
+    slow.records(begun, Transition::Accept(Acceptance::default()))
+        .await;
+
+    let message = world.message(id).await;
+    assert_eq!((message.state.as_str(), message.attempts), ("accepted", 1));
+    assert_eq!(world.store.open_messages().await.expect("a count"), 0);
 }
 
 #[tokio::test]

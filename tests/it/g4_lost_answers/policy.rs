@@ -222,6 +222,7 @@ async fn an_uncertain_message_whose_time_passes_expires_after_its_window_and_not
     let world = a_world_with_a_window_of(3_600).await;
     let id = a_lost_one(&world, Fault::CloseAfterReading).await;
     run(&world, "update wa.uncertain set expires_at = now()").await;
+    silent_for(&world, id, 3_000).await;
     assert_eq!(one_look(&world).await, Settled::default());
     assert_eq!(world.state_of(id).await, "uncertain");
 
