@@ -201,7 +201,7 @@ async fn where_webhooks_flow_silence_counts_only_after_news_of_a_later_message()
     assert_eq!(requests(&world), 1);
 
     let later = world.enqueue(a_text().to(BOB)).await;
-    world.until_status(later, "sent").await;
+    world.until_status(later, "read").await;
     assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
 }
 
