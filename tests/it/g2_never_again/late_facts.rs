@@ -114,7 +114,7 @@ async fn a_fact_outweighs_what_was_concluded_without_it() {
 
 #[tokio::test]
 async fn a_status_that_comes_before_the_answer_is_no_second_acceptance() {
-    let world = World::start().await;
+    let mut world = World::start().await;
     world
         .simulator
         .webhook_fault_next(ALICE, WebhookFault::Early);
@@ -128,6 +128,10 @@ async fn a_status_that_comes_before_the_answer_is_no_second_acceptance() {
     assert_eq!(timeline.message.duplicate, None);
     assert_eq!(timeline.acceptances.len(), 1);
     assert_eq!(world.simulator.ledger().requests_for(ALICE).len(), 1);
+    assert!(
+        world.stop_service().await,
+        "the answer, known already, is written all the same"
+    );
 }
 
 #[tokio::test]
