@@ -9,7 +9,7 @@ use wa_outbox::simulator::{Fault, Statuses, WebhookFault};
 use super::{Hand, accepted_as, assert_never_again, run};
 use crate::support::callbacks::{a_status, with_data};
 use crate::support::make::{ALICE, BOB, a_message, a_text};
-use crate::support::world::World;
+use crate::support::world::{SENDER, World};
 
 #[tokio::test]
 async fn an_answer_that_comes_after_the_sweep_is_recorded_and_ends_the_message() {
@@ -110,6 +110,25 @@ async fn a_fact_outweighs_what_was_concluded_without_it() {
     hand.records(begun, accepted_as("wamid.A")).await;
 
     assert_never_again(&world, id, "a wamid after a failure").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_tells_what_a_webhook_has_told_is_no_second_acceptance() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let hand = Hand::takes_the_sender(&world).await;
+    let begun = hand.begins(id).await.expect("begun");
+    let told = format!(
+        "insert into wa.acceptances (wamid, sender, id, attempt, learned_from) values ('wamid.A', '{SENDER}', {id}, 1, 'webhook')"
+    );
+    run(&world, &told).await;
+
+    hand.records(begun, accepted_as("wamid.A")).await;
+
+    let timeline = world.timeline(id).await;
+    assert_eq!(timeline.acceptances.len(), 1);
+    assert_eq!(timeline.message.duplicate, None);
+    assert_never_again(&world, id, "told twice").await;
 }
 
 #[tokio::test]
