@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin;
 use crate::clock::Clock;
@@ -89,6 +89,7 @@ pub struct Service {
     release: CancellationToken,
     /// Everything else ends.
     stop: CancellationToken,
+    signals: Option<Arc<Signals>>,
     dispatcher: Option<JoinHandle<()>>,
     recorder: Option<JoinHandle<()>>,
     ownership: Option<JoinHandle<()>>,
@@ -127,6 +128,7 @@ impl Service {
             stop_sending: CancellationToken::new(),
             release: CancellationToken::new(),
             stop: CancellationToken::new(),
+            signals: None,
             dispatcher: None,
             recorder: None,
             ownership: None,
@@ -220,7 +222,7 @@ impl Service {
                 jitter: config.retry.jitter,
                 max_attempts: config.retry.max_attempts,
             },
-            clock,
+            clock: clock.clone(),
             trust: Arc::clone(&trust),
         });
         let signals = Arc::new(Signals::default());
@@ -260,6 +262,12 @@ impl Service {
         self.ownership = Some(tokio::spawn(ownership.run(self.release.clone())));
         self.recorder = Some(tokio::spawn(recorder.run()));
         self.dispatcher = Some(tokio::spawn(dispatcher.run(self.stop_sending.clone())));
+        self.tasks.spawn(watch_over(
+            Arc::clone(&signals),
+            clock,
+            self.stop_sending.clone(),
+        ));
+        self.signals = Some(Arc::clone(&signals));
         self.tasks
             .spawn(reconciler.run(holding.clone(), Arc::clone(&signals), self.stop.clone()));
         self.tasks.spawn(wake::run(
@@ -298,6 +306,21 @@ impl Service {
         });
         info!("Listening on {address} ({setting})");
         Ok(address)
+    }
+
+    /// Waits until everything that is due has left and every outcome is written; for ever where this process does not send.
+    pub async fn drained(&self) {
+        match &self.signals {
+            Some(signals) => {
+                // The sender of the signal is in `signals`, so it cannot be gone.
+                let _ = signals
+                    .nothing_due
+                    .subscribe()
+                    .wait_for(|nothing_due| *nothing_due)
+                    .await;
+            }
+            None => std::future::pending().await,
+        }
     }
 
     /// Stops in order. `true`: every request had its answer and every answer is written.
@@ -351,3 +374,25 @@ fn default_name() -> String {
         std::process::id()
     )
 }
+
+/// Says loudly when the sending loop has stopped turning; `/readyz` says it too.
+async fn watch_over(signals: Arc<Signals>, clock: Clock, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Some(stalled) = signals
+            .stalled_for(clock.boot())
+            .filter(|stalled| *stalled > STALLED)
+        {
+            error!(
+                "The sending loop has not turned for {} s: nothing leaves; restart this process if it lasts",
+                stalled.as_secs()
+            );
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(STALLED) => {}
+        }
+    }
+}
+
+/// A sending loop that has not turned for so long is stuck.
+const STALLED: Duration = Duration::from_secs(10);

@@ -38,6 +38,11 @@ impl Trust {
         (now.0.as_micros() as u64) < self.0.load(Ordering::Acquire)
     }
 
+    /// Until when they can be trusted as far as is known now; a renewal may extend it.
+    pub fn ends_at(&self) -> BootInstant {
+        BootInstant(Duration::from_micros(self.0.load(Ordering::Acquire)))
+    }
+
     fn extend_to(&self, until: BootInstant) {
         self.0
             .fetch_max(until.0.as_micros() as u64, Ordering::AcqRel);

@@ -6,9 +6,8 @@
 //!
 //! Safe to run in every process at once: each settlement is one conditional statement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -18,6 +17,7 @@ use tracing::{info, warn};
 use super::dispatcher::Signals;
 use super::ownership::Holding;
 use crate::domain::id::Epoch;
+use crate::store::lease::Suspect;
 use crate::store::uncertain::{Settled, UncertainPolicy};
 use crate::store::{Store, StoreError};
 
@@ -28,9 +28,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub struct Reconciler {
     store: Store,
     policy: UncertainPolicy,
-    /// Senders that may still have requests of an earlier epoch, or of a begin whose answer was lost.
+    /// Senders that may still have requests of an earlier epoch.
     to_sweep: BTreeMap<String, Epoch>,
     seen: BTreeMap<String, Epoch>,
+    /// Messages of begins whose answer was lost, until they have left the queue.
+    suspects: BTreeSet<Suspect>,
 }
 
 impl Reconciler {
@@ -41,6 +43,7 @@ impl Reconciler {
             policy,
             to_sweep: BTreeMap::new(),
             seen: BTreeMap::new(),
+            suspects: BTreeSet::new(),
         }
     }
 
@@ -52,9 +55,7 @@ impl Reconciler {
         stop: CancellationToken,
     ) {
         while !stop.is_cancelled() {
-            if signals.begin_lost.swap(false, Ordering::AcqRel) {
-                self.sweep_all();
-            }
+            self.suspects.extend(signals.new_suspects());
             let held = Arc::clone(&holding.borrow());
             if let Err(error) = self.run_once(&held).await {
                 warn!(
@@ -78,6 +79,7 @@ impl Reconciler {
             }
         }
         self.sweep().await?;
+        self.sweep_suspects().await?;
         self.store.expire_overdue().await?;
         let settled = self.store.settle_silent(self.policy).await?;
         if settled != Settled::default() {
@@ -94,13 +96,22 @@ impl Reconciler {
         Ok(settled)
     }
 
-    /// Looks again at all held senders: a begin was lost, so requests may stand in `sending` that nobody makes.
-    fn sweep_all(&mut self) {
-        self.to_sweep.extend(
-            self.seen
-                .iter()
-                .map(|(sender, epoch)| (sender.clone(), *epoch)),
-        );
+    /// A begin whose answer was lost was taken back, as far as it had been done by then. Where the server came to it later, its
+    /// message stands in `sending`, under an epoch that is still current, and nobody sends it: no other sweep finds it.
+    async fn sweep_suspects(&mut self) -> Result<(), StoreError> {
+        if self.suspects.is_empty() {
+            return Ok(());
+        }
+        let known = self.suspects.iter().cloned().collect::<Vec<_>>();
+        let swept = self.store.sweep_suspects(&known).await?;
+        if swept.uncertain > 0 {
+            warn!(
+                "{} messages were begun when nobody waited for it any more; they are uncertain now",
+                swept.uncertain
+            );
+        }
+        self.suspects = swept.remaining;
+        Ok(())
     }
 
     async fn sweep(&mut self) -> Result<(), StoreError> {

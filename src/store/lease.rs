@@ -4,12 +4,13 @@
 //! let its row expire, and then its epoch rises: what an earlier holder begins afterwards meets a lease row that is no
 //! longer its own ([`Store::begin`](super::Store::begin) locks that row, a comparison alone would let a zombie through).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::error::Doing;
 use super::sender::Sender;
 use super::{Store, StoreError};
-use crate::domain::id::Epoch;
+use crate::domain::id::{Epoch, MessageId, SenderId};
 
 /// A running worker, as the database knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,24 @@ pub struct Swept {
     pub uncertain: u64,
     /// Still within their deadline; to be looked at again.
     pub remaining: u64,
+}
+
+/// A message whose begin was given up by its sender and may have been done all the same, at any later time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Suspect {
+    /// Its id.
+    pub id: MessageId,
+    /// From this sender.
+    pub sender: SenderId,
+}
+
+/// What became of suspects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SweptSuspects {
+    /// Begun and never sent, as far as anybody knows: now uncertain.
+    pub uncertain: u64,
+    /// Still in the queue; to be looked at again.
+    pub remaining: BTreeSet<Suspect>,
 }
 
 impl Store {
@@ -197,5 +216,31 @@ impl Store {
             uncertain: row.uncertain as u64,
             remaining: row.remaining as u64,
         })
+    }
+
+    /// Makes uncertain what was begun by a begin that its sender had given up, once no answer to it can come any more.
+    pub async fn sweep_suspects(&self, suspects: &[Suspect]) -> Result<SweptSuspects, StoreError> {
+        let ids: Vec<i64> = suspects.iter().map(|one| one.id.0).collect();
+        let senders: Vec<&str> = suspects.iter().map(|one| one.sender.as_str()).collect();
+        let rows = sqlx::query_file!(
+            "src/store/sql/sweep_suspects.sql",
+            &ids,
+            &senders as &[&str]
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("sweep begins that were given up")?;
+        let mut swept = SweptSuspects::default();
+        for row in rows {
+            if row.is_lost {
+                swept.uncertain += 1;
+            } else {
+                swept.remaining.insert(Suspect {
+                    id: MessageId(row.id),
+                    sender: SenderId::from(row.sender),
+                });
+            }
+        }
+        Ok(swept)
     }
 }

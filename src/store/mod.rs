@@ -15,6 +15,7 @@ pub mod listener;
 pub mod message;
 pub mod outbox;
 pub mod record;
+pub mod runtime;
 pub mod sender;
 pub mod status;
 pub mod summary;

@@ -2,11 +2,17 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
 use sqlx::{Connection, PgConnection};
 
 use crate::embedded::victim::{Scratch, pid};
+
+/// No demo runs longer than this.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The demo in a folder of its own, and none of what this process knows.
 fn demo(scratch: &Scratch, more: &[&str]) -> Command {
@@ -24,6 +30,7 @@ struct Running {
     child: Child,
     says: BufReader<ChildStdout>,
     heard: String,
+    _listening: Sender<()>,
 }
 
 impl Running {
@@ -32,11 +39,20 @@ impl Running {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the demo starts");
+        let (listening, gone) = channel::<()>();
+        let process = pid(child.id());
+        // A demo that says nothing is ended, so that the one who listens hears the end and tells what was said before.
+        thread::spawn(move || {
+            if gone.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let _ = kill_process(process, Signal::KILL);
+            }
+        });
         let says = BufReader::new(child.stdout.take().expect("its output"));
         Self {
             child,
             says,
             heard: String::new(),
+            _listening: listening,
         }
     }
 

@@ -3,6 +3,7 @@
 mod demo;
 mod embedded;
 mod enqueue;
+mod g1_no_loss;
 mod g2_never_again;
 mod g3_retry;
 mod g4_lost_answers;

@@ -100,7 +100,7 @@ pub(super) fn summary(
     );
     let acknowledged = match counts.acknowledged {
         0 => String::new(),
-        done => format!(" and did {done} mark as read"),
+        done => format!(", and it did {done} mark as read"),
     };
     let ledger = format!(
         "WhatsApp accepted {} of them, each exactly once. So says its own ledger: of {} requests it accepted {}, none for a \

@@ -30,7 +30,7 @@ use tracing_subscriber::EnvFilter;
 use crate::embedded::demo_folder;
 use place::Place;
 use screen::Screen;
-use show::{Ending, Show};
+use show::Show;
 use stage::Stage;
 
 /// How long a start may go on after it was interrupted.
@@ -80,18 +80,17 @@ impl Options {
         };
         let title = screen.bold("wa-outbox demo");
         screen.say(&format!(
-            "{title}: everything runs on this machine, the WhatsApp too. Nothing is sent to anybody.\n"
+            "{title}: all on this machine, even WhatsApp. Nobody gets a message.\n"
         ))?;
         let Some(place) = open_place(&folder, self.keep, &mut screen, &interrupted).await? else {
             return Ok(());
         };
         log_to(&folder.join(LOG_FILE));
         let ended = self.perform(&place, &mut screen, &interrupted).await;
-        let closed = self.close(place, &mut screen).await;
-        if matches!(ended?, Ending::Interrupted) {
-            screen.say("It was interrupted before all messages had settled.")?;
-        }
-        closed
+        // What went wrong is to be looked into: then nothing is deleted.
+        let remove = self.remove && ended.is_ok();
+        let closed = close(place, remove, &mut screen).await;
+        ended.and(closed)
     }
 
     async fn perform(
@@ -99,7 +98,7 @@ impl Options {
         place: &Place,
         screen: &mut Screen,
         interrupted: &CancellationToken,
-    ) -> anyhow::Result<Ending> {
+    ) -> anyhow::Result<()> {
         let (store, migrations) = place.store().await?;
         screen.step(&format!(
             "database {}, with {migrations} migrations: the schema wa",
@@ -112,24 +111,24 @@ impl Options {
         store.close().await;
         ended
     }
+}
 
-    async fn close(&self, place: Place, screen: &mut Screen) -> anyhow::Result<()> {
-        let folder = place.folder().to_owned();
-        if self.remove {
-            let _ = std::fs::remove_file(folder.join(LOG_FILE));
-            stage::remove_token(&folder);
-        }
-        place.close(self.remove).await?;
-        let folder = folder.display();
-        let told = match self.remove {
-            true => format!("PostgreSQL was stopped, and {folder} is deleted."),
-            false => format!(
-                "PostgreSQL was stopped. Its data is in {folder} (wa-outbox demo --remove deletes it)."
-            ),
-        };
-        screen.say(&screen.dim(&format!("\n{told}")))?;
-        Ok(())
+async fn close(place: Place, remove: bool, screen: &mut Screen) -> anyhow::Result<()> {
+    let folder = place.folder().to_owned();
+    if remove {
+        let _ = std::fs::remove_file(folder.join(LOG_FILE));
+        stage::remove_token(&folder);
     }
+    place.close(remove).await?;
+    let folder = folder.display();
+    let told = match remove {
+        true => format!("PostgreSQL was stopped, and {folder} is deleted."),
+        false => format!(
+            "PostgreSQL was stopped. Its data is in {folder} (wa-outbox demo --remove deletes it)."
+        ),
+    };
+    screen.say(&screen.dim(&format!("\n{told}")))?;
+    Ok(())
 }
 
 /// Starts the database; none if it was interrupted meanwhile.

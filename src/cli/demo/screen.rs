@@ -14,9 +14,9 @@ use super::standing::{Standing, Tone};
 use super::text::{TIED, fit, span, wrapped};
 use crate::cli::output::plain;
 
-/// For a terminal that does not say.
+/// For what is no terminal, or one that does not say.
 const USUAL_SIZE: Size = Size {
-    columns: 80,
+    columns: 100,
     lines: 24,
 };
 const WHAT_WIDTH: usize = 28;
@@ -83,10 +83,7 @@ impl Screen {
 
     /// Columns that a text may take.
     pub(super) fn columns(&self) -> usize {
-        match self.terminal {
-            true => self.size.columns.clamp(40, 110),
-            false => 110,
-        }
+        self.size.columns.clamp(40, 110)
     }
 
     /// Says something that stays, above the table if there is one.
@@ -237,16 +234,19 @@ impl Screen {
 
     fn line(&self, row: &Row) -> String {
         let start = columns(&row.id.to_string(), &row.what, &row.to, self.size.columns);
-        let words = match row.standing.goes_on_in_s {
-            Some(seconds) => format!("{} ({})", row.standing.words, span(seconds)),
-            None => row.standing.words.clone(),
-        };
         let room = self.width().saturating_sub(start.chars().count());
         let start = fit(&start, self.width());
-        format!(
-            "{start}{}",
-            self.toned(row.standing.tone, &fit(&words, room))
-        )
+        let countdown = match row.standing.goes_on_in_s {
+            Some(seconds) => fit(&format!(" ({})", span(seconds)), room),
+            None => String::new(),
+        };
+        // Where it is tight, the seconds say more than the end of the words.
+        let words = fit(
+            &row.standing.words,
+            room.saturating_sub(countdown.chars().count()),
+        );
+        let words = self.toned(row.standing.tone, &format!("{words}{countdown}"));
+        format!("{start}{words}")
     }
 
     /// The rows that fit: those that something is happening to, those worth telling of, those that last changed.

@@ -27,9 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Messages that are followed: the newest.
 const FOLLOWED: i64 = 200;
 
-/// How a show ended.
-pub(super) enum Ending {
-    /// All messages have settled, and the ledger agrees.
+/// How the watching ended.
+enum Ending {
+    /// All messages have settled.
     Settled,
     /// By a person, before that.
     Interrupted,
@@ -66,8 +66,11 @@ impl<'a> Show<'a> {
         }
     }
 
-    /// Runs until all has settled; `keep`: goes on until it is interrupted.
-    pub(super) async fn run(mut self, keep: bool) -> anyhow::Result<Ending> {
+    /// Runs until all has settled, or a person has seen enough; `keep`: goes on until then.
+    ///
+    /// # Errors
+    /// When not all settles in time, or the ledger does not agree with the database.
+    pub(super) async fn run(mut self, keep: bool) -> anyhow::Result<()> {
         self.introduce().await?;
         self.started = Instant::now();
         let watched = self.watch().await;
@@ -76,7 +79,9 @@ impl<'a> Show<'a> {
         let elapsed = self.started.elapsed();
         self.screen.leave(&rows(&seen, &self.board), elapsed)?;
         if let Ending::Interrupted = watched? {
-            return Ok(Ending::Interrupted);
+            let told = "\nIt was interrupted before all messages had settled. Stopping …";
+            self.screen.say(told)?;
+            return Ok(());
         }
         let ledger = self.stage.simulator.ledger();
         let witnessed = closing::compare(&seen, ledger, self.store, &self.board).await?;
@@ -88,7 +93,7 @@ impl<'a> Show<'a> {
         }
         self.screen
             .say(closing::next_steps(self.screen).trim_end())?;
-        Ok(Ending::Settled)
+        Ok(())
     }
 
     async fn introduce(&mut self) -> anyhow::Result<()> {
@@ -102,13 +107,14 @@ impl<'a> Show<'a> {
             )
         };
         self.screen.step(&format!(
-            "worker, sending for number {SENDER} at {RATE} messages a second (so that one can watch)"
+            "worker for number {SENDER}, slowed to {RATE} messages a second"
         ))?;
-        self.screen.step(&format!(
-            "webhook receiver at {}/webhook, operators' listener at {}",
-            address(self.stage.webhooks()),
-            address(self.stage.admin())
-        ))?;
+        let webhooks = address(self.stage.webhooks());
+        self.screen
+            .step(&format!("webhook receiver at {webhooks}/webhook"))?;
+        let admin = address(self.stage.admin());
+        self.screen
+            .step(&format!("operators' listener at {admin}"))?;
 
         let title = self
             .screen

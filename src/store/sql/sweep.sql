@@ -1,9 +1,9 @@
--- Requests that nobody can record any more: begun under an earlier epoch, or under this one with a begin whose answer was
--- lost. Past their deadline no answer can come to anyone: they become uncertain, never queued. (An answer that is only late in
--- being recorded is still a fact, and ends the message when it is.)
+-- Requests that nobody can record any more, because they were begun under an earlier epoch. Past their deadline no answer can
+-- come to anyone: they become uncertain, never queued. (An answer that is only late in being recorded is still a fact, and ends
+-- the message when it is.)
 with begun as (
   select q.* from wa.queue q
-  where q.sender = $1 and q.state = 'sending' and q.epoch <= $2
+  where q.sender = $1 and q.state = 'sending' and q.epoch < $2
 ), lost as (
   insert into wa.uncertain
     (id, sender, priority, expires_at, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
@@ -18,4 +18,4 @@ with begun as (
   on conflict do nothing
 )
 select (select count(*) from lost) as "uncertain!",
-  (select count(*) from begun where deadline >= clock_timestamp() and epoch < $2) as "remaining!"
+  (select count(*) from begun where deadline >= clock_timestamp()) as "remaining!"

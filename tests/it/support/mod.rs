@@ -5,4 +5,5 @@ pub(crate) mod callbacks;
 pub(crate) mod database;
 pub(crate) mod make;
 pub(crate) mod process;
+pub(crate) mod wire;
 pub(crate) mod world;

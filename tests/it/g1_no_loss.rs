@@ -1,0 +1,299 @@
+//! G1, no loss: whatever is killed, cut off or frozen, and whenever, every message ends in exactly one state, and none is
+//! taken by WhatsApp twice.
+
+use std::time::Duration;
+
+use wa_outbox::config::Config;
+use wa_outbox::domain::id::Epoch;
+use wa_outbox::simulator::{Fault, Status, Statuses};
+
+use crate::support::books::attempt_of;
+use crate::support::make::{ALICE, Draft, a_text};
+use crate::support::wire::{Mishap, Wire};
+use crate::support::world::{SENDER, World, quick_settings};
+
+/// What makes a statement the begin.
+const BEGIN: &str = "The write-ahead intent";
+
+/// How long the end of a worker may take to be got over: its lease, the deadline of its requests, the evidence clock.
+const RECOVERY: Duration = Duration::from_secs(90);
+
+/// Few requests at a time, so that a load lasts through what is done to it.
+fn slowed_settings() -> Config {
+    let mut config = quick_settings();
+    config.worker.max_in_flight = 20;
+    config
+}
+
+async fn a_slow_world(config: Config) -> World {
+    let world = World::at_rest_with(config).await;
+    world
+        .simulator
+        .set_latency(Duration::from_millis(20), Duration::from_millis(30));
+    world
+}
+
+fn numbered(count: u64) -> impl Iterator<Item = Draft> {
+    (0..count).map(|number| a_text().saying(&number.to_string()))
+}
+
+#[tokio::test]
+async fn a_worker_killed_again_and_again_loses_nothing_and_repeats_nothing() {
+    const KILLS: u64 = 6;
+    const EACH: u64 = 60;
+    let world = a_slow_world(slowed_settings()).await;
+    let mut written = Vec::new();
+    let mut met = 0;
+    for kill in 0..KILLS {
+        written.extend(world.enqueue_all(numbered(EACH)).await);
+        let victim = world.start_process(&format!("victim-{kill}")).await;
+        // Counted at the moment of an acceptance, before its answer: requests are on their way when it dies.
+        let moment = kill * EACH + fastrand::u64(5..40);
+        world.simulator.ledger().wait_for_accepted(moment).await;
+        victim.kill().await;
+        met += world.count("wa.queue where state = 'sending'").await;
+    }
+    assert!(met > 0, "no kill met anything on its way");
+
+    let _survivor = world.start_process("survivor").await;
+    world.until_all_have_ended_within(RECOVERY).await;
+
+    world.assert_each_was_accepted_once(&written).await;
+    let told = "wa.acceptances where learned_from = 'webhook'";
+    assert!(
+        world.count(told).await > 0,
+        "every answer survived its worker"
+    );
+}
+
+#[tokio::test]
+async fn a_request_whose_worker_died_is_uncertain_until_a_webhook_tells() {
+    let world = World::at_rest_with(quick_settings()).await;
+    world.simulator.set_statuses(Statuses::none());
+    world.simulator.fault_next(ALICE, Fault::AcceptThenHang);
+    let victim = world.start_process("victim").await;
+    let message = world.enqueue(a_text().on_uncertain("hold")).await;
+    world.simulator.ledger().wait_for_accepted(1).await;
+    victim.kill().await;
+    assert_eq!(world.state_of(message).await, "sending");
+
+    let _survivor = world.start_process("survivor").await;
+    world.until_state(message, "uncertain").await;
+    let entry = world.simulator.ledger().accepted_for(ALICE).remove(0);
+    world
+        .simulator
+        .tell(entry.wamid().expect("an id"), Status::Delivered)
+        .await
+        .expect("told");
+
+    world.until_status(message, "delivered").await;
+    world.assert_each_was_accepted_once(&[message]).await;
+    assert_eq!(world.simulator.ledger().request_count(), 1);
+}
+
+#[tokio::test]
+async fn a_request_whose_worker_died_before_it_was_taken_is_made_once_more() {
+    let world = World::at_rest_with(quick_settings()).await;
+    world.simulator.fault_next(ALICE, Fault::Hang);
+    let victim = world.start_process("victim").await;
+    let message = world.enqueue(a_text()).await;
+    world.simulator.ledger().wait_for_requests(1).await;
+    victim.kill().await;
+
+    let _survivor = world.start_process("survivor").await;
+    world.until_state(message, "accepted").await;
+
+    world.assert_each_was_accepted_once(&[message]).await;
+    assert_eq!(world.simulator.ledger().request_count(), 2);
+    assert_eq!(
+        world.count("wa.attempts where outcome = 'uncertain'").await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_drops_every_connection_again_and_again_costs_nothing() {
+    const CUTS: u64 = 12;
+    const EACH: u64 = 40;
+    let mut world = a_slow_world(slowed_settings()).await;
+    world.start_service().await;
+    let mut written = Vec::new();
+    for cut in 0..CUTS {
+        written.extend(world.enqueue_all(numbered(EACH)).await);
+        let moment = cut * EACH + fastrand::u64(5..40);
+        world.simulator.ledger().wait_for_requests(moment).await;
+        let cut = "(select pg_terminate_backend(pid) from pg_stat_activity
+                    where datname = current_database() and application_name = 'wa-outbox') as cut";
+        assert!(world.count(cut).await > 0, "there was nothing to cut");
+    }
+
+    world.until_all_have_ended_within(RECOVERY).await;
+    world.assert_each_was_accepted_once(&written).await;
+}
+
+#[tokio::test]
+async fn a_begin_whose_answer_is_lost_leaves_its_message_queued() {
+    let mut world = World::at_rest().await;
+    let wire = Wire::to(&world.database.url);
+    world.start_service_over(&wire).await;
+    let first = wire.set(BEGIN, Mishap::AnswerLost);
+    let second = wire.set(BEGIN, Mishap::AnswerLost);
+
+    let message = world.enqueue(a_text()).await;
+
+    first.over().await;
+    second.over().await;
+    let message = world.until_state(message, "accepted").await;
+    assert_eq!(message.attempts, 1, "what never left cost an attempt");
+    assert_eq!(world.simulator.ledger().request_count(), 1);
+}
+
+#[tokio::test]
+async fn a_begin_that_arrives_when_nobody_waits_for_it_any_more_strands_nothing() {
+    let mut world = World::at_rest().await;
+    let wire = Wire::to(&world.database.url);
+    world.start_service_over(&wire).await;
+    let forgotten = wire.set(BEGIN, Mishap::SentLateByNobody);
+    let next = wire.set(BEGIN, Mishap::SentLate);
+    let message = world.enqueue(a_text()).await;
+
+    // The first has been taken back, as far as its sender could, before the second is tried; then it arrives after all.
+    next.reached().await;
+    forgotten.let_go().await;
+    next.let_go().await;
+    assert_eq!(world.state_of(message).await, "sending");
+    assert_eq!(world.simulator.ledger().request_count(), 0);
+
+    world.until_state(message, "accepted").await;
+    assert_eq!(world.simulator.ledger().request_count(), 1);
+}
+
+#[tokio::test]
+async fn a_record_whose_answer_is_lost_is_written_again() {
+    let mut world = World::at_rest().await;
+    world.simulator.set_statuses(Statuses::none());
+    let wire = Wire::to(&world.database.url);
+    world.start_service_over(&wire).await;
+    let undone = wire.set("insert into wa.acceptances", Mishap::AnswerLost);
+
+    let first = world.enqueue(a_text()).await;
+    undone.over().await;
+    world.until_state(first, "accepted").await;
+    // Now the whole record is done, and only nobody is told so.
+    let done = wire.set("COMMIT", Mishap::AnswerLost);
+    let second = world.enqueue(a_text()).await;
+    done.over().await;
+    world.until_state(second, "accepted").await;
+    assert!(world.stop_service().await, "the record was written");
+
+    world.assert_each_was_accepted_once(&[first, second]).await;
+    assert_eq!(world.simulator.ledger().request_count(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_recorded_after_the_sweep_still_ends_its_message() {
+    let mut world = World::at_rest().await;
+    world.simulator.set_statuses(Statuses::none());
+    let wire = Wire::to(&world.database.url);
+    world.start_service_over(&wire).await;
+    let record = wire.set("insert into wa.acceptances", Mishap::SentLate);
+    let message = world.enqueue(a_text().on_uncertain("hold")).await;
+    record.reached().await;
+
+    // What the next holder of the sender does once the deadline has passed.
+    world
+        .run_sql("update wa.queue set deadline = now() - interval '1 second'")
+        .await;
+    let swept = world.store.sweep(SENDER, Epoch(i64::MAX)).await;
+    assert_eq!(swept.expect("it sweeps").uncertain, 1);
+    assert_eq!(world.state_of(message).await, "uncertain");
+    record.let_go().await;
+
+    world.until_state(message, "accepted").await;
+    let from_answer = "wa.acceptances where learned_from = 'response'";
+    assert_eq!(world.count(from_answer).await, 1);
+    assert_eq!(world.simulator.ledger().request_count(), 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_was_frozen_past_its_lease_sends_nothing_late_and_still_records_its_answers()
+{
+    const LOAD: u64 = 100;
+    let mut config = slowed_settings();
+    // Longer than the freeze: what came meanwhile is an answer, and not one that was given up.
+    config.http.response_timeout = Duration::from_secs(60);
+    config.worker.shutdown = Some(Duration::from_secs(60));
+    config.reconcile.window = Duration::from_secs(60);
+    let world = World::at_rest_with(config).await;
+    world.simulator.set_statuses(Statuses::none());
+    world
+        .simulator
+        .set_latency(Duration::from_millis(300), Duration::ZERO);
+    let frozen = world.start_process("frozen").await;
+    let written = world.enqueue_all(numbered(LOAD)).await;
+    world.simulator.ledger().wait_for_requests(25).await;
+
+    frozen.freeze();
+    let left_by_frozen = world.count("wa.queue where state = 'sending'").await;
+    assert!(left_by_frozen > 0);
+    let heir = world.start_process("heir").await;
+    heir.until_logged("Working sender").await;
+    world
+        .until_true("the heir has sent the rest", async || {
+            world.simulator.ledger().request_count() == LOAD
+                && world.count("wa.queue").await == left_by_frozen
+        })
+        .await;
+    frozen.thaw();
+
+    world.until_all_have_ended_within(RECOVERY).await;
+    world.assert_each_was_accepted_once(&written).await;
+    assert_eq!(
+        world.simulator.ledger().request_count(),
+        LOAD,
+        "the frozen worker sent something after it had woken"
+    );
+    let from_answer = "wa.acceptances where learned_from = 'response'";
+    assert_eq!(world.count(from_answer).await, LOAD as i64);
+    // Awake, it takes part again.
+    frozen.ask_to_stop();
+    assert_eq!(frozen.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_was_begun_under_a_lease_that_has_lapsed_does_not_leave_under_the_next() {
+    let mut world = World::at_rest().await;
+    let wire = Wire::to(&world.database.url);
+    world.start_service_over(&wire).await;
+    world
+        .until_true("it has the sender", async || {
+            world.count("wa.leases where epoch = 1").await == 1
+        })
+        .await;
+    let begin = wire.set(BEGIN, Mishap::AnswerLate);
+    let message = world.enqueue(a_text()).await;
+    begin.reached().await;
+
+    // It cannot renew until its lease has been taken. Then it can again, and only after that it learns of its begin.
+    const RENEWAL: &str = "update wa.workers set expires_at";
+    let late = wire.set(RENEWAL, Mishap::SentLate);
+    let heir = world.another_service().await;
+    world
+        .until_true("the heir has the sender", async || {
+            world.count("wa.leases where epoch = 2").await == 1
+        })
+        .await;
+    late.let_go().await;
+    wire.set(RENEWAL, Mishap::SentLate).let_go().await;
+    // Whoever renews again has taken in that the renewal before it was good.
+    let next = wire.set(RENEWAL, Mishap::SentLate);
+    next.reached().await;
+    begin.let_go().await;
+    next.let_go().await;
+
+    world.until_state(message, "accepted").await;
+    let sent = world.simulator.ledger().all();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(attempt_of(&sent[0]), 2, "the first attempt left after all");
+    heir.stop().await;
+}
