@@ -1,7 +1,7 @@
 //! Builds every part from the settings, starts them in order, stops them in reverse.
 //!
-//! Stopping is in order too (G9): nothing new is begun; what is in flight gets its answer; every answer is written; the
-//! senders are given back; then the rest ends. So after a clean stop no message is uncertain. The time it may take is the
+//! Stopping is in order too (G9): nothing new is begun; the senders are handed over to other workers; what is in flight gets
+//! its answer; every answer is written; then the rest ends. So after a clean stop no message is uncertain. The time it may take is the
 //! response timeout and a little: an answer cannot come later.
 
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Environment, OnUncertain};
 use crate::dispatch::desk::DeskSettings;
 use crate::dispatch::dispatcher::{DispatchSettings, Dispatcher, Signals};
-use crate::dispatch::ownership::{Ownership, OwnershipSettings};
+use crate::dispatch::ownership::{LEAVES_WITHIN, Ownership, OwnershipSettings};
 use crate::dispatch::reconciler::Reconciler;
 use crate::dispatch::recorder::{Recorder, RecorderSettings};
 use crate::dispatch::sending::{LEAVE_WITHIN, Sending};
@@ -85,7 +85,7 @@ pub struct Service {
     pub admin_address: Option<SocketAddr>,
     /// Nothing new is begun.
     stop_sending: CancellationToken,
-    /// The leases are given back.
+    /// Nothing is in flight any more: the worker may be forgotten.
     release: CancellationToken,
     /// Everything else ends.
     stop: CancellationToken,
@@ -145,7 +145,12 @@ impl Service {
             false => None,
         };
         if roles.contains(&Role::Admin) {
-            let routes = admin::routes(service.store.clone(), Clock::system(), may_send);
+            let routes = admin::routes(admin::Health {
+                store: service.store.clone(),
+                clock: Clock::system(),
+                may_send,
+                progress: None,
+            });
             service.admin_address = Some(
                 service
                     .listen("admin.listen", config.admin.listen, routes)
@@ -202,9 +207,12 @@ impl Service {
                 name: config.worker.name.clone().unwrap_or_else(default_name),
                 heartbeat: config.worker.heartbeat,
                 lease: config.worker.lease,
+                leaves_within: LEAVES_WITHIN,
             },
         );
         let (trust, holding) = (ownership.trust(), ownership.holding());
+        let departures = ownership.departures();
+        let leases = ownership.called();
         let (recorder, queue) = Recorder::new(
             self.store.clone(),
             RecorderSettings {
@@ -244,6 +252,7 @@ impl Service {
             sending,
             holding.clone(),
             queue,
+            departures,
             Arc::clone(&signals),
         );
         let reconciler = Reconciler::new(
@@ -259,7 +268,9 @@ impl Service {
                 hold: config.reconcile.on_uncertain == OnUncertain::Hold,
             },
         );
-        self.ownership = Some(tokio::spawn(ownership.run(self.release.clone())));
+        self.ownership = Some(tokio::spawn(
+            ownership.run(self.stop_sending.clone(), self.release.clone()),
+        ));
         self.recorder = Some(tokio::spawn(recorder.run()));
         self.dispatcher = Some(tokio::spawn(dispatcher.run(self.stop_sending.clone())));
         self.tasks.spawn(watch_over(
@@ -274,6 +285,7 @@ impl Service {
             self.store.clone(),
             holding,
             signals,
+            leases,
             self.stop.clone(),
         ));
         Ok(Arc::new(move |clock| trust.holds_at(clock.boot())))

@@ -15,6 +15,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use super::departures::Departure;
 use super::ownership::Held;
 use crate::clock::BootInstant;
 use crate::domain::id::{Epoch, MessageId, SenderId};
@@ -64,6 +65,8 @@ pub struct Ready {
     pub begun: Begun,
     /// Nothing leaves after this.
     pub leave_by: BootInstant,
+    /// Said to whoever may want to hand the sender over.
+    pub departure: Departure,
 }
 
 /// What a desk gives out at one moment.

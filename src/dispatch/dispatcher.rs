@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::breaker::{Breakers, Verdict};
+use super::departures::{Departure, Departures};
 use super::desk::{Desk, DeskSettings, Ready};
 use super::ownership::Holding;
 use super::recorder::RecorderQueue;
@@ -105,7 +106,9 @@ pub struct Dispatcher {
     pub(super) sending: Arc<Sending>,
     pub(super) holding: watch::Receiver<Arc<Holding>>,
     pub(super) recorder: RecorderQueue,
+    pub(super) departures: Departures,
     pub(super) signals: Arc<Signals>,
+    pub(super) taken_up: Arc<Holding>,
     pub(super) worker: Option<WorkerId>,
     pub(super) desks: HashMap<SenderId, Desk>,
     pub(super) breakers: Breakers,
@@ -129,7 +132,7 @@ pub struct Dispatcher {
 /// A begin under way.
 pub(super) struct Beginning {
     task: JoinHandle<Result<Vec<Begun>, StoreError>>,
-    messages: HashMap<MessageId, Due>,
+    messages: HashMap<MessageId, (Due, Departure)>,
     claims: Vec<Claim>,
     leave_by: BootInstant,
     since: Instant,
@@ -157,6 +160,7 @@ impl Dispatcher {
         sending: Arc<Sending>,
         holding: watch::Receiver<Arc<Holding>>,
         recorder: RecorderQueue,
+        departures: Departures,
         signals: Arc<Signals>,
     ) -> Self {
         let (tell, events) = mpsc::unbounded_channel();
@@ -167,7 +171,9 @@ impl Dispatcher {
             sending,
             holding,
             recorder,
+            departures,
             signals,
+            taken_up: Arc::default(),
             worker: None,
             desks: HashMap::new(),
             breakers: Breakers::default(),
@@ -248,10 +254,10 @@ impl Dispatcher {
     }
 
     fn take_up_holding(&mut self) {
-        if !self.holding.has_changed().unwrap_or(false) && self.worker.is_some() {
+        let holding = Arc::clone(&self.holding.borrow_and_update());
+        if Arc::ptr_eq(&holding, &self.taken_up) {
             return;
         }
-        let holding = Arc::clone(&self.holding.borrow_and_update());
         let (now, wall) = (Instant::now(), self.sending.clock.now());
         let held: HashMap<SenderId, _> = holding
             .senders
@@ -268,6 +274,7 @@ impl Dispatcher {
             stays
         });
         self.worker = holding.worker;
+        self.taken_up = Arc::clone(&holding);
         for held in &holding.senders {
             let sender = held.held.sender.id();
             match self.desks.get_mut(&sender) {
@@ -404,13 +411,20 @@ impl Dispatcher {
             self.settings.answer_due_in,
         );
         self.beginning = Some(Beginning {
-            task: tokio::spawn(async move { store.begin(worker, &begin, due_in).await }),
-            messages: leaving.into_iter().map(|(due, _)| (due.id, due)).collect(),
+            messages: leaving
+                .into_iter()
+                .map(|(due, _)| {
+                    let departure = self.departures.announce(&due.sender);
+                    (due.id, (due, departure))
+                })
+                .collect(),
             claims,
             // Under the lease as it is now. If that lapses before the answer comes, another may hold the sender by then, and a
             // renewal that succeeds afterwards is a renewal of nothing.
             leave_by: (asked_at + LEAVE_WITHIN).min(self.sending.trust.ends_at()),
             since: now,
+            // After its departures were announced.
+            task: tokio::spawn(async move { store.begin(worker, &begin, due_in).await }),
         });
     }
 
@@ -442,7 +456,7 @@ impl Dispatcher {
             .collect();
         let leave_by = beginning.leave_by;
         for begun in begun {
-            let (Some(due), Some(epoch)) = (
+            let (Some((due, departure)), Some(epoch)) = (
                 beginning.messages.remove(&begun.id),
                 epochs.get(&begun.id).copied(),
             ) else {
@@ -453,6 +467,7 @@ impl Dispatcher {
                     due,
                     begun,
                     leave_by,
+                    departure,
                 }),
                 // The sender changed hands while its begin was under way.
                 _ => self.unsent.push(Claim {
@@ -463,7 +478,7 @@ impl Dispatcher {
             }
         }
         // Cancelled, settled, or of a sender that has changed hands.
-        for gone in beginning.messages.into_values() {
+        for (gone, _) in beginning.messages.into_values() {
             if let Some(desk) = self.desks.get_mut(&gone.sender) {
                 desk.forget(gone.id);
                 desk.throttle.pair_unused(&gone.recipient, beginning.since);
@@ -486,7 +501,7 @@ impl Dispatcher {
             };
             while let Some((ready, permit)) = desk.next_to_leave(now) {
                 desk.in_flight += 1;
-                errands.push(Errand {
+                let errand = Errand {
                     pair_strikes: desk.throttle.pair_refusals(&ready.due.recipient),
                     endpoint: Arc::clone(&endpoint),
                     ours: desk.ours(),
@@ -494,19 +509,23 @@ impl Dispatcher {
                     begun: ready.begun,
                     leave_by: ready.leave_by,
                     permit,
-                });
+                };
+                errands.push((errand, ready.departure));
             }
         }
-        errands.into_iter().for_each(|errand| self.send(errand));
+        for (errand, departure) in errands {
+            self.send(errand, departure);
+        }
     }
 
-    fn send(&self, errand: Errand) {
+    fn send(&self, errand: Errand, departure: Departure) {
         let (sending, recorder, tell) = (
             Arc::clone(&self.sending),
             self.recorder.clone(),
             self.tell.clone(),
         );
         self.in_flight.spawn(async move {
+            drop(departure);
             let Returned {
                 outcome,
                 recipient,

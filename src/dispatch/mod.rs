@@ -11,6 +11,7 @@
 
 mod aftermath;
 pub mod breaker;
+pub mod departures;
 pub mod desk;
 pub mod dispatcher;
 pub mod ownership;

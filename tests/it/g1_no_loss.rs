@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use wa_outbox::config::Config;
-use wa_outbox::domain::id::Epoch;
+use wa_outbox::domain::id::{AttemptNumber, SenderId};
 use wa_outbox::simulator::{Fault, Status, Statuses};
+use wa_outbox::store::sweep::BegunBefore;
 
 use crate::support::books::attempt_of;
 use crate::support::make::{ALICE, Draft, a_text};
@@ -204,8 +205,13 @@ async fn an_answer_recorded_after_the_sweep_still_ends_its_message() {
     world
         .run_sql("update wa.queue set deadline = now() - interval '1 second'")
         .await;
-    let swept = world.store.sweep(SENDER, Epoch(i64::MAX)).await;
-    assert_eq!(swept.expect("it sweeps").uncertain, 1);
+    let begun = BegunBefore {
+        id: message,
+        sender: SenderId::from(SENDER),
+        attempt: AttemptNumber(1),
+    };
+    let swept = world.store.sweep([&begun]).await;
+    assert_eq!(swept.expect("it sweeps").uncertain, [begun]);
     assert_eq!(world.state_of(message).await, "uncertain");
     record.let_go().await;
 

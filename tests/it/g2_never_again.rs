@@ -12,6 +12,7 @@ use wa_outbox::domain::transition::Transition;
 use wa_outbox::store::claim::{Begun, Claim};
 use wa_outbox::store::lease::WorkerId;
 use wa_outbox::store::record::Record;
+use wa_outbox::store::sweep::Place;
 
 use crate::support::make::a_text;
 use crate::support::world::{SENDER, World};
@@ -85,13 +86,13 @@ impl<'a> Hand<'a> {
             "update wa.queue set deadline = now() - interval '1 s' where state = 'sending'",
         )
         .await;
-        let swept = self
-            .world
-            .store
-            .sweep(SENDER, self.epoch)
+        let store = &self.world.store;
+        let found = store
+            .find_begun(&SenderId::from(SENDER), self.epoch, Place::FRONT, 100)
             .await
-            .expect("a sweep");
-        assert_eq!(swept.uncertain, 1);
+            .expect("a search");
+        let swept = store.sweep(&found.begun).await.expect("a sweep");
+        assert_eq!(swept.uncertain.len(), 1);
     }
 }
 
