@@ -129,7 +129,8 @@ impl Owner {
             lease: Duration::from_secs(15),
             leaves_within: LONG,
         };
-        let ownership = Ownership::new(world.store.clone(), clock.clone(), settings);
+        let fingerprints = wa_outbox::domain::hold::FingerprintKey::from_bytes(&[7; 32]);
+        let ownership = Ownership::new(world.store.clone(), clock.clone(), fingerprints, settings);
         let (trust, release) = (ownership.trust(), CancellationToken::new());
         let (holding, departures) = (ownership.holding(), ownership.departures());
         tokio::spawn(ownership.run(CancellationToken::new(), release.clone()));
