@@ -30,17 +30,22 @@ struct Hand<'a> {
 impl<'a> Hand<'a> {
     /// A new worker that takes the sender, from whoever had it.
     async fn takes_the_sender(world: &'a World) -> Self {
-        run(
-            world,
-            "update wa.workers set expires_at = now() - interval '1 s'",
-        )
-        .await;
         let store = &world.store;
         let worker = store
             .register_worker("hand", LEASE)
             .await
             .expect("a worker");
-        assert_eq!(store.take_senders(worker).await.expect("a lease"), 1);
+        // A worker that runs may renew between the two statements.
+        world
+            .until_true("the sender is taken", async || {
+                let others = format!(
+                    "update wa.workers set expires_at = now() - interval '1 s' where worker <> {}",
+                    worker.0
+                );
+                run(world, &others).await;
+                store.take_senders(worker).await.expect("a lease") == 1
+            })
+            .await;
         let held = store.held_senders(worker).await.expect("the leases");
         Self {
             world,
