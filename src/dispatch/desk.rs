@@ -4,7 +4,7 @@
 //! where reading goes on is a hint too; from time to time the desk reads from the front again, for what was committed late
 //! or came back lies behind.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::ownership::Held;
 use crate::domain::id::{Epoch, MessageId, SenderId};
 use crate::provider::Endpoint;
 use crate::store::claim::{Ask, Due};
-use crate::throttle::{Limits, Permit, SenderThrottle};
+use crate::throttle::{Limits, Permit, SenderThrottle, Start};
 
 /// 0 (urgent) to 9 (bulk).
 const PRIORITIES: i16 = 10;
@@ -44,9 +44,6 @@ pub struct Desk {
     next_read: Instant,
     next_rescan: Instant,
     permit: Option<Permit>,
-    pair_strikes: HashMap<String, u32>,
-    /// Until when the limit of a recipient is spoken for by messages that were put off.
-    booked: HashMap<String, OffsetDateTime>,
 }
 
 /// What a desk gives out at one moment.
@@ -77,7 +74,7 @@ impl Desk {
             epoch: held.held.epoch,
             credential: String::new(),
             endpoint: None,
-            throttle: SenderThrottle::new(limits(held)),
+            throttle: SenderThrottle::new(limits(held), Start::Empty, now),
             in_flight: 0,
             held: false,
             closed_until: None,
@@ -90,19 +87,23 @@ impl Desk {
             next_read: now,
             next_rescan: now,
             permit: None,
-            pair_strikes: HashMap::new(),
-            booked: HashMap::new(),
         };
-        desk.take_up(held, settings, wall);
+        desk.take_up(held, settings, now, wall);
         desk
     }
 
     /// Takes up settings that may have changed.
-    pub fn take_up(&mut self, held: &Held, settings: DeskSettings, wall: OffsetDateTime) {
+    pub fn take_up(
+        &mut self,
+        held: &Held,
+        settings: DeskSettings,
+        now: Instant,
+        wall: OffsetDateTime,
+    ) {
         let sender = &held.held.sender;
         self.endpoint = held.endpoint.clone();
         self.credential.clone_from(&sender.credential);
-        self.throttle.set_limits(limits(held));
+        self.throttle.set_limits(limits(held), now);
         self.max_in_flight = sender
             .max_in_flight
             .map_or(settings.max_in_flight, |limit| limit.max(1) as usize);
@@ -195,14 +196,13 @@ impl Desk {
         if !self.is_open(now) {
             return picked;
         }
-        self.booked.retain(|_, until| *until > wall);
         while self.in_flight + picked.leaving.len() < self.max_in_flight && !self.waiting.is_empty()
         {
             if self.permit.is_none() {
-                match self.throttle.permit(now) {
+                match self.throttle.take(now) {
                     Ok(permit) => self.permit = Some(permit),
-                    Err(wait) => {
-                        picked.permit_in = Some(wait);
+                    Err(when) => {
+                        picked.permit_in = Some(when.saturating_duration_since(now));
                         break;
                     }
                 }
@@ -215,20 +215,15 @@ impl Desk {
                 self.known.remove(&due.id.0);
                 continue;
             }
-            match self.throttle.pair_may(&due.recipient) {
+            match self.throttle.pair(&due.recipient, now) {
                 Ok(()) => {
                     self.permit = None;
                     picked.leaving.push(due);
                 }
-                Err(wait) => {
-                    let earliest = wall + wait;
-                    let until = match self.booked.get(&due.recipient) {
-                        Some(booked) => earliest.max(*booked + self.throttle.pair_period()),
-                        None => earliest,
-                    };
+                Err(until) => {
                     self.known.remove(&due.id.0);
+                    let until = wall + until.saturating_duration_since(now);
                     picked.put_off.push((due.id, until));
-                    self.booked.insert(due.recipient, until);
                 }
             }
         }
@@ -238,20 +233,6 @@ impl Desk {
     /// A message has left the desk for good: begun, or found to be gone.
     pub fn forget(&mut self, id: MessageId) {
         self.known.remove(&id.0);
-    }
-
-    /// How often in a row this recipient was answered with the pair limit.
-    pub fn pair_strikes(&self, recipient: &str) -> u32 {
-        self.pair_strikes.get(recipient).copied().unwrap_or(0)
-    }
-
-    /// Counts, or forgets, the pair limit of a recipient.
-    pub fn note_pair(&mut self, recipient: &str, struck: bool) {
-        if struck {
-            *self.pair_strikes.entry(recipient.to_owned()).or_default() += 1;
-        } else if !self.pair_strikes.is_empty() {
-            self.pair_strikes.remove(recipient);
-        }
     }
 }
 

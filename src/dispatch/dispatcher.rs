@@ -46,8 +46,6 @@ const RESCAN_EVERY: Duration = Duration::from_millis(250);
 const AWAKE_FOR: Duration = Duration::from_secs(1);
 /// While the database does not answer.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
-/// How long a sender that was told to slow down waits when nobody said how long.
-const SLOW_DOWN: Duration = Duration::from_secs(1);
 /// Recipients whose limit is free again are forgotten this often.
 const FORGET_PAIRS_EVERY: Duration = Duration::from_secs(60);
 
@@ -214,7 +212,7 @@ impl Dispatcher {
             let sender = held.held.sender.id();
             match self.desks.get_mut(&sender) {
                 Some(desk) if desk.epoch == held.held.epoch => {
-                    desk.take_up(held, self.settings.desk, wall)
+                    desk.take_up(held, self.settings.desk, now, wall)
                 }
                 _ => {
                     info!(sender.id = %sender, "Working sender {sender} (epoch {})", held.held.epoch.0);
@@ -346,7 +344,7 @@ impl Dispatcher {
             return;
         };
         desk.in_flight += 1;
-        let pair_strikes = desk.pair_strikes(&due.recipient);
+        let pair_strikes = desk.throttle.pair_refusals(&due.recipient);
         let errand = Errand {
             due,
             begun,
@@ -388,52 +386,44 @@ impl Dispatcher {
             return;
         };
         desk.in_flight = desk.in_flight.saturating_sub(1);
-        let struck = matches!(
-            outcome,
-            Outcome::Throttled {
-                scope: ThrottleScope::Pair,
-                ..
-            }
-        );
-        desk.note_pair(&recipient, struck);
+        let now = Instant::now();
         match outcome {
-            Outcome::Throttled {
-                scope: ThrottleScope::Sender,
-                retry_after,
-                ..
-            } => {
-                desk.throttle
-                    .slow_down(Instant::now() + retry_after.unwrap_or(SLOW_DOWN));
-            }
             Outcome::Throttled {
                 scope: ThrottleScope::Account,
                 retry_after,
                 ..
             } => {
-                let until = Instant::now() + retry_after.unwrap_or(SLOW_DOWN);
                 let credential = desk.credential.clone();
                 for desk in self
                     .desks
                     .values_mut()
                     .filter(|desk| desk.credential == credential)
                 {
-                    desk.throttle.slow_down(until);
+                    desk.throttle.learn_throttled(
+                        ThrottleScope::Account,
+                        &recipient,
+                        retry_after,
+                        now,
+                    );
                 }
             }
+            Outcome::Throttled {
+                scope: scope @ (ThrottleScope::Sender | ThrottleScope::Pair),
+                retry_after,
+                ..
+            } => desk
+                .throttle
+                .learn_throttled(scope, &recipient, retry_after, now),
+            Outcome::Accepted(_) => desk.throttle.learn_accepted(&recipient, now),
             Outcome::Held {
                 scope: HoldScope::Sender,
                 error,
             } => {
-                desk.hold(Instant::now());
+                desk.hold(now);
                 self.hold_sender(sender, in_words(&error));
             }
-            Outcome::Accepted(_)
-            | Outcome::Rejected(_)
+            Outcome::Rejected(_)
             | Outcome::NotSent(_)
-            | Outcome::Throttled {
-                scope: ThrottleScope::Pair,
-                ..
-            }
             | Outcome::Held {
                 scope: HoldScope::Template,
                 ..
@@ -477,8 +467,8 @@ impl Dispatcher {
         if now >= self.forget_pairs_at {
             self.forget_pairs_at = now + FORGET_PAIRS_EVERY;
             self.desks
-                .values()
-                .for_each(|desk| desk.throttle.forget_idle_pairs());
+                .values_mut()
+                .for_each(|desk| desk.throttle.forget_idle(now));
         }
     }
 

@@ -9,6 +9,7 @@
 //! 6. [`recorder`] writes outcomes, many at a time; an answer is written whoever holds the sender by now.
 //! 7. [`reconciler`] settles what stayed uncertain, and sweeps what a dead worker left behind.
 
+pub mod breaker;
 pub mod desk;
 pub mod dispatcher;
 pub mod ownership;

@@ -1,20 +1,31 @@
 //! How fast a sender may go: in memory, exact because one worker owns the sender.
 //!
-//! Two limits of WhatsApp's (Meta, "Throughput" and "About the platform"): requests a second for a sender, and messages to
-//! one recipient, 1 per 6 s with a burst of 45 that borrows from the future. Both are cells of `governor` (GCRA). A sender that
-//! has been told to slow down waits until the time it was told.
+//! Three limits, each in a file of its own: requests a second for a sender (`bucket`), messages to one recipient (`pair`), and
+//! what WhatsApp says when it finds either too fast (`adaptive`). None of them waits, asks the time or knows of a database:
+//! a limit says *now* or *from when on*. All are exact across a change of owner without asking the last one, because a new
+//! owner starts with [`Start::Empty`].
 
-use std::num::NonZeroU32;
+mod adaptive;
+mod bucket;
+mod cell;
+mod pair;
+
 use std::time::Duration;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::time::Instant;
+
+use self::adaptive::Adaptive;
+use self::bucket::Bucket;
+use self::pair::Pairs;
+use crate::domain::outcome::ThrottleScope;
+
+/// Recipients remembered for one sender; about 150 bytes each.
+const MOST_RECIPIENTS: usize = 100_000;
 
 /// The limits of one sender, as its settings give them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// Requests a second.
+    /// Requests a second. Of what is above one, the whole number counts.
     pub rate_per_second: f64,
     /// Time between two messages to one recipient; zero = no limit.
     pub pair_period: Duration,
@@ -22,155 +33,256 @@ pub struct Limits {
     pub pair_burst: u32,
 }
 
+/// What may have left before this throttle was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Another owner may have let through, up to now, all that the limits allow.
+    Empty,
+    /// Nothing has left lately: nobody ever owned the sender before.
+    Full,
+}
+
 /// The right to make one request now. Taken before a message is begun, so that nothing waits in `sending`.
 #[derive(Debug)]
 #[must_use]
-pub struct Permit(());
+pub struct Permit {
+    number: u64,
+}
 
 /// Lets the requests of one sender through at its pace.
 pub struct SenderThrottle {
     limits: Limits,
-    clock: DefaultClock,
-    rate: DefaultDirectRateLimiter,
-    pairs: Option<DefaultKeyedRateLimiter<String>>,
-    slow_until: Option<Instant>,
+    pace: Adaptive,
+    bucket: Bucket,
+    pairs: Pairs,
 }
 
 impl SenderThrottle {
-    /// A throttle with these limits, its pair buckets full and its rate bucket as it is after a pause.
-    pub fn new(limits: Limits) -> Self {
+    /// A throttle with these limits. `now` is the moment from which this owner may send.
+    pub fn new(limits: Limits, start: Start, now: Instant) -> Self {
         Self {
             limits,
-            clock: DefaultClock::default(),
-            rate: RateLimiter::direct(rate_quota(limits.rate_per_second)),
-            pairs: pair_quota(limits).map(RateLimiter::keyed),
-            slow_until: None,
+            pace: Adaptive::new(limits.rate_per_second),
+            bucket: Bucket::new(limits.rate_per_second, start, now),
+            pairs: Pairs::new(limits.pairs(), start, MOST_RECIPIENTS, now),
         }
     }
 
-    /// Takes up changed limits. What was spent under the old ones is forgotten with them.
-    pub fn set_limits(&mut self, limits: Limits) {
-        if self.limits.rate_per_second != limits.rate_per_second {
-            self.rate = RateLimiter::direct(rate_quota(limits.rate_per_second));
+    /// Takes up limits that may have changed. What was spent under the old ones still counts.
+    pub fn set_limits(&mut self, limits: Limits, now: Instant) {
+        if self.limits.pairs() != limits.pairs() {
+            self.pairs.set_limit(limits.pairs(), now);
         }
-        if pair_quota(self.limits) != pair_quota(limits) {
-            self.pairs = pair_quota(limits).map(RateLimiter::keyed);
-        }
+        self.pace.set(limits.rate_per_second);
         self.limits = limits;
+        self.keep_pace(now);
     }
 
-    /// A permit for one request, or the wait until there is one.
-    pub fn permit(&self, now: Instant) -> Result<Permit, Duration> {
-        if let Some(until) = self.slow_until.filter(|until| *until > now) {
-            return Err(until - now);
+    /// A permit for one request, or the time from which there may be one.
+    pub fn take(&mut self, now: Instant) -> Result<Permit, Instant> {
+        if let Some(until) = self.pace.silent_until(now) {
+            return Err(until);
         }
-        self.rate
-            .check()
-            .map(|()| Permit(()))
-            .map_err(|refused| refused.wait_time_from(self.clock.now()))
+        self.keep_pace(now);
+        self.bucket.take(now)
     }
 
-    /// Whether a message may go to this recipient now, and if not, how long until one may. A yes is spent.
-    pub fn pair_may(&self, recipient: &str) -> Result<(), Duration> {
-        match &self.pairs {
-            None => Ok(()),
-            Some(pairs) => pairs
-                .check_key(&recipient.to_owned())
-                .map_err(|refused| refused.wait_time_from(self.clock.now())),
+    /// How many permits could be taken from `now` until `horizon` has passed. Takes none.
+    pub fn how_many(&mut self, now: Instant, horizon: Duration) -> usize {
+        self.keep_pace(now);
+        let from = self.pace.silent_until(now).unwrap_or(now);
+        let until = now + horizon;
+        if from > until {
+            return 0;
+        }
+        self.bucket.how_many(from, until)
+    }
+
+    /// Takes back a permit whose request never began to leave.
+    pub fn give_back(&mut self, permit: Permit) {
+        self.bucket.give_back(permit);
+    }
+
+    /// Whether a message may go to this recipient now, and if not, until when to put it off. A yes is spent; a no has booked
+    /// that time for this message.
+    pub fn pair(&mut self, recipient: &str, now: Instant) -> Result<(), Instant> {
+        if self.pairs.may(recipient, now) {
+            Ok(())
+        } else {
+            Err(self.pairs.book(recipient, now))
         }
     }
 
-    /// The time between two messages to one recipient.
-    pub fn pair_period(&self) -> Duration {
-        self.limits.pair_period
+    /// A message that [`Self::pair`] let through at `asked_at` never began to leave.
+    pub fn pair_unused(&mut self, recipient: &str, asked_at: Instant) {
+        self.pairs.unused(recipient, asked_at);
     }
 
-    /// The sender was told to slow down: nothing leaves until then.
-    pub fn slow_down(&mut self, until: Instant) {
-        self.slow_until = Some(self.slow_until.map_or(until, |known| known.max(until)));
-    }
-
-    /// Forgets recipients whose bucket is full again.
-    pub fn forget_idle_pairs(&self) {
-        if let Some(pairs) = &self.pairs {
-            pairs.retain_recent();
-            pairs.shrink_to_fit();
+    /// WhatsApp answered a message to `recipient` with "too fast". Slows down who is meant; what is meant for the whole account
+    /// is to be told to every sender of the same credential.
+    pub fn learn_throttled(
+        &mut self,
+        scope: ThrottleScope,
+        recipient: &str,
+        retry_after: Option<Duration>,
+        now: Instant,
+    ) {
+        match scope {
+            ThrottleScope::Sender | ThrottleScope::Account => {
+                self.pace.told_too_fast(retry_after, now);
+                self.keep_pace(now);
+            }
+            ThrottleScope::Pair => {
+                self.pairs.refused(recipient, retry_after, now);
+            }
         }
+    }
+
+    /// WhatsApp accepted a message to this recipient.
+    pub fn learn_accepted(&mut self, recipient: &str, now: Instant) {
+        self.pairs.accepted(recipient, now);
+    }
+
+    /// How often in a row this recipient was answered with the pair limit.
+    pub fn pair_refusals(&self, recipient: &str) -> u32 {
+        self.pairs.refusals(recipient)
+    }
+
+    /// Until when WhatsApp asked for silence, if it did.
+    pub fn slow_until(&self, now: Instant) -> Option<Instant> {
+        self.pace.silent_until(now)
+    }
+
+    /// Requests a second that are permitted now.
+    pub fn limit(&self, now: Instant) -> f64 {
+        self.pace.rate(now)
+    }
+
+    /// Where that limit comes from, for people: "the setting", or what WhatsApp said and when.
+    pub fn source(&self, now: Instant) -> String {
+        self.pace.source(now)
+    }
+
+    /// Requests let through in the last second.
+    pub fn rate_now(&self, now: Instant) -> usize {
+        self.bucket.given_lately(now)
+    }
+
+    /// Forgets recipients of whom nothing matters any more. Worth calling about once a minute.
+    pub fn forget_idle(&mut self, now: Instant) {
+        self.pairs.forget_free(now);
+    }
+
+    /// Recipients remembered.
+    pub fn recipients_remembered(&self) -> usize {
+        self.pairs.remembered()
+    }
+
+    fn keep_pace(&mut self, now: Instant) {
+        self.bucket.set_rate(self.pace.rate(now), now);
     }
 }
 
-/// A bucket that keeps `rate` in *every* window of one second: with a burst of b, a window can hold the burst and what is
-/// refilled meanwhile, so the refill is b − 1 below the rate. The burst makes up for timers that wake up late.
-fn rate_quota(rate: f64) -> Quota {
-    let burst = (rate / 50.0).floor().max(1.0);
-    let refill = rate - (burst - 1.0);
-    let period = Duration::from_secs_f64(1.0 / refill).max(Duration::from_nanos(1));
-    let burst = NonZeroU32::new(burst as u32).unwrap_or(NonZeroU32::MIN);
-    Quota::with_period(period).map_or(Quota::per_second(NonZeroU32::MIN), |quota| {
-        quota.allow_burst(burst)
-    })
-}
-
-fn pair_quota(limits: Limits) -> Option<Quota> {
-    let burst = NonZeroU32::new(limits.pair_burst)?;
-    Quota::with_period(limits.pair_period).map(|quota| quota.allow_burst(burst))
+impl Limits {
+    fn pairs(&self) -> (Duration, u32) {
+        (self.pair_period, self.pair_burst)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn throttle(rate_per_second: f64, pair_burst: u32) -> SenderThrottle {
-        SenderThrottle::new(Limits {
-            rate_per_second,
-            pair_period: Duration::from_secs(6),
-            pair_burst,
-        })
+    const LIMITS: Limits = Limits {
+        rate_per_second: 80.0,
+        pair_period: Duration::from_secs(6),
+        pair_burst: 3,
+    };
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Takes every permit as soon as it is there.
+    fn taken(throttle: &mut SenderThrottle, from: Instant, until: Instant) -> usize {
+        let (mut now, mut count) = (from, 0);
+        while now <= until {
+            match throttle.take(now) {
+                Ok(_) => count += 1,
+                Err(when) => now = when,
+            }
+        }
+        count
     }
 
     #[test]
-    fn burst_and_refill_together_never_exceed_the_rate_in_a_second() {
-        for rate in [0.2, 1.0, 10.0, 20.0, 79.5, 80.0, 200.0, 1_000.0, 10_000.0] {
-            let quota = rate_quota(rate);
-            let burst = f64::from(quota.burst_size().get());
-            let refilled = 1.0 / quota.replenish_interval().as_secs_f64();
-            assert!(
-                burst - 1.0 + refilled <= rate * 1.000_001,
-                "{rate}: {burst} + {refilled}"
-            );
-            assert!(refilled >= rate * 0.97, "{rate}: only {refilled} are used");
+    fn a_sender_told_to_wait_gets_no_permit_until_then() {
+        let now = Instant::now();
+        let mut throttle = SenderThrottle::new(LIMITS, Start::Full, now);
+        throttle.learn_throttled(ThrottleScope::Sender, "+1", Some(s(10)), now);
+        assert_eq!(throttle.take(now).unwrap_err(), now + s(10));
+        assert_eq!(throttle.slow_until(now), Some(now + s(10)));
+        assert_eq!(throttle.how_many(now, s(9)), 0);
+        assert!(throttle.how_many(now, s(11)) > 30);
+        assert!(throttle.take(now + s(10)).is_ok());
+    }
+
+    #[test]
+    fn a_sender_called_too_fast_goes_at_half_its_rate_and_later_at_all_of_it() {
+        let now = Instant::now();
+        for scope in [ThrottleScope::Sender, ThrottleScope::Account] {
+            let mut throttle = SenderThrottle::new(LIMITS, Start::Full, now);
+            taken(&mut throttle, now, now + s(2));
+            let told = now + s(2);
+            throttle.learn_throttled(scope, "+1", None, told);
+            assert_eq!(throttle.limit(told), 40.0);
+            let half = taken(&mut throttle, told, told + s(5));
+            assert!((160..=200).contains(&half), "{half}");
+            let later = told + s(30);
+            let all = taken(&mut throttle, later, later + s(5));
+            assert!((390..=400).contains(&all), "{all}");
+            assert_eq!(throttle.source(later), "the setting");
         }
     }
 
     #[test]
-    fn a_recipient_gets_its_burst_and_then_waits_while_others_do_not() {
-        let throttle = throttle(80.0, 3);
-        for _ in 0..3 {
-            assert!(throttle.pair_may("+1").is_ok());
-        }
-        let wait = throttle.pair_may("+1").unwrap_err();
-        assert!(wait > Duration::from_secs(5) && wait <= Duration::from_secs(6));
-        assert!(throttle.pair_may("+2").is_ok());
+    fn a_pair_limit_that_whatsapp_names_stalls_nobody_else() {
+        let now = Instant::now();
+        let mut throttle = SenderThrottle::new(LIMITS, Start::Full, now);
+        throttle.learn_throttled(ThrottleScope::Pair, "+1", None, now);
+        assert_eq!(throttle.pair("+1", now), Err(now + s(1)));
+        assert_eq!(throttle.pair_refusals("+1"), 1);
+        assert_eq!(throttle.pair("+2", now), Ok(()));
+        assert!(throttle.take(now).is_ok());
+        assert_eq!(throttle.limit(now), 80.0);
+        throttle.learn_accepted("+1", now + s(1));
+        assert_eq!(throttle.pair_refusals("+1"), 0);
     }
 
     #[test]
-    fn a_period_of_zero_is_no_limit() {
-        let throttle = SenderThrottle::new(Limits {
-            rate_per_second: 80.0,
+    fn limits_are_taken_up_while_working() {
+        let now = Instant::now();
+        let mut throttle = SenderThrottle::new(LIMITS, Start::Full, now);
+        taken(&mut throttle, now, now + s(1));
+        let changed = now + s(1);
+        let limits = Limits {
+            rate_per_second: 200.0,
             pair_period: Duration::ZERO,
             pair_burst: 1,
-        });
-        assert!((0..1_000).all(|_| throttle.pair_may("+1").is_ok()));
+        };
+        throttle.set_limits(limits, changed);
+        let most = taken(&mut throttle, changed, changed + s(1));
+        assert!((190..=200).contains(&most), "{most}");
+        assert!((0..1_000).all(|_| throttle.pair("+1", changed).is_ok()));
+        assert_eq!(throttle.limit(changed), 200.0);
     }
 
     #[test]
-    fn a_sender_told_to_slow_down_gets_no_permit_until_then() {
-        let mut throttle = throttle(80.0, 3);
+    fn the_rate_now_is_what_was_let_through_in_the_last_second() {
         let now = Instant::now();
-        assert!(throttle.permit(now).is_ok());
-        throttle.slow_down(now + Duration::from_secs(10));
-        assert_eq!(throttle.permit(now).unwrap_err(), Duration::from_secs(10));
-        throttle.slow_down(now + Duration::from_secs(2));
-        assert_eq!(throttle.permit(now).unwrap_err(), Duration::from_secs(10));
+        let mut throttle = SenderThrottle::new(LIMITS, Start::Full, now);
+        let most = taken(&mut throttle, now, now + Duration::from_millis(500));
+        assert_eq!(throttle.rate_now(now + Duration::from_millis(500)), most);
+        assert_eq!(throttle.rate_now(now + s(2)), 0);
     }
 }

@@ -188,7 +188,7 @@ async fn what_was_not_accepted_and_stays_silent_is_sent_again_once() {
         let message = world
             .until(id, "left to a person", |message| {
                 message.waiting_for.as_deref().is_some_and(|words| {
-                    words.starts_with("a person: it was sent again once already")
+                    words.starts_with("a person: it was sent again already")
                 })
             })
             .await;

@@ -1,0 +1,327 @@
+//! Stops trying where nothing can connect.
+//!
+//! A message that could not be handed to the network costs an attempt. While an endpoint (scheme, host and port) cannot be
+//! reached at all, nothing is begun for it, so that an hour's outage costs a message no more than a second's. From time to
+//! time one message finds out; when it gets through, the others follow slowly at first, so that whatever just came back is
+//! not run over by all that waited.
+//!
+//! Only connections count. What an endpoint answers, or that it does not answer, is the business of outcomes and limits.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::outcome::{Doubt, LostAnswer, NotSent, Outcome};
+use crate::domain::retry::RetryPolicy;
+
+/// So many in a row that could not connect, and it opens.
+const FAILURES: u32 = 5;
+/// The probe is given up as lost after this long without news, and another may leave.
+const PROBE_LOST_AFTER: Duration = Duration::from_secs(60);
+/// How long a recovery takes: one request at once, doubled every second.
+const RECOVERY: Duration = Duration::from_secs(10);
+/// Endpoints in trouble that are remembered.
+const MOST_ENDPOINTS: usize = 1_000;
+
+/// Whether requests may be begun for an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// They may.
+    Closed {
+        /// So many out at once, all senders of this worker together; none = no limit of the breaker's.
+        at_most: Option<usize>,
+    },
+    /// None may before then.
+    Open {
+        /// When to ask again.
+        until: Instant,
+    },
+    /// Exactly one may, and has to be reported, or handed back unused.
+    Probe,
+}
+
+/// What a request tells about the way to its endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learned {
+    /// There was a connection, whatever came of it.
+    Connected,
+    /// None could be made.
+    NoConnection,
+    /// Nothing: the request did not come so far.
+    Nothing,
+}
+
+impl From<&Outcome> for Learned {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::NotSent(NotSent::NoConnection) => Self::NoConnection,
+            Outcome::NotSent(NotSent::TooLate)
+            | Outcome::Uncertain(Doubt::AnswerLost(LostAnswer::Swept)) => Self::Nothing,
+            Outcome::NotSent(NotSent::ConnectionLost)
+            | Outcome::Accepted(_)
+            | Outcome::Rejected(_)
+            | Outcome::Throttled { .. }
+            | Outcome::Held { .. }
+            | Outcome::Transient { .. }
+            | Outcome::Uncertain(
+                Doubt::AnswerLost(LostAnswer::TimedOut | LostAnswer::ConnectionLost)
+                | Doubt::UnreadableAcceptance { .. }
+                | Doubt::AnswerOfAnother
+                | Doubt::ServerFailed(_),
+            ) => Self::Connected,
+        }
+    }
+}
+
+/// The breaker of one endpoint.
+#[derive(Debug)]
+pub struct Breaker {
+    state: State,
+    /// How often it opened without having recovered wholly in between.
+    opened: u32,
+    touched: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Everything may pass, or all that a recovery permits.
+    Closed {
+        failures: u32,
+        recovering_since: Option<Instant>,
+    },
+    /// Nothing may pass.
+    Open { until: Instant },
+    /// One has left to find out.
+    Probing { until: Instant },
+}
+
+impl Breaker {
+    /// A closed one.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            state: State::Closed {
+                failures: 0,
+                recovering_since: None,
+            },
+            opened: 0,
+            touched: now,
+        }
+    }
+
+    /// Whether requests may be begun now. [`Verdict::Probe`] is said once: it is the leave for one request.
+    pub fn may_begin(&mut self, now: Instant) -> Verdict {
+        self.touched = now;
+        match self.state {
+            State::Open { until } | State::Probing { until } if now < until => {
+                Verdict::Open { until }
+            }
+            State::Open { .. } | State::Probing { .. } => {
+                self.state = State::Probing {
+                    until: now + PROBE_LOST_AFTER,
+                };
+                Verdict::Probe
+            }
+            State::Closed {
+                recovering_since, ..
+            } => Verdict::Closed {
+                at_most: recovering_since.and_then(|since| at_most(since, now)),
+            },
+        }
+    }
+
+    /// A request came back, or could not leave.
+    pub fn learned(&mut self, learned: Learned, now: Instant) {
+        self.touched = now;
+        match (self.state, learned) {
+            (State::Closed { failures, .. }, Learned::NoConnection) if failures + 1 >= FAILURES => {
+                self.open(now);
+            }
+            (
+                State::Closed {
+                    failures,
+                    recovering_since,
+                },
+                Learned::NoConnection,
+            ) => {
+                self.state = State::Closed {
+                    failures: failures + 1,
+                    recovering_since,
+                };
+            }
+            (
+                State::Closed {
+                    recovering_since, ..
+                },
+                Learned::Connected,
+            ) => {
+                let recovering_since =
+                    recovering_since.filter(|since| at_most(*since, now).is_some());
+                if recovering_since.is_none() {
+                    self.opened = 0;
+                }
+                self.state = State::Closed {
+                    failures: 0,
+                    recovering_since,
+                };
+            }
+            (State::Probing { .. }, Learned::Connected) => {
+                self.state = State::Closed {
+                    failures: 0,
+                    recovering_since: Some(now),
+                };
+            }
+            (State::Probing { .. }, Learned::NoConnection) => self.open(now),
+            (State::Probing { .. }, Learned::Nothing) => self.probe_unused(now),
+            // What left before it opened comes back. It is as old as its connection, and none is new.
+            (State::Open { .. }, _) | (State::Closed { .. }, Learned::Nothing) => {}
+        }
+    }
+
+    /// The one that might have found out did not leave: another may.
+    pub fn probe_unused(&mut self, now: Instant) {
+        if let State::Probing { .. } = self.state {
+            self.state = State::Open { until: now };
+        }
+    }
+
+    /// How it stands, for people.
+    pub fn in_words(&self, now: Instant) -> String {
+        match self.state {
+            State::Open { until } => format!(
+                "open: no connection can be made; one message tries again in {} s",
+                until
+                    .saturating_duration_since(now)
+                    .as_millis()
+                    .div_ceil(1_000)
+            ),
+            State::Probing { .. } => {
+                "half open: one message finds out whether a connection can be made".to_owned()
+            }
+            State::Closed {
+                failures,
+                recovering_since,
+            } => match recovering_since.and_then(|since| at_most(since, now)) {
+                Some(at_most) => {
+                    format!("closed: recovering, at most {at_most} requests at once")
+                }
+                None if failures > 0 => {
+                    format!("closed: no connection could be made {failures} times in a row")
+                }
+                None => "closed: connections can be made".to_owned(),
+            },
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.opened = self.opened.saturating_add(1);
+        self.state = State::Open {
+            until: now + waits().delay(self.opened),
+        };
+    }
+
+    /// Whether there is nothing to remember.
+    fn is_plain(&self, now: Instant) -> bool {
+        match self.state {
+            State::Closed {
+                failures,
+                recovering_since,
+            } => {
+                failures == 0 && recovering_since.is_none_or(|since| at_most(since, now).is_none())
+            }
+            State::Open { .. } | State::Probing { .. } => false,
+        }
+    }
+}
+
+/// How long it stays open: about a second at first, twice as long each time, half a minute at most.
+fn waits() -> RetryPolicy {
+    RetryPolicy {
+        first_delay: Duration::from_secs(1),
+        factor: 2.0,
+        max_delay: Duration::from_secs(30),
+        jitter: 0.3,
+        max_attempts: u32::MAX,
+    }
+}
+
+/// How many may be out at once in a recovery; none when it is over.
+fn at_most(since: Instant, now: Instant) -> Option<usize> {
+    let recovered = now.saturating_duration_since(since);
+    (recovered < RECOVERY).then(|| 1 << recovered.as_secs())
+}
+
+/// The breakers of all endpoints, by their origin (`https://host:port`). Only those in trouble are kept.
+#[derive(Debug, Default)]
+pub struct Breakers {
+    in_trouble: HashMap<String, Breaker>,
+}
+
+impl Breakers {
+    /// See [`Breaker::may_begin`].
+    pub fn may_begin(&mut self, endpoint: &str, now: Instant) -> Verdict {
+        match self.in_trouble.get_mut(endpoint) {
+            Some(breaker) => breaker.may_begin(now),
+            None => Verdict::Closed { at_most: None },
+        }
+    }
+
+    /// See [`Breaker::learned`].
+    pub fn learned(&mut self, endpoint: &str, learned: Learned, now: Instant) {
+        if let Some(breaker) = self.in_trouble.get_mut(endpoint) {
+            breaker.learned(learned, now);
+            if breaker.is_plain(now) {
+                self.in_trouble.remove(endpoint);
+            }
+        } else if learned == Learned::NoConnection {
+            self.make_room(now);
+            let mut breaker = Breaker::new(now);
+            breaker.learned(learned, now);
+            self.in_trouble.insert(endpoint.to_owned(), breaker);
+        }
+    }
+
+    /// See [`Breaker::probe_unused`].
+    pub fn probe_unused(&mut self, endpoint: &str, now: Instant) {
+        if let Some(breaker) = self.in_trouble.get_mut(endpoint) {
+            breaker.probe_unused(now);
+        }
+    }
+
+    /// How the breaker of an endpoint stands, for people.
+    pub fn in_words(&self, endpoint: &str, now: Instant) -> String {
+        match self.in_trouble.get(endpoint) {
+            Some(breaker) => breaker.in_words(now),
+            None => Breaker::new(now).in_words(now),
+        }
+    }
+
+    /// Endpoints in trouble and how each stands, for people.
+    pub fn in_trouble(&self, now: Instant) -> impl Iterator<Item = (&str, String)> {
+        self.in_trouble
+            .iter()
+            .map(move |(endpoint, breaker)| (endpoint.as_str(), breaker.in_words(now)))
+    }
+
+    /// Where too many are in trouble, forgets the one that nobody has used for longest.
+    fn make_room(&mut self, now: Instant) {
+        if self.in_trouble.len() < MOST_ENDPOINTS {
+            return;
+        }
+        self.in_trouble.retain(|_, breaker| !breaker.is_plain(now));
+        let longest_unused = self
+            .in_trouble
+            .iter()
+            .min_by_key(|(_, breaker)| breaker.touched)
+            .map(|(endpoint, _)| endpoint.clone());
+        if self.in_trouble.len() >= MOST_ENDPOINTS
+            && let Some(endpoint) = longest_unused
+        {
+            self.in_trouble.remove(&endpoint);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "breaker_tests.rs"]
+mod tests;

@@ -1,0 +1,370 @@
+use fastrand::Rng;
+
+use super::*;
+
+const RATES: [f64; 5] = [1.0, 20.0, 80.0, 200.0, 1_000.0];
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// The most of these times, in order, that lie in one half-open second.
+fn most_in_a_second(times: &[Instant]) -> usize {
+    let mut first = 0;
+    let mut most = 0;
+    for (last, time) in times.iter().enumerate() {
+        while *time - times[first] >= Duration::from_secs(1) {
+            first += 1;
+        }
+        most = most.max(last + 1 - first);
+    }
+    most
+}
+
+/// How a sender is asked for permits.
+#[derive(Clone, Copy, Debug)]
+enum Demand {
+    /// Always for more, at the very moment there may be one.
+    Greedy,
+    /// For all there are, every few milliseconds.
+    Polling,
+    /// For a few, with pauses of any length.
+    Fitful,
+    /// Nothing for long, then all there are.
+    Sudden,
+}
+
+const DEMANDS: [Demand; 4] = [
+    Demand::Greedy,
+    Demand::Polling,
+    Demand::Fitful,
+    Demand::Sudden,
+];
+
+/// Asks a bucket from `from` until `until` and adds the times of its permits.
+fn ask(
+    bucket: &mut Bucket,
+    demand: Demand,
+    (from, until): (Instant, Instant),
+    dice: &mut Rng,
+    times: &mut Vec<Instant>,
+) {
+    let mut now = from;
+    while now <= until {
+        let wanted = match demand {
+            Demand::Fitful => dice.usize(0..5),
+            _ => usize::MAX,
+        };
+        let mut free_at = now;
+        for _ in 0..wanted {
+            match bucket.take(now) {
+                Ok(_) => times.push(now),
+                Err(when) => {
+                    assert!(when > now, "told to come back at once");
+                    free_at = when;
+                    break;
+                }
+            }
+        }
+        now = match demand {
+            Demand::Greedy => free_at.max(now + Duration::from_nanos(1)),
+            Demand::Polling => now + ms(5) + Duration::from_micros(dice.u64(0..15_000)),
+            Demand::Fitful => now + Duration::from_micros(dice.u64(0..60_000)),
+            Demand::Sudden => now + Duration::from_micros(dice.u64(0..900_000)),
+        };
+    }
+}
+
+#[test]
+fn no_second_holds_more_than_the_rate_whatever_the_demand() {
+    let mut dice = Rng::with_seed(1);
+    let start = Instant::now();
+    for rate in RATES {
+        for demand in DEMANDS {
+            let mut bucket = Bucket::new(rate, Start::Full, start);
+            let mut times = Vec::new();
+            let span = (start, start + Duration::from_secs(6));
+            ask(&mut bucket, demand, span, &mut dice, &mut times);
+            assert!(
+                most_in_a_second(&times) <= rate as usize,
+                "{rate} {demand:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_second_around_a_change_of_owner_holds_more_than_the_rate() {
+    let mut dice = Rng::with_seed(2);
+    let start = Instant::now();
+    let mut fullest = 0.0_f64;
+    for round in 0..400 {
+        let rate = RATES[round % RATES.len()];
+        let (before, after) = (DEMANDS[dice.usize(0..4)], DEMANDS[dice.usize(0..4)]);
+        let change = start + Duration::from_micros(dice.u64(0..3_000_000));
+        let end = change + ms(1_500);
+        let mut times = Vec::new();
+        let mut old = Bucket::new(rate, Start::Full, start);
+        ask(&mut old, before, (start, change), &mut dice, &mut times);
+        let handed_over = times.len();
+        let mut new = Bucket::new(rate, Start::Empty, change);
+        ask(&mut new, after, (change, end), &mut dice, &mut times);
+        assert!(
+            most_in_a_second(&times) <= rate as usize,
+            "{rate}, {before:?} then {after:?}, round {round}"
+        );
+        let from = times.partition_point(|time| *time <= change - ms(500).min(change - start));
+        if (20.0..=200.0).contains(&rate) && handed_over > from {
+            fullest = fullest.max(most_in_a_second(&times[from..]) as f64 / rate);
+        }
+    }
+    // The rounds did put weight on both sides of the change.
+    assert!(fullest > 0.9, "{fullest}");
+}
+
+#[test]
+fn a_new_owner_waits_no_longer_than_it_must() {
+    let start = Instant::now();
+    for (rate, longest) in [(20.0, 105), (80.0, 40), (200.0, 35), (1_000.0, 30)] {
+        let mut bucket = Bucket::new(rate, Start::Empty, start);
+        let first = bucket.take(start).unwrap_err();
+        assert!(first <= start + ms(longest), "{rate}: {:?}", first - start);
+        assert!(bucket.take(first).is_ok());
+    }
+}
+
+#[test]
+fn an_owner_that_was_slowed_down_meanwhile_leaves_its_successor_no_more_than_the_rate() {
+    let mut dice = Rng::with_seed(3);
+    let start = Instant::now();
+    for round in 0..200 {
+        let rate = RATES[round % RATES.len()];
+        let mut times = Vec::new();
+        let mut old = Bucket::new(rate, Start::Full, start);
+        let mut now = start;
+        for _ in 0..dice.usize(1..12) {
+            let next = now + Duration::from_micros(dice.u64(0..400_000));
+            let demand = DEMANDS[dice.usize(0..4)];
+            ask(&mut old, demand, (now, next), &mut dice, &mut times);
+            old.set_rate(rate * dice.f64(), next);
+            if dice.bool() {
+                old.set_rate(rate, next);
+            }
+            now = next;
+        }
+        let mut new = Bucket::new(rate, Start::Empty, now);
+        let span = (now, now + ms(1_500));
+        ask(&mut new, Demand::Greedy, span, &mut dice, &mut times);
+        assert!(most_in_a_second(&times) <= rate as usize, "{rate} {round}");
+    }
+}
+
+#[test]
+fn nearly_all_of_the_rate_is_used_when_asked_every_few_milliseconds() {
+    let mut dice = Rng::with_seed(4);
+    let start = Instant::now();
+    for rate in RATES {
+        let mut bucket = Bucket::new(rate, Start::Full, start);
+        let mut times = Vec::new();
+        let span = (start, start + Duration::from_secs(60));
+        ask(&mut bucket, Demand::Polling, span, &mut dice, &mut times);
+        let used = times.len() as f64 / 60.0 / rate;
+        assert!(used >= 0.97, "{rate}: {used}");
+    }
+}
+
+#[test]
+fn the_permits_of_a_second_are_spread_over_it() {
+    let mut dice = Rng::with_seed(5);
+    let start = Instant::now();
+    for rate in [80.0, 200.0, 1_000.0] {
+        let mut bucket = Bucket::new(rate, Start::Full, start);
+        let mut times = Vec::new();
+        let span = (start, start + Duration::from_secs(10));
+        ask(&mut bucket, Demand::Sudden, span, &mut dice, &mut times);
+        let at_once = times
+            .chunk_by(|one, next| one == next)
+            .map(<[Instant]>::len)
+            .max();
+        assert!(
+            at_once <= Some((rate / 20.0) as usize),
+            "{rate}: {at_once:?}"
+        );
+    }
+}
+
+#[test]
+fn a_raised_rate_lets_nothing_through_that_was_not_saved_up() {
+    let start = Instant::now();
+    let mut bucket = Bucket::new(20.0, Start::Full, start);
+    while bucket.take(start).is_ok() {}
+    bucket.set_rate(1_000.0, start);
+    let next = bucket.take(start).unwrap_err();
+    assert!(next > start && next <= start + ms(2), "{:?}", next - start);
+}
+
+#[test]
+fn a_lowered_rate_counts_what_was_given_before() {
+    let mut dice = Rng::with_seed(6);
+    let start = Instant::now();
+    let mut bucket = Bucket::new(1_000.0, Start::Full, start);
+    let mut times = Vec::new();
+    let lowered = start + ms(500);
+    ask(
+        &mut bucket,
+        Demand::Greedy,
+        (start, lowered),
+        &mut dice,
+        &mut times,
+    );
+    assert!(times.len() > 450);
+    bucket.set_rate(20.0, lowered);
+    let next = bucket.take(lowered).unwrap_err();
+    // The twentieth last permit has to be a window old.
+    assert_eq!(next, times[times.len() - 20] + Duration::from_nanos(WINDOW));
+}
+
+#[test]
+fn no_second_that_ends_after_a_change_holds_more_than_the_new_rate() {
+    let mut dice = Rng::with_seed(7);
+    let start = Instant::now();
+    for _ in 0..200 {
+        let mut bucket = Bucket::new(RATES[dice.usize(0..5)], Start::Full, start);
+        let (mut times, mut now) = (Vec::new(), start);
+        for _ in 0..8 {
+            let rate = RATES[dice.usize(0..5)];
+            bucket.set_rate(rate, now);
+            let (next, given) = (now + ms(dice.u64(0..900)), times.len());
+            let demand = DEMANDS[dice.usize(0..4)];
+            ask(&mut bucket, demand, (now, next), &mut dice, &mut times);
+            for last in given..times.len() {
+                let first =
+                    times.partition_point(|time| *time + Duration::from_secs(1) <= times[last]);
+                assert!(last - first < rate as usize, "{rate}");
+            }
+            now = next;
+        }
+    }
+}
+
+#[test]
+fn how_many_is_what_would_be_given() {
+    let mut dice = Rng::with_seed(8);
+    let start = Instant::now();
+    for round in 0..300 {
+        let rate = RATES[round % RATES.len()];
+        let begin = if dice.bool() {
+            Start::Full
+        } else {
+            Start::Empty
+        };
+        let mut bucket = Bucket::new(rate, begin, start);
+        let now = start + ms(dice.u64(0..2_000));
+        let demand = DEMANDS[dice.usize(0..4)];
+        ask(
+            &mut bucket,
+            demand,
+            (start, now),
+            &mut dice,
+            &mut Vec::new(),
+        );
+        let until = now + ms(dice.u64(0..2_500));
+        let told = bucket.how_many(now, until);
+        let mut times = Vec::new();
+        ask(
+            &mut bucket,
+            Demand::Greedy,
+            (now, until),
+            &mut dice,
+            &mut times,
+        );
+        assert_eq!(told, times.len(), "{rate} {demand:?} {round}");
+    }
+}
+
+#[test]
+fn a_permit_given_back_is_given_again_at_once() {
+    let start = Instant::now();
+    for rate in RATES {
+        let mut bucket = Bucket::new(rate, Start::Full, start);
+        let permits: Vec<Permit> = std::iter::from_fn(|| bucket.take(start).ok()).collect();
+        let there = permits.len();
+        assert_eq!(bucket.how_many(start, start), 0);
+        permits
+            .into_iter()
+            .for_each(|permit| bucket.give_back(permit));
+        assert_eq!(bucket.how_many(start, start), there, "{rate}");
+    }
+}
+
+#[test]
+fn permits_given_back_at_any_time_never_make_a_second_hold_more_than_the_rate() {
+    let mut dice = Rng::with_seed(9);
+    let start = Instant::now();
+    for round in 0..200 {
+        let rate = RATES[round % RATES.len()];
+        let mut bucket = Bucket::new(rate, Start::Full, start);
+        let mut used: Vec<(Instant, Option<Permit>)> = Vec::new();
+        let (mut now, change) = (start, start + ms(dice.u64(100..3_000)));
+        while now <= change {
+            let free_at = loop {
+                match bucket.take(now) {
+                    Ok(permit) => used.push((now, Some(permit))),
+                    Err(when) => break when,
+                }
+            };
+            while dice.u8(0..3) == 0 && !used.is_empty() {
+                let nth = dice.usize(used.len().saturating_sub(8)..used.len());
+                if let Some(permit) = used[nth].1.take() {
+                    bucket.give_back(permit);
+                    used.remove(nth);
+                }
+            }
+            now = free_at.max(now + Duration::from_micros(dice.u64(1..20_000)));
+        }
+        let mut times: Vec<Instant> = used.into_iter().map(|(at, _)| at).collect();
+        let mut new = Bucket::new(rate, Start::Empty, change);
+        let span = (change, change + ms(1_200));
+        ask(&mut new, Demand::Greedy, span, &mut dice, &mut times);
+        assert!(most_in_a_second(&times) <= rate as usize, "{rate} {round}");
+    }
+}
+
+#[test]
+fn of_a_rate_that_is_no_whole_number_no_second_holds_more_than_the_whole() {
+    let mut dice = Rng::with_seed(10);
+    let start = Instant::now();
+    for (rate, most) in [(79.5, 79), (1.9, 1), (0.5, 1)] {
+        let mut bucket = Bucket::new(rate, Start::Full, start);
+        let mut times = Vec::new();
+        let span = (start, start + Duration::from_secs(20));
+        ask(&mut bucket, Demand::Greedy, span, &mut dice, &mut times);
+        assert!(most_in_a_second(&times) <= most, "{rate}");
+        assert!(
+            times.len() as f64 >= 20.0 * rate.min(most as f64) * 0.97,
+            "{rate}"
+        );
+    }
+}
+
+#[test]
+fn rates_without_sense_are_very_slow_or_very_fast() {
+    let start = Instant::now();
+    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let mut bucket = Bucket::new(rate, Start::Full, start);
+        assert!(bucket.take(start).is_ok());
+        assert!(bucket.take(start + Duration::from_secs(60)).is_err());
+    }
+    assert!(Bucket::new(1e300, Start::Full, start).how_many(start, start) > 1_000);
+}
+
+#[test]
+fn the_permits_of_the_last_second_are_counted() {
+    let start = Instant::now();
+    let mut bucket = Bucket::new(1_000.0, Start::Full, start);
+    assert!(bucket.take(start).is_ok());
+    assert!(bucket.take(start + ms(400)).is_ok());
+    assert_eq!(bucket.given_lately(start + ms(999)), 2);
+    assert_eq!(bucket.given_lately(start + ms(1_000)), 1);
+    assert_eq!(bucket.given_lately(start + ms(1_400)), 0);
+}
