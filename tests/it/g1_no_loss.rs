@@ -6,6 +6,7 @@ use std::time::Duration;
 use wa_outbox::config::Config;
 use wa_outbox::domain::id::Epoch;
 use wa_outbox::simulator::{Fault, Status, Statuses};
+use wa_outbox::store::lease::WorkerId;
 
 use crate::support::books::attempt_of;
 use crate::support::make::{ALICE, Draft, a_text};
@@ -14,6 +15,8 @@ use crate::support::world::{SENDER, World, quick_settings};
 
 /// What makes a statement the begin.
 const BEGIN: &str = "The write-ahead intent";
+/// What makes it the renewal of a lease.
+const RENEWAL: &str = "update wa.workers set expires_at";
 
 /// How long the end of a worker may take to be got over: its lease, the deadline of its requests, the evidence clock.
 const RECOVERY: Duration = Duration::from_secs(90);
@@ -49,7 +52,7 @@ async fn a_worker_killed_again_and_again_loses_nothing_and_repeats_nothing() {
         let victim = world.start_process(&format!("victim-{kill}")).await;
         // Counted at the moment of an acceptance, before its answer: requests are on their way when it dies.
         let moment = kill * EACH + fastrand::u64(5..40);
-        world.simulator.ledger().wait_for_accepted(moment).await;
+        world.until_taken(moment).await;
         victim.kill().await;
         met += world.count("wa.queue where state = 'sending'").await;
     }
@@ -73,7 +76,7 @@ async fn a_request_whose_worker_died_is_uncertain_until_a_webhook_tells() {
     world.simulator.fault_next(ALICE, Fault::AcceptThenHang);
     let victim = world.start_process("victim").await;
     let message = world.enqueue(a_text().on_uncertain("hold")).await;
-    world.simulator.ledger().wait_for_accepted(1).await;
+    world.until_taken(1).await;
     victim.kill().await;
     assert_eq!(world.state_of(message).await, "sending");
 
@@ -97,7 +100,7 @@ async fn a_request_whose_worker_died_before_it_was_taken_is_made_once_more() {
     world.simulator.fault_next(ALICE, Fault::Hang);
     let victim = world.start_process("victim").await;
     let message = world.enqueue(a_text()).await;
-    world.simulator.ledger().wait_for_requests(1).await;
+    world.until_asked(1).await;
     victim.kill().await;
 
     let _survivor = world.start_process("survivor").await;
@@ -121,7 +124,7 @@ async fn a_database_that_drops_every_connection_again_and_again_costs_nothing() 
     for cut in 0..CUTS {
         written.extend(world.enqueue_all(numbered(EACH)).await);
         let moment = cut * EACH + fastrand::u64(5..40);
-        world.simulator.ledger().wait_for_requests(moment).await;
+        world.until_asked(moment).await;
         let cut = "(select pg_terminate_backend(pid) from pg_stat_activity
                     where datname = current_database() and application_name = 'wa-outbox') as cut";
         assert!(world.count(cut).await > 0, "there was nothing to cut");
@@ -231,7 +234,7 @@ async fn a_worker_that_was_frozen_past_its_lease_sends_nothing_late_and_still_re
         .set_latency(Duration::from_millis(300), Duration::ZERO);
     let frozen = world.start_process("frozen").await;
     let written = world.enqueue_all(numbered(LOAD)).await;
-    world.simulator.ledger().wait_for_requests(25).await;
+    world.until_asked(25).await;
 
     frozen.freeze();
     let heir = world.start_process("heir").await;
@@ -280,7 +283,6 @@ async fn what_was_begun_under_a_lease_that_has_lapsed_does_not_leave_under_the_n
     begin.reached().await;
 
     // It cannot renew until its lease has been taken. Then it can again, and only after that it learns of its begin.
-    const RENEWAL: &str = "update wa.workers set expires_at";
     let late = wire.set(RENEWAL, Mishap::SentLate);
     let heir = world.another_service().await;
     world
@@ -301,4 +303,46 @@ async fn what_was_begun_under_a_lease_that_has_lapsed_does_not_leave_under_the_n
     assert_eq!(sent.len(), 1);
     assert_eq!(attempt_of(&sent[0]), 2, "the first attempt left after all");
     heir.stop().await;
+}
+
+#[tokio::test]
+async fn a_begin_that_arrives_after_the_sender_was_taken_begins_nothing() {
+    let mut world = World::at_rest().await;
+    let wire = Wire::to(&world.database.url);
+    world.start_service_over(&wire).await;
+    world
+        .until_true("it has the sender", async || {
+            world.count("wa.leases where epoch = 1").await == 1
+        })
+        .await;
+    let begin = wire.set(BEGIN, Mishap::SentLate);
+    let message = world.enqueue(a_text()).await;
+    begin.reached().await;
+
+    let renewal = wire.set(RENEWAL, Mishap::SentLate);
+    let heir = world.a_worker_that_does_nothing().await;
+    begin.let_go().await;
+    renewal.let_go().await;
+
+    let untouched = "wa.queue where state = 'queued' and attempt = 0";
+    assert_eq!(world.count(untouched).await, 1);
+    world.store.leave(heir).await.expect("it gives it back");
+    world.until_state(message, "accepted").await;
+    assert_eq!(world.simulator.ledger().request_count(), 1);
+}
+
+impl World {
+    /// Takes the sender as soon as its holder's lease has run out.
+    async fn a_worker_that_does_nothing(&self) -> WorkerId {
+        let worker = self
+            .store
+            .register_worker("heir", Duration::from_secs(600))
+            .await
+            .expect("a worker");
+        self.until_true("the lease has run out", async || {
+            self.store.take_senders(worker).await.expect("it looks") == 1
+        })
+        .await;
+        worker
+    }
 }

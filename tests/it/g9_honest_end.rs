@@ -13,7 +13,10 @@ const LOAD: usize = 200;
 
 #[tokio::test]
 async fn a_process_told_to_stop_ends_with_every_answer_recorded() {
-    let world = World::at_rest_with(slowed_settings()).await;
+    let mut config = slowed_settings();
+    // The last answers are in memory for a while before they are written: an end in haste would lose them.
+    config.worker.record_delay = Duration::from_millis(500);
+    let world = World::at_rest_with(config).await;
     world
         .simulator
         .set_latency(Duration::from_millis(300), Duration::ZERO);
@@ -21,7 +24,7 @@ async fn a_process_told_to_stop_ends_with_every_answer_recorded() {
     for number in 0..LOAD {
         world.enqueue(a_text().saying(&number.to_string())).await;
     }
-    world.simulator.ledger().wait_for_accepted(30).await;
+    world.until_taken(30).await;
 
     process.ask_to_stop();
     let status = process.ended().await;
@@ -56,7 +59,7 @@ async fn a_second_signal_ends_it_at_once() {
     world.simulator.fault_next(ALICE, Fault::Hang);
     let process = world.start_process("told-twice").await;
     world.enqueue(a_text()).await;
-    world.simulator.ledger().wait_for_requests(1).await;
+    world.until_asked(1).await;
 
     process.ask_to_stop();
     process.until_logged("waiting for the answers").await;
@@ -85,7 +88,7 @@ async fn a_process_that_joined_before_the_stop_goes_on_without_a_loss() {
     for number in 0..LOAD {
         world.enqueue(a_text().saying(&number.to_string())).await;
     }
-    world.simulator.ledger().wait_for_accepted(30).await;
+    world.until_taken(30).await;
 
     leaving.ask_to_stop();
     assert_eq!(leaving.ended().await.code(), Some(0));
