@@ -1,7 +1,7 @@
 //! Builds every part from the settings, starts them in order, stops them in reverse.
 //!
-//! Stopping is in order too (G9): nothing new is begun; what is in flight gets its answer; every answer is written; the
-//! senders are given back; then the rest ends. So after a clean stop no message is uncertain. The time it may take is the
+//! Stopping is in order too (G9): nothing new is begun; the senders are handed over to other workers; what is in flight gets
+//! its answer; every answer is written; then the rest ends. So after a clean stop no message is uncertain. The time it may take is the
 //! response timeout and a little: an answer cannot come later.
 
 use std::collections::BTreeSet;
@@ -15,14 +15,14 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Environment, OnUncertain};
 use crate::dispatch::desk::DeskSettings;
 use crate::dispatch::dispatcher::{DispatchSettings, Dispatcher, Signals};
-use crate::dispatch::ownership::{Ownership, OwnershipSettings};
+use crate::dispatch::ownership::{LEAVES_WITHIN, Ownership, OwnershipSettings};
 use crate::dispatch::reconciler::Reconciler;
 use crate::dispatch::recorder::{Recorder, RecorderSettings};
 use crate::dispatch::sending::{LEAVE_WITHIN, Sending};
@@ -85,10 +85,11 @@ pub struct Service {
     pub admin_address: Option<SocketAddr>,
     /// Nothing new is begun.
     stop_sending: CancellationToken,
-    /// The leases are given back.
+    /// Nothing is in flight any more: the worker may be forgotten.
     release: CancellationToken,
     /// Everything else ends.
     stop: CancellationToken,
+    signals: Option<Arc<Signals>>,
     dispatcher: Option<JoinHandle<()>>,
     recorder: Option<JoinHandle<()>>,
     ownership: Option<JoinHandle<()>>,
@@ -127,6 +128,7 @@ impl Service {
             stop_sending: CancellationToken::new(),
             release: CancellationToken::new(),
             stop: CancellationToken::new(),
+            signals: None,
             dispatcher: None,
             recorder: None,
             ownership: None,
@@ -143,7 +145,12 @@ impl Service {
             false => None,
         };
         if roles.contains(&Role::Admin) {
-            let routes = admin::routes(service.store.clone(), Clock::system(), may_send);
+            let routes = admin::routes(admin::Health {
+                store: service.store.clone(),
+                clock: Clock::system(),
+                may_send,
+                progress: None,
+            });
             service.admin_address = Some(
                 service
                     .listen("admin.listen", config.admin.listen, routes)
@@ -200,9 +207,12 @@ impl Service {
                 name: config.worker.name.clone().unwrap_or_else(default_name),
                 heartbeat: config.worker.heartbeat,
                 lease: config.worker.lease,
+                leaves_within: LEAVES_WITHIN,
             },
         );
         let (trust, holding) = (ownership.trust(), ownership.holding());
+        let departures = ownership.departures();
+        let leases = ownership.called();
         let (recorder, queue) = Recorder::new(
             self.store.clone(),
             RecorderSettings {
@@ -220,7 +230,7 @@ impl Service {
                 jitter: config.retry.jitter,
                 max_attempts: config.retry.max_attempts,
             },
-            clock,
+            clock: clock.clone(),
             trust: Arc::clone(&trust),
         });
         let signals = Arc::new(Signals::default());
@@ -242,6 +252,7 @@ impl Service {
             sending,
             holding.clone(),
             queue,
+            departures,
             Arc::clone(&signals),
         );
         let reconciler = Reconciler::new(
@@ -257,15 +268,24 @@ impl Service {
                 hold: config.reconcile.on_uncertain == OnUncertain::Hold,
             },
         );
-        self.ownership = Some(tokio::spawn(ownership.run(self.release.clone())));
+        self.ownership = Some(tokio::spawn(
+            ownership.run(self.stop_sending.clone(), self.release.clone()),
+        ));
         self.recorder = Some(tokio::spawn(recorder.run()));
         self.dispatcher = Some(tokio::spawn(dispatcher.run(self.stop_sending.clone())));
+        self.tasks.spawn(watch_over(
+            Arc::clone(&signals),
+            clock,
+            self.stop_sending.clone(),
+        ));
+        self.signals = Some(Arc::clone(&signals));
         self.tasks
             .spawn(reconciler.run(holding.clone(), Arc::clone(&signals), self.stop.clone()));
         self.tasks.spawn(wake::run(
             self.store.clone(),
             holding,
             signals,
+            leases,
             self.stop.clone(),
         ));
         Ok(Arc::new(move |clock| trust.holds_at(clock.boot())))
@@ -298,6 +318,21 @@ impl Service {
         });
         info!("Listening on {address} ({setting})");
         Ok(address)
+    }
+
+    /// Waits until everything that is due has left and every outcome is written; for ever where this process does not send.
+    pub async fn drained(&self) {
+        match &self.signals {
+            Some(signals) => {
+                // The sender of the signal is in `signals`, so it cannot be gone.
+                let _ = signals
+                    .nothing_due
+                    .subscribe()
+                    .wait_for(|nothing_due| *nothing_due)
+                    .await;
+            }
+            None => std::future::pending().await,
+        }
     }
 
     /// Stops in order. `true`: every request had its answer and every answer is written.
@@ -351,3 +386,25 @@ fn default_name() -> String {
         std::process::id()
     )
 }
+
+/// Says loudly when the sending loop has stopped turning; `/readyz` says it too.
+async fn watch_over(signals: Arc<Signals>, clock: Clock, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Some(stalled) = signals
+            .stalled_for(clock.boot())
+            .filter(|stalled| *stalled > STALLED)
+        {
+            error!(
+                "The sending loop has not turned for {} s: nothing leaves; restart this process if it lasts",
+                stalled.as_secs()
+            );
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(STALLED) => {}
+        }
+    }
+}
+
+/// A sending loop that has not turned for so long is stuck.
+const STALLED: Duration = Duration::from_secs(10);

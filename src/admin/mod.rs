@@ -1,6 +1,7 @@
 //! What operators and orchestrators ask.
 //!
-//! `/healthz`: the process answers. `/readyz`: the database answers and, where this process sends, its leases can be trusted.
+//! `/healthz`: the process answers. `/readyz`: the database answers and, where this process sends, its leases can be trusted and
+//! its loop turns. What of these is not so is named in the answer, so that a page at night says where to look.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,43 +15,114 @@ use serde_json::json;
 use crate::clock::Clock;
 use crate::store::Store;
 
-/// Whether this process may send at the moment; `None` where it does not send at all.
-pub type MaySend = Arc<dyn Fn(&Clock) -> bool + Send + Sync>;
+/// A loop that has not turned for this long is stuck: it never waits for anything that takes so long.
+pub const STALLED_AFTER: Duration = Duration::from_secs(10);
+/// A database that has not answered by then does not count as answering.
+const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
-struct Health {
-    store: Store,
-    clock: Clock,
-    may_send: Option<MaySend>,
+/// Whether this process may send at the moment.
+pub type MaySend = Arc<dyn Fn(&Clock) -> bool + Send + Sync>;
+/// How long ago the loop that sends last turned.
+pub type Progress = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// What is asked of, to tell how this process is.
+pub struct Health {
+    /// The database.
+    pub store: Store,
+    /// Tells the time that leases are measured by.
+    pub clock: Clock,
+    /// Whether it may send; none where it does not send at all.
+    pub may_send: Option<MaySend>,
+    /// Whether its loop turns; none where it does not send at all.
+    pub progress: Option<Progress>,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Found {
+    database: bool,
+    leases: Option<bool>,
+    last_turn: Option<Duration>,
+}
+
+impl Found {
+    fn dispatcher(self) -> Option<bool> {
+        self.last_turn.map(|ago| ago <= STALLED_AFTER)
+    }
+
+    fn is_ready(self) -> bool {
+        self.database && self.leases != Some(false) && self.dispatcher() != Some(false)
+    }
 }
 
 /// The routes of the admin listener.
-pub fn routes(store: Store, clock: Clock, may_send: Option<MaySend>) -> Router {
+pub fn routes(health: Health) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .with_state(Arc::new(Health {
-            store,
-            clock,
-            may_send,
-        }))
+        .with_state(Arc::new(health))
 }
 
 async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Json<serde_json::Value>) {
-    let database = tokio::time::timeout(Duration::from_secs(2), health.store.ping())
+    let database = tokio::time::timeout(DATABASE_ANSWERS_WITHIN, health.store.ping())
         .await
         .is_ok_and(|pong| pong.is_ok());
-    let leases = health
-        .may_send
-        .as_ref()
-        .map(|may_send| may_send(&health.clock));
-    let ready = database && leases != Some(false);
-    let status = if ready {
+    let found = Found {
+        database,
+        leases: health
+            .may_send
+            .as_ref()
+            .map(|may_send| may_send(&health.clock)),
+        last_turn: health.progress.as_ref().map(|progress| progress()),
+    };
+    let status = if found.is_ready() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (
-        status,
-        Json(json!({ "ready": ready, "database": database, "leases": leases })),
-    )
+    let answer = json!({
+        "ready": found.is_ready(),
+        "database": found.database,
+        "leases": found.leases,
+        "dispatcher": found.dispatcher(),
+        "last_turn_ms": found.last_turn.map(|ago| ago.as_millis() as u64),
+    });
+    (status, Json(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WELL: Found = Found {
+        database: true,
+        leases: Some(true),
+        last_turn: Some(STALLED_AFTER),
+    };
+
+    #[test]
+    fn a_process_is_ready_when_nothing_that_it_needs_is_amiss() {
+        let only_webhooks = Found {
+            leases: None,
+            last_turn: None,
+            ..WELL
+        };
+        assert!(WELL.is_ready() && only_webhooks.is_ready());
+        for amiss in [
+            Found {
+                database: false,
+                ..WELL
+            },
+            Found {
+                leases: Some(false),
+                ..WELL
+            },
+            Found {
+                last_turn: Some(STALLED_AFTER + Duration::from_millis(1)),
+                ..WELL
+            },
+        ] {
+            assert!(!amiss.is_ready(), "{amiss:?}");
+        }
+    }
 }

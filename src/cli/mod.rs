@@ -19,6 +19,7 @@ pub mod sender;
 pub mod simulate;
 pub mod summary;
 mod table;
+pub mod template;
 mod time;
 pub mod uncertain;
 pub mod why;
@@ -62,6 +63,7 @@ enum Command {
     Migrate(migrate::Options),
     Send(send::Options),
     Sender(sender::Options),
+    Template(template::Options),
     Message(message::Options),
     Uncertain(uncertain::Options),
     Summary(summary::Options),
@@ -78,6 +80,7 @@ impl Command {
             Self::Migrate(_)
             | Self::Send(_)
             | Self::Sender(_)
+            | Self::Template(_)
             | Self::Message(_)
             | Self::Uncertain(_)
             | Self::Summary(_)
@@ -124,6 +127,7 @@ impl Cli {
             Command::Migrate(options) => options.run(context).await,
             Command::Send(options) => options.run(context).await,
             Command::Sender(options) => options.run(context).await,
+            Command::Template(options) => options.run(context).await,
             Command::Message(options) => options.run(context).await,
             Command::Uncertain(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,

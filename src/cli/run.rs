@@ -29,6 +29,9 @@ pub struct Options {
     /// Do not bring the database to the schema of this version; start only if it has it
     #[arg(long)]
     no_migrate: bool,
+    /// End in order, with 0, as soon as nothing is due any more
+    #[arg(long)]
+    drain: bool,
 }
 
 const EXAMPLES: &str = "SIGTERM or ctrl-c ends it in order: what is out gets its answer, then it exits with 0. A second \
@@ -37,6 +40,7 @@ one ends it at once, with 1. Any number of processes may run on one database; th
 Examples:
   wa-outbox run
   wa-outbox run --roles worker
+  wa-outbox run --drain
   wa-outbox run --roles webhook,admin --no-migrate";
 
 /// A role as it is written on the command line.
@@ -78,8 +82,11 @@ impl Options {
         let service = Service::start(store, context.config()?, context.env(), &roles).await?;
         info!("Running: {}", self.roles_in_words());
 
-        let name = signals.next().await;
-        info!("Stopping by {name}: nothing new is begun; a second signal ends it at once");
+        let why = tokio::select! {
+            name = signals.next() => name,
+            () = service.drained(), if self.drain => "--drain, for nothing is due",
+        };
+        info!("Stopping by {why}: nothing new is begun; a second signal ends it at once");
         let clean = tokio::select! {
             clean = service.stop() => clean,
             name = signals.next() => end_at_once(name),

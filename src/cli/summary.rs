@@ -1,24 +1,24 @@
 //! `summary`: how much stands where, on one screen.
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::sender::{Reading, StandingJson, counted, rate};
 use super::table::{Table, numbers, words};
-use super::time::age;
+use super::time::{age, span};
 use super::{Context, output};
 use crate::store::Store;
-use crate::store::sender::Sender;
-use crate::store::summary::{InboxSummary, SenderSummary, StateCount, UncertainSummary};
+use crate::store::summary::{InboxSummary, SenderStanding, StateCount, UncertainSummary};
 
 /// Show how much stands where
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It counts every message there is, so on a large database it takes a while.
+    after_help = "It counts every message there is by its state, so on a large database it takes a while. The messages of a \
+sender are counted up to 10,000.
 
 With --json one object: messages (state, status, messages), senders (sender, queued, oldest_due_at, worker, held_reason, \
-problem), inbox (pending, bad, unmatched), uncertain (messages, needs_person, oldest_begun_at).
+problem, stuck_s: how long its oldest due message has waited for something other than its turn, and standing as in \
+`sender show --json`), inbox (pending, bad, unmatched), uncertain (messages, needs_person, oldest_begun_at).
 
 Example:
   wa-outbox summary"
@@ -36,7 +36,7 @@ impl Options {
     /// When the database cannot be read.
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let now = context.clock().now();
-        let summary = Summary::read(context.store().await?, now).await?;
+        let summary = Summary::read(context.store().await?).await?;
         if self.json {
             return output::print_json(&summary.json());
         }
@@ -46,28 +46,16 @@ impl Options {
 
 struct Summary {
     counts: Vec<StateCount>,
-    senders: Vec<SenderSummary>,
+    senders: Vec<SenderStanding>,
     inbox: InboxSummary,
     uncertain: UncertainSummary,
 }
 
 impl Summary {
-    async fn read(store: &Store, now: OffsetDateTime) -> anyhow::Result<Self> {
-        let mut senders = store.sender_summaries().await?;
-        let settings = store.senders().await?;
-        let settings: HashMap<&str, &Sender> = settings
-            .iter()
-            .map(|sender| (sender.sender.as_str(), sender))
-            .collect();
-        for sender in &mut senders {
-            // The reason stays behind when a hold has run out by itself.
-            if let Some(settings) = settings.get(sender.sender.as_str()) {
-                sender.held_reason = settings.hold_at(now).map(str::to_owned);
-            }
-        }
+    async fn read(store: &Store) -> anyhow::Result<Self> {
         Ok(Self {
             counts: store.counts().await?,
-            senders,
+            senders: store.sender_standings(None).await?,
             inbox: store.inbox_summary().await?,
             uncertain: store.uncertain_summary().await?,
         })
@@ -83,7 +71,7 @@ impl Summary {
         if self.senders.is_empty() {
             parts.push("There is no sender yet; see: wa-outbox sender add --help\n".to_owned());
         } else {
-            parts.push(self.sender_table(now).render(colours));
+            parts.push(self.sender_table().render(colours) + &self.stuck_lines());
         }
         parts.push(format!("{}{}", self.inbox_line(), self.uncertain_line(now)));
         parts.join("\n")
@@ -101,29 +89,57 @@ impl Summary {
         table
     }
 
-    fn sender_table(&self, now: OffsetDateTime) -> Table<5> {
+    fn sender_table(&self) -> Table<9> {
         let mut table = Table::new([
             words("SENDER"),
+            numbers("RATE/S"),
+            numbers("LIMIT/S"),
+            numbers("OUT"),
+            numbers("DUE"),
             numbers("QUEUED"),
             words("OLDEST DUE"),
-            words("WORKER"),
+            words("OWNER"),
             words("STOPPED BY"),
         ]);
         for sender in &self.senders {
-            let held = sender.held_reason.as_ref();
-            let stopped = held
-                .map(|reason| format!("held: {reason}"))
-                .or_else(|| sender.problem.clone());
-            let oldest = sender.oldest_due_at.map(|due_at| age(due_at, now));
+            let reading = Reading(sender);
+            // Old figures are no figures: the columns stay empty, and `why sender` shows them with their age.
+            let fresh = !reading.is_stale();
+            let figure = |value: Option<f64>| {
+                value
+                    .filter(|_| fresh)
+                    .map_or_else(String::new, |value| rate(Some(value)))
+            };
+            let oldest = sender.oldest_due_at.map(|due_at| age(due_at, sender.now));
             table.row([
                 sender.sender.clone(),
-                sender.queued.to_string(),
+                figure(sender.rate_now),
+                figure(sender.rate_limit),
+                figure(sender.in_flight.map(f64::from)),
+                counted(sender.due),
+                counted(sender.queued),
                 oldest.unwrap_or_default(),
-                sender.worker.clone().unwrap_or_else(|| "none".to_owned()),
-                stopped.unwrap_or_default(),
+                owner(sender),
+                stopped_by(sender),
             ]);
         }
         table
+    }
+
+    /// A line for each sender whose messages wait for something other than their turn.
+    fn stuck_lines(&self) -> String {
+        self.senders
+            .iter()
+            .filter_map(|sender| {
+                let reading = Reading(sender);
+                let waits = span(reading.stuck_for()?);
+                let sentence = reading.sentence();
+                Some(format!(
+                    "\nStuck: a message has been due for {waits}. {}\n",
+                    output::plain(&sentence)
+                ))
+            })
+            .collect()
     }
 
     fn inbox_line(&self) -> String {
@@ -172,6 +188,33 @@ impl Summary {
     }
 }
 
+fn owner(sender: &SenderStanding) -> String {
+    let owner = sender.worker.as_deref().unwrap_or("none");
+    format!("{owner}, epoch {}", sender.epoch)
+}
+
+fn stopped_by(sender: &SenderStanding) -> String {
+    let reading = Reading(sender);
+    let held = held_reason(sender).map(|reason| format!("held: {reason}"));
+    let circuit = sender
+        .breaker
+        .as_deref()
+        .filter(|breaker| *breaker != "closed" && !reading.is_stale())
+        .map(|_| "no connection".to_owned());
+    let templates = match sender.held_templates {
+        0 => None,
+        1 => Some("one held template".to_owned()),
+        many => Some(format!("{many} held templates")),
+    };
+    let reasons = [held, sender.problem.clone(), circuit, templates];
+    reasons.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn held_reason(sender: &SenderStanding) -> Option<&str> {
+    Reading(sender).hold()?;
+    sender.held_reason.as_deref()
+}
+
 #[derive(Serialize)]
 struct SummaryJson<'a> {
     messages: Vec<CountJson<'a>>,
@@ -196,6 +239,8 @@ struct SenderJson<'a> {
     worker: Option<&'a str>,
     held_reason: Option<&'a str>,
     problem: Option<&'a str>,
+    stuck_s: Option<i64>,
+    standing: StandingJson<'a>,
 }
 
 #[derive(Serialize)]
@@ -224,14 +269,18 @@ impl<'a> CountJson<'a> {
 }
 
 impl<'a> SenderJson<'a> {
-    fn of(sender: &'a SenderSummary) -> Self {
+    fn of(sender: &'a SenderStanding) -> Self {
         Self {
             sender: &sender.sender,
             queued: sender.queued,
             oldest_due_at: sender.oldest_due_at,
             worker: sender.worker.as_deref(),
-            held_reason: sender.held_reason.as_deref(),
+            held_reason: held_reason(sender),
             problem: sender.problem.as_deref(),
+            stuck_s: Reading(sender)
+                .stuck_for()
+                .map(|waits| waits.whole_seconds()),
+            standing: StandingJson::of(sender),
         }
     }
 }

@@ -3,12 +3,13 @@
 use clap::Subcommand;
 
 use super::Context;
-use super::message;
+use super::{message, sender};
 
 /// Say where something stands and why
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  wa-outbox why message 4711")]
+#[command(after_help = "Examples:
+  wa-outbox why message 4711
+  wa-outbox why sender 106540352242922")]
 pub struct Options {
     #[command(subcommand)]
     what: What,
@@ -20,6 +21,12 @@ enum What {
     #[command(after_help = "Example:
   wa-outbox why message 4711")]
     Message(message::Why),
+    /// What a sender does, or what stands in its way
+    #[command(after_help = "With --json the object of `sender show --json`.
+
+Example:
+  wa-outbox why sender 106540352242922")]
+    Sender(sender::Show),
 }
 
 impl Options {
@@ -30,6 +37,7 @@ impl Options {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.what {
             What::Message(why) => why.run(context).await,
+            What::Sender(show) => show.run_why(context).await,
         }
     }
 }

@@ -8,6 +8,9 @@ use super::{Admin, Config, Database, Http, Reconcile, Retry, Sender, Webhook, Wo
 
 type Checked = Result<(), ConfigError>;
 
+/// A process may well not run for some hundred milliseconds without being dead.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+
 impl Config {
     /// Refuses nonsense: what would lose a guarantee, stand still or be open to everybody.
     ///
@@ -17,12 +20,30 @@ impl Config {
         self.database.check()?;
         self.http.check()?;
         self.worker.check()?;
+        self.check_takeover()?;
         self.check_end()?;
         self.retry.check()?;
         self.reconcile.check(self.http.response_timeout)?;
         self.webhook.check()?;
         self.admin.check(self.webhook.listen)?;
         self.sender.check()
+    }
+
+    /// A statement of a worker that is gone may hold its leases until the server ends it, and a renewal that hangs as long
+    /// must leave time for another.
+    fn check_takeover(&self) -> Checked {
+        let (statement, lease) = (self.database.statement_timeout, self.worker.lease);
+        refuse(
+            statement > lease,
+            "database.statement_timeout_s",
+            statement.as_secs_f64(),
+            "is longer than worker.lease_s, so a statement that hangs would outlast the lease and keep others from taking \
+             the senders over",
+            format!(
+                "set at most {}, or lengthen worker.lease_s",
+                lease.as_secs_f64()
+            ),
+        )
     }
 
     fn check_end(&self) -> Checked {
@@ -41,13 +62,14 @@ impl Config {
 impl Database {
     fn check(&self) -> Checked {
         let connections = self.max_connections;
-        let reason = "the lease could not be renewed while a statement runs";
+        let reason =
+            "one connection listens, so the lease could not be renewed while a statement runs";
         refuse(
-            connections < 2,
+            connections < 3,
             "database.max_connections",
             connections,
             reason,
-            "set 2 or more",
+            "set 3 or more",
         )?;
         positive(self.statement_timeout, "database.statement_timeout_s")?;
         positive(self.lock_timeout, "database.lock_timeout_s")?;
@@ -87,7 +109,13 @@ impl Worker {
             "leave it out, or give a name",
         )?;
         positive(self.heartbeat, "worker.heartbeat_s")?;
-        positive(self.lease, "worker.lease_s")?;
+        at_least(
+            self.lease,
+            SHORTEST_LEASE,
+            "worker.lease_s",
+            "is so short that a busy moment of the machine would lose the senders",
+            || format!("set at least {}", SHORTEST_LEASE.as_secs_f64()),
+        )?;
         let fix = || {
             format!(
                 "set at least {}, or shorten worker.heartbeat_s",

@@ -90,6 +90,38 @@ fn a_lease_outlasts_three_heartbeats() {
 }
 
 #[test]
+fn a_lease_outlasts_a_busy_moment() {
+    let message = refused(|config| {
+        config.worker.heartbeat = Duration::from_millis(100);
+        config.worker.lease = Duration::from_millis(999);
+    });
+    assert!(
+        message.starts_with("worker.lease_s = 0.999: ") && message.contains("at least 1"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_lease_outlasts_a_statement_that_hangs() {
+    let message = refused(|config| config.database.statement_timeout = Duration::from_secs(16));
+    assert!(
+        message.starts_with("database.statement_timeout_s = 16: ")
+            && message.contains("worker.lease_s")
+            && message.contains("at most 15"),
+        "{message}"
+    );
+}
+
+#[test]
+fn connections_are_left_for_the_lease() {
+    let message = refused(|config| config.database.max_connections = 2);
+    assert!(
+        message.starts_with("database.max_connections = 2: ") && message.contains("3 or more"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_window_outlasts_an_answer_and_so_does_the_end() {
     let message = refused(|config| config.reconcile.window = Duration::from_secs(59));
     assert!(

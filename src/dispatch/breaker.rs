@@ -288,6 +288,15 @@ impl Breakers {
         }
     }
 
+    /// How the breaker of an endpoint stands, by the name that `wa.sender_runtime` knows, and until when if it is open.
+    pub fn state(&self, endpoint: &str, now: Instant) -> (&'static str, Option<Instant>) {
+        match self.in_trouble.get(endpoint).map(|breaker| breaker.state) {
+            Some(State::Open { until }) if now < until => ("open", Some(until)),
+            Some(State::Open { .. } | State::Probing { .. }) => ("half_open", None),
+            Some(State::Closed { .. }) | None => ("closed", None),
+        }
+    }
+
     /// How the breaker of an endpoint stands, for people.
     pub fn in_words(&self, endpoint: &str, now: Instant) -> String {
         match self.in_trouble.get(endpoint) {

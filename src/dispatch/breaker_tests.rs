@@ -97,6 +97,7 @@ fn a_recovery_that_fails_waits_longer_than_the_outage_before_it() {
     let (mut breaker, until) = open(Instant::now());
     assert_eq!(breaker.may_begin(until), Verdict::Probe);
     breaker.learned(Learned::Connected, until);
+    breaker.learned(Learned::Connected, until + s(2));
     fail(&mut breaker, FAILURES, until + s(3));
     let again = opened(&mut breaker, until + s(3));
     assert!(again >= until + s(3) + Duration::from_millis(1_400));

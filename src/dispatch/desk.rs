@@ -1,39 +1,49 @@
-//! The desk of one sender: what was read ahead, in the order it leaves.
+//! The desk of one sender: what was read ahead, in the order it leaves, and what is begun and about to leave.
 //!
-//! Nothing here is a promise: a message on a desk is still queued in the database, and is dropped with the desk. The place
-//! where reading goes on is a hint too; from time to time the desk reads from the front again, for what was committed late
-//! or came back lies behind.
+//! What waits here is no promise: it is still queued in the database, and is dropped with the desk. The place where reading goes
+//! on is a hint too; from time to time the desk reads from the front again, for what was committed late or came back lies
+//! behind.
+//!
+//! Only what may leave within the next moment is begun, and the exact permit is taken when it leaves. So a commit that takes
+//! long delays requests, and never bunches them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use super::departures::Departure;
 use super::ownership::Held;
+use crate::clock::BootInstant;
 use crate::domain::id::{Epoch, MessageId, SenderId};
 use crate::provider::Endpoint;
-use crate::store::claim::{Ask, Due};
+use crate::store::claim::{Ask, Begun, Claim, Due};
 use crate::throttle::{Limits, Permit, SenderThrottle, Start};
 
 /// 0 (urgent) to 9 (bulk).
 const PRIORITIES: i16 = 10;
-/// A hold is written and read back within this time. If it could not be written, the next message finds its cause again.
-const HOLD_SHOWS_WITHIN: Duration = Duration::from_secs(3);
 /// Before every message there is.
 const FRONT: (OffsetDateTime, i64) = (OffsetDateTime::UNIX_EPOCH, 0);
+/// A hold that we have asked for stands in the database, and is read back, within this.
+const HOLD_SHOWS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Reads ahead for one sender and gives out what may leave.
+/// Reads ahead for one sender, gives out what may be begun, and lets go what is.
 pub struct Desk {
     pub(super) sender: SenderId,
     pub(super) epoch: Epoch,
     pub(super) credential: String,
     pub(super) endpoint: Option<Arc<Endpoint>>,
+    /// Scheme, host and port: what a connection is made to.
+    pub(super) origin: String,
     pub(super) throttle: SenderThrottle,
     pub(super) in_flight: usize,
+    pub(super) last_error: Option<(String, OffsetDateTime)>,
+    /// Asked by every request at the moment it leaves: false once the sender is no longer ours.
+    ours: Arc<AtomicBool>,
     held: bool,
-    /// Closed until then, although the settings may not say yet that the sender is held.
     closed_until: Option<Instant>,
     max_in_flight: usize,
     read_ahead: usize,
@@ -43,18 +53,29 @@ pub struct Desk {
     exhausted: bool,
     next_read: Instant,
     next_rescan: Instant,
-    permit: Option<Permit>,
+    beginning: usize,
+    ready: VecDeque<Ready>,
+}
+
+/// A message whose attempt is begun and that has not left yet.
+pub struct Ready {
+    /// The message.
+    pub due: Due,
+    /// Its intent, as it was written down.
+    pub begun: Begun,
+    /// Nothing leaves after this.
+    pub leave_by: BootInstant,
+    /// Said to whoever may want to hand the sender over.
+    pub departure: Departure,
 }
 
 /// What a desk gives out at one moment.
 #[derive(Default)]
 pub struct Picked {
-    /// May leave now.
+    /// To be begun: they may leave within the next moment.
     pub leaving: Vec<Due>,
-    /// May not leave before the time given: its recipient's limit.
+    /// May not leave before the time given: their recipient's limit.
     pub put_off: Vec<(MessageId, OffsetDateTime)>,
-    /// When to look again for a permit.
-    pub permit_in: Option<Duration>,
 }
 
 /// How desks read.
@@ -74,8 +95,12 @@ impl Desk {
             epoch: held.held.epoch,
             credential: String::new(),
             endpoint: None,
+            origin: String::new(),
+            // The owner before us may have spent everything a moment ago.
             throttle: SenderThrottle::new(limits(held), Start::Empty, now),
             in_flight: 0,
+            last_error: None,
+            ours: Arc::new(AtomicBool::new(true)),
             held: false,
             closed_until: None,
             max_in_flight: 1,
@@ -86,7 +111,8 @@ impl Desk {
             exhausted: false,
             next_read: now,
             next_rescan: now,
-            permit: None,
+            beginning: 0,
+            ready: VecDeque::new(),
         };
         desk.take_up(held, settings, now, wall);
         desk
@@ -102,6 +128,9 @@ impl Desk {
     ) {
         let sender = &held.held.sender;
         self.endpoint = held.endpoint.clone();
+        if let Some(endpoint) = &self.endpoint {
+            self.origin = endpoint.url.origin().ascii_serialization();
+        }
         self.credential.clone_from(&sender.credential);
         self.throttle.set_limits(limits(held), now);
         self.max_in_flight = sender
@@ -124,14 +153,19 @@ impl Desk {
         !self.held && self.closed_until.is_none_or(|until| now >= until) && self.endpoint.is_some()
     }
 
-    /// Nothing at hand and nothing out.
+    /// Nothing at hand, nothing on its way, and the last look found no more.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight == 0
+        self.waiting.is_empty() && self.on_the_way() == 0 && self.exhausted
     }
 
-    /// When it wants to read next.
-    pub fn next_read(&self) -> Instant {
-        self.next_read
+    /// Messages read ahead and not begun.
+    pub fn at_hand(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Begun, or being begun, or out.
+    pub fn on_the_way(&self) -> usize {
+        self.beginning + self.ready.len() + self.in_flight
     }
 
     /// Reads at the next occasion: somebody said that there may be something new.
@@ -190,23 +224,30 @@ impl Desk {
         self.next_read = now + look_again_in;
     }
 
-    /// Gives out what may leave now: in order, as many as its limits permit, and never more than may be out.
-    pub fn pick(&mut self, now: Instant, wall: OffsetDateTime) -> Picked {
+    /// A look that found out nothing, because the database did not answer: look again.
+    pub fn look_failed(&mut self) {
+        self.exhausted = false;
+    }
+
+    /// Gives out what is to be begun: in order, as many as may leave until `horizon` has passed, never more than may be on the
+    /// way, and no more than `at_most`.
+    pub fn pick(
+        &mut self,
+        now: Instant,
+        wall: OffsetDateTime,
+        horizon: Duration,
+        at_most: usize,
+    ) -> Picked {
         let mut picked = Picked::default();
-        if !self.is_open(now) {
+        if !self.is_open(now) || self.waiting.is_empty() {
             return picked;
         }
-        while self.in_flight + picked.leaving.len() < self.max_in_flight && !self.waiting.is_empty()
-        {
-            if self.permit.is_none() {
-                match self.throttle.take(now) {
-                    Ok(permit) => self.permit = Some(permit),
-                    Err(when) => {
-                        picked.permit_in = Some(when.saturating_duration_since(now));
-                        break;
-                    }
-                }
-            }
+        let soon = self.throttle.how_many(now, horizon);
+        let wanted = soon
+            .saturating_sub(self.ready.len() + self.beginning)
+            .min(self.max_in_flight.saturating_sub(self.on_the_way()))
+            .min(at_most);
+        while picked.leaving.len() < wanted {
             let Some((_, due)) = self.waiting.pop_first() else {
                 break;
             };
@@ -216,21 +257,61 @@ impl Desk {
                 continue;
             }
             match self.throttle.pair(&due.recipient, now) {
-                Ok(()) => {
-                    self.permit = None;
-                    picked.leaving.push(due);
-                }
-                Err(until) => {
-                    self.known.remove(&due.id.0);
-                    let until = wall + until.saturating_duration_since(now);
-                    picked.put_off.push((due.id, until));
+                Ok(()) => picked.leaving.push(due),
+                Err(at) => {
+                    picked
+                        .put_off
+                        .push((due.id, wall + at.saturating_duration_since(now)));
                 }
             }
         }
+        self.beginning += picked.leaving.len();
         picked
     }
 
-    /// A message has left the desk for good: begun, or found to be gone.
+    /// The begin of so many messages has ended, however.
+    pub fn begin_ended(&mut self, messages: usize) {
+        self.beginning = self.beginning.saturating_sub(messages);
+    }
+
+    /// A message is begun; it leaves when the rate permits.
+    pub fn make_ready(&mut self, ready: Ready) {
+        self.known.remove(&ready.due.id.0);
+        self.ready.push_back(ready);
+    }
+
+    /// The next message that leaves now, if the rate permits one, and the permit for it.
+    pub fn next_to_leave(&mut self, now: Instant) -> Option<(Ready, Permit)> {
+        self.ready.front()?;
+        let permit = self.throttle.take(now).ok()?;
+        self.ready.pop_front().map(|ready| (ready, permit))
+    }
+
+    /// The flag that a request asks at the moment it leaves.
+    pub fn ours(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ours)
+    }
+
+    /// The sender is no longer ours: nothing of it leaves any more. Gives back what was begun and has not left.
+    pub fn give_up(&mut self) -> Vec<Claim> {
+        self.ours.store(false, Ordering::Release);
+        self.known.clear();
+        self.waiting.clear();
+        self.unsent()
+    }
+
+    /// Takes out what was begun and has not left, to be put back into the queue.
+    pub fn unsent(&mut self) -> Vec<Claim> {
+        let epoch = self.epoch;
+        let claim = |ready: Ready| Claim {
+            id: ready.due.id,
+            sender: ready.due.sender,
+            epoch,
+        };
+        self.ready.drain(..).map(claim).collect()
+    }
+
+    /// A message has left the desk for good, or may be read again.
     pub fn forget(&mut self, id: MessageId) {
         self.known.remove(&id.0);
     }

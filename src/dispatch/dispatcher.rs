@@ -1,34 +1,38 @@
 //! Sends what is due, for every sender this worker holds.
 //!
-//! One loop, one tick: read ahead where a desk is low, pick what may leave, begin all of it in one statement, let the requests
-//! go. Nothing leaves that is not begun, and nothing is begun that may not leave now.
+//! One loop. It reads ahead where a desk is low, begins in one statement what may leave within the next moment, and lets go
+//! what is begun at the pace of its sender. Nothing leaves that is not begun, and the loop itself never waits for the database:
+//! while a statement is under way, requests go on leaving at their times.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use super::desk::{Desk, DeskSettings};
+use super::breaker::{Breakers, Verdict};
+use super::departures::{Departure, Departures};
+use super::desk::{Desk, DeskSettings, Ready};
 use super::ownership::Holding;
 use super::recorder::RecorderQueue;
 use super::sending::{Errand, LEAVE_WITHIN, Returned, Sending};
 use crate::clock::BootInstant;
 use crate::domain::id::{MessageId, SenderId};
-use crate::domain::outcome::{HoldScope, Outcome, ThrottleScope};
-use crate::domain::transition::in_words;
-use crate::store::claim::{Claim, Due};
+use crate::domain::outcome::Outcome;
+use crate::store::claim::{Ask, Begun, Claim, Due};
 use crate::store::lease::{Suspect, WorkerId};
 use crate::store::{Store, StoreError};
 
 /// How the loop turns.
 #[derive(Clone, Copy, Debug)]
 pub struct DispatchSettings {
-    /// Between two ticks while there is work.
+    /// Between two turns while there is work.
     pub tick: Duration,
     /// Between two looks while there is none.
     pub idle_poll: Duration,
@@ -45,9 +49,15 @@ const RESCAN_EVERY: Duration = Duration::from_millis(250);
 /// After this long without work the worker says that it sleeps, so that an INSERT wakes it.
 const AWAKE_FOR: Duration = Duration::from_secs(1);
 /// While the database does not answer.
-const TRY_AGAIN: Duration = Duration::from_millis(250);
+pub(super) const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Recipients whose limit is free again are forgotten this often.
 const FORGET_PAIRS_EVERY: Duration = Duration::from_secs(60);
+/// So far ahead of its time a message is begun, beside what a begin was seen to take.
+const HEAD_START: Duration = Duration::from_millis(10);
+/// A begin that takes longer does not make us begin further ahead.
+const LONGEST_BEGIN_AHEAD: Duration = Duration::from_millis(100);
+/// How the senders go is said this often.
+const SAY_EVERY: Duration = Duration::from_secs(1);
 
 /// What the dispatcher and its surroundings tell each other.
 #[derive(Default)]
@@ -56,6 +66,10 @@ pub struct Signals {
     pub woken: Notify,
     /// Messages of begins whose answer was lost.
     suspects: Mutex<Vec<Suspect>>,
+    /// Everything that is due has left, and every outcome is written.
+    pub nothing_due: watch::Sender<bool>,
+    /// When the loop last turned, in microseconds since this machine was started; 0 before the first turn.
+    pub last_turn: AtomicU64,
 }
 
 impl Signals {
@@ -75,32 +89,67 @@ impl Signals {
     pub fn new_suspects(&self) -> Vec<Suspect> {
         std::mem::take(&mut *self.suspects.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// How long the loop has not turned; none before its first turn.
+    pub fn stalled_for(&self, now: BootInstant) -> Option<Duration> {
+        match self.last_turn.load(Ordering::Acquire) {
+            0 => None,
+            turned => Some(BootInstant(Duration::from_micros(turned)).until(now)),
+        }
+    }
 }
 
 /// Sends what is due.
 pub struct Dispatcher {
-    store: Store,
-    settings: DispatchSettings,
-    sending: Arc<Sending>,
-    holding: watch::Receiver<Arc<Holding>>,
-    recorder: RecorderQueue,
-    signals: Arc<Signals>,
-    worker: Option<WorkerId>,
-    desks: HashMap<SenderId, Desk>,
-    in_flight: TaskTracker,
-    returns: mpsc::UnboundedReceiver<Return>,
-    returns_to: mpsc::UnboundedSender<Return>,
-    lost_begins: Vec<Claim>,
-    last_work: Instant,
-    asleep: bool,
-    forget_pairs_at: Instant,
+    pub(super) store: Store,
+    pub(super) settings: DispatchSettings,
+    pub(super) sending: Arc<Sending>,
+    pub(super) holding: watch::Receiver<Arc<Holding>>,
+    pub(super) recorder: RecorderQueue,
+    pub(super) departures: Departures,
+    pub(super) signals: Arc<Signals>,
+    pub(super) taken_up: Arc<Holding>,
+    pub(super) worker: Option<WorkerId>,
+    pub(super) desks: HashMap<SenderId, Desk>,
+    pub(super) breakers: Breakers,
+    pub(super) in_flight: TaskTracker,
+    pub(super) events: mpsc::UnboundedReceiver<Event>,
+    pub(super) tell: mpsc::UnboundedSender<Event>,
+    pub(super) reading: Option<JoinHandle<Result<Vec<Due>, StoreError>>>,
+    pub(super) asked: Vec<Ask>,
+    pub(super) beginning: Option<Beginning>,
+    pub(super) begin_takes: Duration,
+    pub(super) begin_after: Instant,
+    pub(super) unsent: Vec<Claim>,
+    pub(super) database_after: Instant,
+    pub(super) last_work: Instant,
+    pub(super) asleep: bool,
+    pub(super) forget_pairs_at: Instant,
+    pub(super) say_at: Instant,
+    pub(super) stopping: bool,
 }
 
-/// What the loop learns when a request is over.
-struct Return {
-    sender: SenderId,
-    recipient: String,
-    outcome: Outcome,
+/// A begin under way.
+pub(super) struct Beginning {
+    task: JoinHandle<Result<Vec<Begun>, StoreError>>,
+    messages: HashMap<MessageId, (Due, Departure)>,
+    claims: Vec<Claim>,
+    leave_by: BootInstant,
+    since: Instant,
+}
+
+/// What the loop is told.
+pub(super) enum Event {
+    /// A request is over.
+    Returned {
+        sender: SenderId,
+        recipient: String,
+        outcome: Outcome,
+    },
+    /// Messages may be read again: they were put off, or back into the queue, or that failed and is tried again.
+    Forget(Vec<(SenderId, MessageId)>),
+    /// Messages could not be put back into the queue.
+    Unsent(Vec<Claim>),
 }
 
 impl Dispatcher {
@@ -111,9 +160,10 @@ impl Dispatcher {
         sending: Arc<Sending>,
         holding: watch::Receiver<Arc<Holding>>,
         recorder: RecorderQueue,
+        departures: Departures,
         signals: Arc<Signals>,
     ) -> Self {
-        let (returns_to, returns) = mpsc::unbounded_channel();
+        let (tell, events) = mpsc::unbounded_channel();
         let now = Instant::now();
         Self {
             store,
@@ -121,132 +171,169 @@ impl Dispatcher {
             sending,
             holding,
             recorder,
+            departures,
             signals,
+            taken_up: Arc::default(),
             worker: None,
             desks: HashMap::new(),
+            breakers: Breakers::default(),
             in_flight: TaskTracker::new(),
-            returns,
-            returns_to,
-            lost_begins: Vec::new(),
+            events,
+            tell,
+            reading: None,
+            asked: Vec::new(),
+            beginning: None,
+            begin_takes: Duration::from_millis(5),
+            begin_after: now,
+            unsent: Vec::new(),
+            database_after: now,
             last_work: now,
             asleep: false,
             forget_pairs_at: now + FORGET_PAIRS_EVERY,
+            say_at: now + SAY_EVERY,
+            stopping: false,
         }
     }
 
-    /// Runs until `stop`; then begins nothing more and waits until every request that is out has its answer.
+    /// Runs until `stop`; then begins nothing more, puts back what has not left, and waits until every request that is out has
+    /// its answer.
     pub async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            let pause = match self.tick().await {
-                Ok(pause) => pause,
-                Err(error) => {
-                    warn!(
-                        error = &error as &dyn std::error::Error,
-                        "Could not look for due messages; trying again"
-                    );
-                    TRY_AGAIN
-                }
-            };
-            self.rest(pause, &stop).await;
+            self.turn();
+            if let Some(worker) = self.worker {
+                self.fall_asleep_or_wake(worker).await;
+            }
+            self.rest(&stop).await;
         }
-        self.in_flight.close();
-        let out = self.in_flight.len();
-        if out > 0 {
-            info!("Stopping: waiting for the answers to {out} requests");
-        }
-        self.in_flight.wait().await;
+        self.stop().await;
     }
 
-    async fn rest(&mut self, pause: Duration, stop: &CancellationToken) {
+    async fn rest(&mut self, stop: &CancellationToken) {
+        let pause = if self.asleep {
+            self.settings.idle_poll
+        } else {
+            self.settings.tick
+        };
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
+            begun = ended(self.beginning.as_mut().map(|beginning| &mut beginning.task)) => self.take_begun(begun),
+            read = ended(self.reading.as_mut()) => self.take_read(read),
             () = self.signals.woken.notified(), if self.asleep => self.look_soon(),
             Ok(()) = self.holding.changed() => {}
-            // While it works, requests that come back are taken in by the next tick, a few at a time.
-            Some(returned) = self.returns.recv(), if self.asleep => self.take_back(returned),
+            // While there is work, what comes back is taken in by the next turn, a few at a time.
+            Some(event) = self.events.recv(), if self.asleep => self.hear(event),
         }
     }
 
-    /// The next tick reads for every desk, whenever that was done last.
+    /// One look at everything that does not wait.
+    fn turn(&mut self) {
+        let boot = self.sending.clock.boot();
+        self.signals
+            .last_turn
+            .store(boot.0.as_micros() as u64, Ordering::Release);
+        self.take_up_holding();
+        while let Ok(event) = self.events.try_recv() {
+            self.hear(event);
+        }
+        self.let_go_what_may_leave();
+        self.put_back_unsent();
+        let now = Instant::now();
+        if self.worker.is_none() || now < self.database_after {
+            return;
+        }
+        self.start_begin(now);
+        self.start_read(now);
+        self.look_after_the_rest(now);
+    }
+
+    /// The next turn reads for every desk, whenever that was done last.
     fn look_soon(&mut self) {
         let now = Instant::now();
         self.desks.values_mut().for_each(|desk| desk.look_soon(now));
     }
 
-    /// One look at everything. Says how long to rest.
-    async fn tick(&mut self) -> Result<Duration, StoreError> {
-        self.take_up_holding();
-        while let Ok(returned) = self.returns.try_recv() {
-            self.take_back(returned);
-        }
-        let Some(worker) = self.worker else {
-            return Ok(self.settings.idle_poll);
-        };
-        self.return_lost_begins(worker).await?;
-        if self.recorder.unwritten() > self.settings.max_unwritten {
-            return Ok(TRY_AGAIN);
-        }
-        self.read_ahead().await?;
-        let begun = self.send_what_may_leave(worker).await?;
-        self.forget_idle_pairs();
-        self.rest_until_next(worker, begun).await
-    }
-
     fn take_up_holding(&mut self) {
         let holding = Arc::clone(&self.holding.borrow_and_update());
-        let (now, wall) = (Instant::now(), self.sending.clock.now());
-        if self.worker != holding.worker {
-            self.desks.clear();
-            self.lost_begins.clear();
-            self.asleep = false;
-            self.worker = holding.worker;
+        if Arc::ptr_eq(&holding, &self.taken_up) {
+            return;
         }
-        let held: HashSet<SenderId> = holding
+        let (now, wall) = (Instant::now(), self.sending.clock.now());
+        let held: HashMap<SenderId, _> = holding
             .senders
             .iter()
-            .map(|held| held.held.sender.id())
+            .map(|held| (held.held.sender.id(), held.held.epoch))
             .collect();
-        self.desks.retain(|sender, _| held.contains(sender));
+        let (worker, unsent) = (self.worker, &mut self.unsent);
+        self.desks.retain(|sender, desk| {
+            let stays = worker == holding.worker && held.get(sender) == Some(&desk.epoch);
+            if !stays {
+                info!(sender.id = %sender, "No longer working sender {sender} (epoch {})", desk.epoch.0);
+                unsent.extend(desk.give_up());
+            }
+            stays
+        });
+        self.worker = holding.worker;
+        self.taken_up = Arc::clone(&holding);
         for held in &holding.senders {
             let sender = held.held.sender.id();
             match self.desks.get_mut(&sender) {
-                Some(desk) if desk.epoch == held.held.epoch => {
-                    desk.take_up(held, self.settings.desk, now, wall)
-                }
-                _ => {
+                Some(desk) => desk.take_up(held, self.settings.desk, now, wall),
+                None => {
                     info!(sender.id = %sender, "Working sender {sender} (epoch {})", held.held.epoch.0);
-                    self.desks
-                        .insert(sender, Desk::new(held, self.settings.desk, now, wall));
+                    self.signals.nothing_due.send_replace(false);
+                    let desk = Desk::new(held, self.settings.desk, now, wall);
+                    self.desks.insert(sender, desk);
                 }
             }
         }
     }
 
-    /// Reads for all desks that want to, in one statement.
-    async fn read_ahead(&mut self) -> Result<(), StoreError> {
-        let now = Instant::now();
-        let asks: Vec<_> = self
+    // ── reading ahead ──
+
+    /// Starts a read for all desks that want one, in one statement.
+    fn start_read(&mut self, now: Instant) {
+        if self.reading.is_some() {
+            return;
+        }
+        let asks: Vec<Ask> = self
             .desks
             .values_mut()
             .flat_map(|desk| desk.asks(now, RESCAN_EVERY))
             .collect();
         if asks.is_empty() {
-            return Ok(());
+            return;
         }
+        self.asked.clone_from(&asks);
+        let store = self.store.clone();
+        self.reading = Some(tokio::spawn(async move { store.read_ahead(&asks).await }));
+    }
+
+    fn take_read(&mut self, read: Result<Vec<Due>, StoreError>) {
+        self.reading = None;
+        let asked = std::mem::take(&mut self.asked);
+        let due = match read {
+            Ok(due) => due,
+            Err(error) => {
+                self.database_failed(&error, "look for due messages");
+                self.desks.values_mut().for_each(Desk::look_failed);
+                return;
+            }
+        };
         let mut found: HashMap<(SenderId, i16), Vec<Due>> = HashMap::new();
-        for due in self.store.read_ahead(&asks).await? {
+        for due in due {
             found
                 .entry((due.sender.clone(), due.priority))
                 .or_default()
                 .push(due);
         }
+        let now = Instant::now();
         let look_again_in = if self.asleep {
             self.settings.idle_poll
         } else {
             self.settings.tick
         };
-        for ask in &asks {
+        for ask in &asked {
             let due = found
                 .remove(&(ask.sender.clone(), ask.priority))
                 .unwrap_or_default();
@@ -254,110 +341,191 @@ impl Dispatcher {
                 desk.take_in(ask, due, now, look_again_in);
             }
         }
-        Ok(())
     }
 
-    /// Begins and sends. Says how many.
-    async fn send_what_may_leave(&mut self, worker: WorkerId) -> Result<usize, StoreError> {
-        let (now, wall) = (Instant::now(), self.sending.clock.now());
+    // ── beginning ──
+
+    /// Starts a begin of everything that may leave within the next moment, in one statement.
+    fn start_begin(&mut self, now: Instant) {
+        let unwritten = self.recorder.unwritten();
+        if self.beginning.is_some()
+            || now < self.begin_after
+            || unwritten > self.settings.max_unwritten
+        {
+            return;
+        }
         let asked_at = self.sending.clock.boot();
-        if !self.sending.trust.holds_at(asked_at) {
-            return Ok(0);
+        let Some(worker) = self
+            .worker
+            .filter(|_| self.sending.trust.holds_at(asked_at))
+        else {
+            return;
+        };
+        let wall = self.sending.clock.now();
+        let horizon = HEAD_START + self.begin_takes.min(LONGEST_BEGIN_AHEAD);
+        let mut on_the_way: HashMap<String, usize> = HashMap::new();
+        for desk in self.desks.values() {
+            *on_the_way.entry(desk.origin.clone()).or_default() += desk.on_the_way();
         }
         let (mut leaving, mut put_off) = (Vec::new(), Vec::new());
         for desk in self.desks.values_mut() {
-            let picked = desk.pick(now, wall);
-            leaving.extend(picked.leaving);
-            put_off.extend(picked.put_off);
+            if desk.at_hand() == 0 {
+                continue;
+            }
+            let out = on_the_way.entry(desk.origin.clone()).or_default();
+            let verdict = self.breakers.may_begin(&desk.origin, now);
+            let at_most = match verdict {
+                Verdict::Closed { at_most } => at_most.unwrap_or(usize::MAX).saturating_sub(*out),
+                Verdict::Probe => 1,
+                Verdict::Open { .. } => 0,
+            };
+            let picked = desk.pick(now, wall, horizon, at_most);
+            if verdict == Verdict::Probe && picked.leaving.is_empty() {
+                self.breakers.probe_unused(&desk.origin, now);
+            }
+            *out += picked.leaving.len();
+            leaving.extend(picked.leaving.into_iter().map(|due| (due, desk.epoch)));
+            put_off.extend(
+                picked
+                    .put_off
+                    .into_iter()
+                    .map(|(id, until)| (desk.sender.clone(), id, until)),
+            );
         }
-        let begun = if leaving.is_empty() {
-            0
-        } else {
-            self.begin_and_send(worker, leaving, asked_at).await?
-        };
-        if !put_off.is_empty() {
-            self.store
-                .put_off(
-                    &put_off,
-                    "this recipient's limit: too many messages in a short time",
-                )
-                .await?;
+        self.put_off(put_off);
+        if leaving.is_empty() {
+            return;
         }
-        Ok(begun)
+        self.begin_after = now + self.settings.tick;
+        let claims: Vec<Claim> = leaving
+            .iter()
+            .map(|(due, epoch)| Claim {
+                id: due.id,
+                sender: due.sender.clone(),
+                epoch: *epoch,
+            })
+            .collect();
+        let (store, begin, due_in) = (
+            self.store.clone(),
+            claims.clone(),
+            self.settings.answer_due_in,
+        );
+        self.beginning = Some(Beginning {
+            messages: leaving
+                .into_iter()
+                .map(|(due, _)| {
+                    let departure = self.departures.announce(&due.sender);
+                    (due.id, (due, departure))
+                })
+                .collect(),
+            claims,
+            // Under the lease as it is now. If that lapses before the answer comes, another may hold the sender by then, and a
+            // renewal that succeeds afterwards is a renewal of nothing.
+            leave_by: (asked_at + LEAVE_WITHIN).min(self.sending.trust.ends_at()),
+            since: now,
+            // After its departures were announced.
+            task: tokio::spawn(async move { store.begin(worker, &begin, due_in).await }),
+        });
     }
 
-    async fn begin_and_send(
-        &mut self,
-        worker: WorkerId,
-        leaving: Vec<Due>,
-        asked_at: BootInstant,
-    ) -> Result<usize, StoreError> {
-        let claims: Vec<Claim> = leaving.iter().filter_map(|due| self.claim(due)).collect();
-        // Under the lease as it is now. If that lapses before the answer comes, another may hold the sender by then, and a
-        // renewal that succeeds afterwards is a renewal of nothing.
-        let leave_by = (asked_at + LEAVE_WITHIN).min(self.sending.trust.ends_at());
-        let begun = match self
-            .store
-            .begin(worker, &claims, self.settings.answer_due_in)
-            .await
-        {
+    fn take_begun(&mut self, begun: Result<Vec<Begun>, StoreError>) {
+        let Some(mut beginning) = self.beginning.take() else {
+            return;
+        };
+        for claim in &beginning.claims {
+            if let Some(desk) = self.desks.get_mut(&claim.sender) {
+                desk.begin_ended(1);
+            }
+        }
+        let begun = match begun {
             Ok(begun) => begun,
             Err(error) => {
-                // It may have been committed all the same. Nothing of it is sent; it is taken back before anything else. And it
+                // It may have been committed all the same. Nothing of it is sent; it is put back before anything else. And it
                 // may be committed later still: that is looked after by the reconciler.
-                self.signals.suspect(&claims);
-                self.lost_begins.extend(claims);
-                return Err(error);
+                self.signals.suspect(&beginning.claims);
+                self.unsent.extend(beginning.claims);
+                self.database_failed(&error, "begin attempts");
+                return;
             }
         };
-        let count = begun.len();
-        let mut by_id: HashMap<MessageId, Due> =
-            leaving.into_iter().map(|due| (due.id, due)).collect();
-        for one in begun {
-            if let Some(due) = by_id.remove(&one.id) {
-                self.let_go(due, one, leave_by);
+        self.begin_takes = (self.begin_takes * 7 + beginning.since.elapsed()) / 8;
+        let epochs: HashMap<MessageId, _> = beginning
+            .claims
+            .iter()
+            .map(|claim| (claim.id, claim.epoch))
+            .collect();
+        let leave_by = beginning.leave_by;
+        for begun in begun {
+            let (Some((due, departure)), Some(epoch)) = (
+                beginning.messages.remove(&begun.id),
+                epochs.get(&begun.id).copied(),
+            ) else {
+                continue;
+            };
+            match self.desks.get_mut(&due.sender) {
+                Some(desk) if desk.epoch == epoch => desk.make_ready(Ready {
+                    due,
+                    begun,
+                    leave_by,
+                    departure,
+                }),
+                // The sender changed hands while its begin was under way.
+                _ => self.unsent.push(Claim {
+                    id: due.id,
+                    sender: due.sender,
+                    epoch,
+                }),
             }
         }
-        for gone in by_id.into_values() {
+        // Cancelled, settled, or of a sender that has changed hands.
+        for (gone, _) in beginning.messages.into_values() {
             if let Some(desk) = self.desks.get_mut(&gone.sender) {
                 desk.forget(gone.id);
+                desk.throttle.pair_unused(&gone.recipient, beginning.since);
             }
         }
-        Ok(count)
+        if !self.stopping {
+            self.let_go_what_may_leave();
+        }
     }
 
-    fn claim(&self, due: &Due) -> Option<Claim> {
-        let desk = self.desks.get(&due.sender)?;
-        Some(Claim {
-            id: due.id,
-            sender: due.sender.clone(),
-            epoch: desk.epoch,
-        })
+    // ── leaving ──
+
+    fn let_go_what_may_leave(&mut self) {
+        let now = Instant::now();
+        let mut errands = Vec::new();
+        for desk in self.desks.values_mut() {
+            let Some(endpoint) = desk.endpoint.clone() else {
+                self.unsent.extend(desk.unsent());
+                continue;
+            };
+            while let Some((ready, permit)) = desk.next_to_leave(now) {
+                desk.in_flight += 1;
+                let errand = Errand {
+                    pair_strikes: desk.throttle.pair_refusals(&ready.due.recipient),
+                    endpoint: Arc::clone(&endpoint),
+                    ours: desk.ours(),
+                    due: ready.due,
+                    begun: ready.begun,
+                    leave_by: ready.leave_by,
+                    permit,
+                };
+                errands.push((errand, ready.departure));
+            }
+        }
+        for (errand, departure) in errands {
+            self.send(errand, departure);
+        }
     }
 
-    fn let_go(&mut self, due: Due, begun: crate::store::claim::Begun, leave_by: BootInstant) {
-        let Some(desk) = self.desks.get_mut(&due.sender) else {
-            return;
-        };
-        desk.forget(due.id);
-        let Some(endpoint) = desk.endpoint.clone() else {
-            return;
-        };
-        desk.in_flight += 1;
-        let pair_strikes = desk.throttle.pair_refusals(&due.recipient);
-        let errand = Errand {
-            due,
-            begun,
-            endpoint,
-            leave_by,
-            pair_strikes,
-        };
-        let (sending, recorder, returns) = (
+    fn send(&self, errand: Errand, departure: Departure) {
+        let (sending, recorder, tell) = (
             Arc::clone(&self.sending),
             self.recorder.clone(),
-            self.returns_to.clone(),
+            self.tell.clone(),
         );
         self.in_flight.spawn(async move {
+            drop(departure);
             let Returned {
                 outcome,
                 recipient,
@@ -366,7 +534,7 @@ impl Dispatcher {
             let sender = record.sender.clone();
             recorder.push(record);
             // The loop may have ended: then nobody needs to know.
-            let _ = returns.send(Return {
+            let _ = tell.send(Event::Returned {
                 sender,
                 recipient,
                 outcome,
@@ -374,127 +542,77 @@ impl Dispatcher {
         });
     }
 
-    /// A request is over: its place is free, and its sender may have learned something.
-    fn take_back(&mut self, returned: Return) {
-        self.last_work = Instant::now();
-        let Return {
-            sender,
-            recipient,
-            outcome,
-        } = returned;
-        let Some(desk) = self.desks.get_mut(&sender) else {
-            return;
-        };
-        desk.in_flight = desk.in_flight.saturating_sub(1);
-        let now = Instant::now();
-        match outcome {
-            Outcome::Throttled {
-                scope: ThrottleScope::Account,
-                retry_after,
-                ..
-            } => {
-                let credential = desk.credential.clone();
-                for desk in self
-                    .desks
-                    .values_mut()
-                    .filter(|desk| desk.credential == credential)
-                {
-                    desk.throttle.learn_throttled(
-                        ThrottleScope::Account,
-                        &recipient,
-                        retry_after,
-                        now,
-                    );
-                }
-            }
-            Outcome::Throttled {
-                scope: scope @ (ThrottleScope::Sender | ThrottleScope::Pair),
-                retry_after,
-                ..
-            } => desk
-                .throttle
-                .learn_throttled(scope, &recipient, retry_after, now),
-            Outcome::Accepted(_) => desk.throttle.learn_accepted(&recipient, now),
-            Outcome::Held {
-                scope: HoldScope::Sender,
-                error,
-            } => {
-                desk.hold(now);
-                self.hold_sender(sender, in_words(&error));
-            }
-            Outcome::Rejected(_)
-            | Outcome::NotSent(_)
-            | Outcome::Held {
-                scope: HoldScope::Template,
-                ..
-            }
-            | Outcome::Transient { .. }
-            | Outcome::Uncertain(_) => {}
-        }
-    }
-
-    /// Holds a sender in the database, beside the loop: sending has stopped for it already.
-    fn hold_sender(&self, sender: SenderId, reason: String) {
-        warn!(sender.id = %sender, "Sender {sender} held: {reason}; release it with: wa-outbox sender release {sender}");
-        let store = self.store.clone();
-        self.in_flight.spawn(async move {
-            if let Err(error) = store.hold_sender(&sender, &reason, "wa-outbox", None).await {
-                // The next message finds the cause again and holds it then.
-                warn!(sender.id = %sender, error = &error as &dyn std::error::Error, "Could not write the hold of sender {sender}");
-            }
-        });
-    }
-
-    /// Takes back what a failed begin may have written: it was never sent.
-    async fn return_lost_begins(&mut self, worker: WorkerId) -> Result<(), StoreError> {
-        if self.lost_begins.is_empty() {
-            return Ok(());
-        }
-        let returned = self.store.take_back(worker, &self.lost_begins).await?;
-        debug!(
-            "{returned} messages were begun by a statement whose answer was lost; they are queued again"
+    pub(super) fn database_failed(&mut self, error: &StoreError, doing: &str) {
+        warn!(
+            error = error as &dyn std::error::Error,
+            "Could not {doing}; trying again"
         );
-        for claim in std::mem::take(&mut self.lost_begins) {
-            if let Some(desk) = self.desks.get_mut(&claim.sender) {
-                desk.forget(claim.id);
-            }
-        }
-        Ok(())
+        self.database_after = Instant::now() + TRY_AGAIN;
     }
 
-    fn forget_idle_pairs(&mut self) {
-        let now = Instant::now();
+    fn look_after_the_rest(&mut self, now: Instant) {
         if now >= self.forget_pairs_at {
             self.forget_pairs_at = now + FORGET_PAIRS_EVERY;
             self.desks
                 .values_mut()
                 .for_each(|desk| desk.throttle.forget_idle(now));
         }
+        if now >= self.say_at {
+            self.say_at = now + SAY_EVERY;
+            self.say_how_it_goes(now);
+        }
     }
 
-    /// How long to rest; falls asleep, and says so, when there has been nothing to do for a while.
-    async fn rest_until_next(
-        &mut self,
-        worker: WorkerId,
-        begun: usize,
-    ) -> Result<Duration, StoreError> {
+    /// Falls asleep, and says so, when there has been nothing to do for a while.
+    async fn fall_asleep_or_wake(&mut self, worker: WorkerId) {
         let now = Instant::now();
-        let idle = begun == 0 && self.desks.values().all(Desk::is_idle);
+        let idle = self.desks.values().all(Desk::is_idle)
+            && self.unsent.is_empty()
+            && self.recorder.unwritten() == 0;
+        self.signals.nothing_due.send_if_modified(|nothing_due| {
+            let is_so = idle && !self.desks.is_empty();
+            std::mem::replace(nothing_due, is_so) != is_so
+        });
         if !idle {
             self.last_work = now;
         }
         let sleepy = now - self.last_work >= AWAKE_FOR;
-        if sleepy != self.asleep {
-            self.store.set_asleep(worker, sleepy).await?;
-            self.asleep = sleepy;
-            // Whoever inserted before it was said has not called: one more look, at once.
-            self.look_soon();
-            return Ok(Duration::ZERO);
+        if sleepy == self.asleep || now < self.database_after {
+            return;
         }
-        Ok(if self.asleep {
-            self.settings.idle_poll
-        } else {
-            self.settings.tick
-        })
+        match self.store.set_asleep(worker, sleepy).await {
+            Ok(()) => self.asleep = sleepy,
+            Err(error) => self.database_failed(&error, "say whether the worker sleeps"),
+        }
+        // Whoever inserted before it was said has not called: one more look, at once.
+        self.look_soon();
+    }
+
+    async fn stop(mut self) {
+        self.stopping = true;
+        if let Some(beginning) = self.beginning.as_mut() {
+            let begun = ended(Some(&mut beginning.task)).await;
+            self.take_begun(begun);
+        }
+        for desk in self.desks.values_mut() {
+            self.unsent.extend(desk.unsent());
+        }
+        self.put_back_unsent();
+        self.in_flight.close();
+        let out = self.in_flight.len();
+        if out > 0 {
+            info!("Stopping: waiting for the answers to {out} requests");
+        }
+        self.in_flight.wait().await;
+    }
+}
+
+/// Waits for a statement under way; for ever when there is none. A panic in it is an error of the database's.
+async fn ended<T>(task: Option<&mut JoinHandle<Result<T, StoreError>>>) -> Result<T, StoreError> {
+    match task {
+        None => std::future::pending().await,
+        Some(task) => task.await.unwrap_or(Err(StoreError::Inconsistent {
+            what: "a statement ended badly",
+        })),
     }
 }

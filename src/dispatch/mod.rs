@@ -9,7 +9,9 @@
 //! 6. [`recorder`] writes outcomes, many at a time; an answer is written whoever holds the sender by now.
 //! 7. [`reconciler`] settles what stayed uncertain, and sweeps what a dead worker left behind.
 
+mod aftermath;
 pub mod breaker;
+pub mod departures;
 pub mod desk;
 pub mod dispatcher;
 pub mod ownership;

@@ -1,20 +1,29 @@
-//! Holds the senders this worker may send for.
+//! Holds the senders this worker may send for, and shares them with the other workers.
+//!
+//! Each sender is worked by one worker at a time, and all hold the same number of them, or one more. What nobody alive holds is
+//! taken, first by those who have less than their share. Who has more hands the excess over to one who has less: it stops
+//! beginning for these senders, lets leave what it has begun, then changes worker and epoch in one statement and calls the
+//! receiver. So a sender that changes hands pauses for some milliseconds. A worker that is told to stop hands over all it has in
+//! the same way, and goes on renewing its row until every answer is recorded.
 //!
 //! Trust in a lease counts from when its renewal was *sent*: a slow answer must shorten it, never stretch it. It is measured
 //! by a clock that counts suspend, so a worker that was frozen finds its trust gone and starts nothing; whatever it had begun
 //! is swept by the next holder.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::departures::Departures;
 use crate::clock::{BootInstant, Clock};
+use crate::domain::id::SenderId;
 use crate::provider::{AddressSettings, Endpoint};
-use crate::store::lease::{HeldSender, WorkerId};
+use crate::store::lease::{HandOver, HeldSender, WorkerId};
 use crate::store::{Store, StoreError};
 
 /// How leases are kept.
@@ -26,6 +35,8 @@ pub struct OwnershipSettings {
     pub heartbeat: Duration,
     /// A worker that has not renewed for this long has lost its senders.
     pub lease: Duration,
+    /// What has been begun for a sender has this long to leave before the sender is handed over all the same.
+    pub leaves_within: Duration,
 }
 
 /// How long the leases can still be trusted, shared with every request that is about to leave.
@@ -78,11 +89,23 @@ pub struct Ownership {
     settings: OwnershipSettings,
     trust: Arc<Trust>,
     holding: watch::Sender<Arc<Holding>>,
+    departures: Departures,
+    called: Arc<Notify>,
     last_renewal: Option<BootInstant>,
+    /// The last look left senders that nobody holds: they are not waited for any longer.
+    left_over: bool,
+    looks: u64,
 }
 
 /// Senders' settings are taken up, and free senders looked for, this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// By so much a pause is longer or shorter, so that workers that were started together do not look together.
+const JITTER: f64 = 0.2;
+/// What has been begun for a sender leaves within this time, or the sender is handed over all the same: what is left is nobody
+/// else's to send, but may leave while the receiver is sending already.
+pub const LEAVES_WITHIN: Duration = Duration::from_millis(500);
+/// Dead workers are forgotten once in so many looks.
+const FORGET_EVERY: u64 = 60;
 
 impl Ownership {
     /// Starts without holding anything.
@@ -93,7 +116,11 @@ impl Ownership {
             settings,
             trust: Arc::default(),
             holding: watch::Sender::new(Arc::default()),
+            departures: Departures::default(),
+            called: Arc::default(),
             last_renewal: None,
+            left_over: false,
+            looks: 0,
         }
     }
 
@@ -107,42 +134,157 @@ impl Ownership {
         self.holding.subscribe()
     }
 
-    /// Renews and looks until it is stopped; then it goes on renewing until `released`, so that what is in flight ends
-    /// under a lease, and gives everything back.
-    pub async fn run(mut self, released: CancellationToken) {
+    /// Where is said what has been begun and has not left: a sender is not handed over before.
+    pub fn departures(&self) -> Departures {
+        self.departures.clone()
+    }
+
+    /// Has the leases looked at now: there may be a sender that was handed to this worker.
+    pub fn called(&self) -> Arc<Notify> {
+        Arc::clone(&self.called)
+    }
+
+    /// Renews and looks. Once `stop` says that nothing more is begun, it hands its senders over; it goes on renewing until
+    /// `released`, so that what is in flight ends under a worker that is known, and leaves.
+    pub async fn run(mut self, stop: CancellationToken, released: CancellationToken) {
+        let mut called = false;
         while !released.is_cancelled() {
-            if let Err(error) = self.run_once().await {
+            let leaves = stop.is_cancelled();
+            if let Err(error) = self.run_once(leaves, called).await {
                 warn!(
                     error = &error as &dyn std::error::Error,
                     "Could not look after the leases; trying again"
                 );
             }
-            tokio::select! {
-                () = released.cancelled() => {}
-                () = tokio::time::sleep(LOOK_EVERY.min(self.settings.heartbeat)) => {}
-            }
+            called = tokio::select! {
+                () = released.cancelled() => false,
+                () = stop.cancelled(), if !leaves => false,
+                () = self.called.notified() => true,
+                () = tokio::time::sleep(self.pause()) => false,
+            };
         }
         self.trust.end();
-        let worker = self.holding.borrow().worker;
-        if let Some(worker) = worker {
-            match self.store.leave(worker).await {
-                Ok(()) => info!("Gave all senders back"),
-                Err(error) => {
-                    warn!(
-                        error = &error as &dyn std::error::Error,
-                        "Could not give the senders back; their leases will run out"
-                    )
+        self.leave().await;
+    }
+
+    /// One look: renew, then share. What takes too long is given up, so that the next renewal is not late.
+    async fn run_once(&mut self, leaves: bool, called: bool) -> Result<(), StoreError> {
+        let worker = self.renewed().await?;
+        let within = self.step();
+        let look = async {
+            if leaves {
+                self.hand_over_all(worker).await
+            } else {
+                if called {
+                    // What was handed over waits to be worked: before anything else.
+                    self.publish_held(worker).await?;
                 }
+                self.share(worker).await
+            }
+        };
+        match tokio::time::timeout(within, look).await {
+            Ok(done) => done,
+            Err(_) => {
+                warn!("A look at the leases took longer than {within:?}; trying again");
+                Ok(())
             }
         }
     }
 
-    async fn run_once(&mut self) -> Result<(), StoreError> {
-        let worker = self.renewed().await?;
-        if self.store.take_senders(worker).await? > 0 {
+    /// Hands over what is too much, takes what is missing, and publishes what is held.
+    async fn share(&mut self, worker: WorkerId) -> Result<(), StoreError> {
+        let excess = self
+            .store
+            .plan_hand_over(worker, self.renewed_within())
+            .await?;
+        if !excess.is_empty() {
+            self.hand_over(worker, &excess).await?;
+        }
+        let share = self.store.take_share(worker, self.renewed_within()).await?;
+        if !share.known {
+            // Somebody deleted the row: nothing is held and nothing may leave until there is another, at once.
+            self.forget_itself();
+            self.called.notify_one();
+            return Ok(());
+        }
+        let mut taken = share.taken;
+        if share.left_over > 0 && self.left_over {
+            // Another worker's share, which it has not taken for a whole look: evenness comes after being worked at all.
+            taken += self.store.take_senders(worker).await?;
+        }
+        self.left_over = share.left_over > 0;
+        if taken > 0 {
+            info!("Took {taken} senders that nobody held");
+        }
+        self.looks += 1;
+        if self.looks.is_multiple_of(FORGET_EVERY) {
             self.store.forget_dead_workers().await?;
         }
-        let mut senders = Vec::new();
+        self.publish_held(worker).await
+    }
+
+    /// Stops beginning for these senders, lets leave what was begun, and hands them over.
+    async fn hand_over(&self, worker: WorkerId, excess: &[HandOver]) -> Result<(), StoreError> {
+        let going: HashSet<SenderId> = excess.iter().map(|one| one.sender.clone()).collect();
+        self.holding.send_modify(|holding| {
+            let mut staying = Holding::clone(holding);
+            staying
+                .senders
+                .retain(|held| !going.contains(&held.held.sender.id()));
+            *holding = Arc::new(staying);
+        });
+        self.departures
+            .none_for(|sender| going.contains(sender), self.settings.leaves_within)
+            .await;
+        let given = self.store.hand_over(worker, excess).await?;
+        info!("Handed {given} senders over to workers that have fewer");
+        Ok(())
+    }
+
+    /// Publishes that nothing is held, lets leave what was begun, and hands everything over.
+    async fn hand_over_all(&self, worker: WorkerId) -> Result<(), StoreError> {
+        self.holding.send_if_modified(|holding| {
+            let held = !holding.senders.is_empty();
+            if held {
+                *holding = Arc::new(Holding {
+                    worker: Some(worker),
+                    senders: Vec::new(),
+                });
+            }
+            held
+        });
+        self.departures
+            .none_for(|_| true, self.settings.leaves_within)
+            .await;
+        let given = self
+            .store
+            .hand_over_all(worker, self.renewed_within())
+            .await?;
+        if given.given > 0 {
+            info!("Stopping: handed {} senders over", given.given);
+        }
+        Ok(())
+    }
+
+    async fn leave(&self) {
+        let Some(worker) = self.holding.borrow().worker else {
+            return;
+        };
+        let leaving = self.store.leave(worker, self.renewed_within());
+        match tokio::time::timeout(self.settings.lease, leaving).await {
+            Ok(Ok(_)) => info!("Gave all senders back"),
+            Ok(Err(error)) => warn!(
+                error = &error as &dyn std::error::Error,
+                "Could not give the senders back; their leases will run out"
+            ),
+            Err(_) => {
+                warn!("Could not give the senders back in time; their leases will run out")
+            }
+        }
+    }
+
+    async fn publish_held(&self, worker: WorkerId) -> Result<(), StoreError> {
+        let (mut senders, mut said) = (Vec::new(), Vec::new());
         for held in self.store.held_senders(worker).await? {
             let (endpoint, problem) = reach(&held);
             if problem != held.problem {
@@ -152,9 +294,7 @@ impl Ownership {
                         "Sender {} cannot be worked: {problem}", held.sender.sender
                     );
                 }
-                self.store
-                    .say_problem(worker, &held.sender.sender, problem.as_deref())
-                    .await?;
+                said.push((held.sender.sender.clone(), problem));
             }
             senders.push(Held { held, endpoint });
         }
@@ -162,38 +302,74 @@ impl Ownership {
             worker: Some(worker),
             senders,
         }));
+        for (sender, problem) in said {
+            self.store
+                .say_problem(worker, &sender, problem.as_deref())
+                .await?;
+        }
         Ok(())
     }
 
     /// The worker's row, renewed when it is time; a new one when it is gone.
     async fn renewed(&mut self) -> Result<WorkerId, StoreError> {
+        // Before it is asked: a slow answer must shorten the trust, never stretch it.
         let asked_at = self.clock.boot();
         let known = self.holding.borrow().worker;
         let due = self
             .last_renewal
-            .is_none_or(|last| (last + self.settings.heartbeat).until(asked_at) > Duration::ZERO);
+            .is_none_or(|last| asked_at.has_reached(last + self.settings.heartbeat));
+        let lease = self.settings.lease;
         let worker = match known {
             Some(worker) if !due => return Ok(worker),
-            Some(worker) if self.store.heartbeat(worker, self.settings.lease).await? => worker,
+            Some(worker) if self.store.heartbeat(worker, lease, self.step()).await? => worker,
             Some(_) | None => {
-                self.trust.end();
-                self.holding.send_replace(Arc::default());
-                let worker = self
-                    .store
-                    .register_worker(&self.settings.name, self.settings.lease)
-                    .await?;
-                info!(
-                    worker.id = worker.0,
-                    "Registered as worker {} ({})", worker.0, self.settings.name
-                );
-                worker
+                self.forget_itself();
+                self.register().await?
             }
         };
         self.last_renewal = Some(asked_at);
         // A margin for the difference between the two machines' clocks running.
-        self.trust
-            .extend_to(asked_at + self.settings.lease.mul_f64(0.9));
+        self.trust.extend_to(asked_at + lease.mul_f64(0.9));
         Ok(worker)
+    }
+
+    async fn register(&self) -> Result<WorkerId, StoreError> {
+        let settings = &self.settings;
+        let worker = self
+            .store
+            .register_worker(&settings.name, settings.lease)
+            .await?;
+        info!(
+            worker.id = worker.0,
+            "Registered as worker {} ({})", worker.0, settings.name
+        );
+        self.holding.send_replace(Arc::new(Holding {
+            worker: Some(worker),
+            senders: Vec::new(),
+        }));
+        Ok(worker)
+    }
+
+    /// Holds nothing and is nobody from now on.
+    fn forget_itself(&mut self) {
+        self.trust.end();
+        self.holding.send_replace(Arc::default());
+        self.last_renewal = None;
+    }
+
+    /// A worker that has missed two renewals is handed nothing: it may be dead.
+    fn renewed_within(&self) -> Duration {
+        self.settings.heartbeat * 2
+    }
+
+    /// No step takes longer, so that a renewal can fail and the next still come in time.
+    fn step(&self) -> Duration {
+        self.settings.lease / 3
+    }
+
+    fn pause(&self) -> Duration {
+        let by_chance = 1.0 + JITTER * (fastrand::f64() * 2.0 - 1.0);
+        LOOK_EVERY.min(self.settings.heartbeat).mul_f64(by_chance)
     }
 }
 

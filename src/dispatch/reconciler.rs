@@ -16,23 +16,46 @@ use tracing::{info, warn};
 
 use super::dispatcher::Signals;
 use super::ownership::Holding;
-use crate::domain::id::Epoch;
+use crate::domain::id::{Epoch, SenderId};
 use crate::store::lease::Suspect;
+use crate::store::sweep::{BegunBefore, Place};
 use crate::store::uncertain::{Settled, UncertainPolicy};
 use crate::store::{Store, StoreError};
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Messages that one statement of a search reads.
+const SLICE: i64 = 10_000;
+/// Slices that one look reads, so that a sender with millions of messages holds nothing else up.
+const SLICES_A_LOOK: usize = 10;
+
 /// Settles, and sweeps what earlier holders left.
 pub struct Reconciler {
     store: Store,
     policy: UncertainPolicy,
+    seen: BTreeMap<SenderId, Epoch>,
     /// Senders that may still have requests of an earlier epoch.
-    to_sweep: BTreeMap<String, Epoch>,
-    seen: BTreeMap<String, Epoch>,
+    searches: BTreeMap<SenderId, Search>,
+    /// What the searches found: swept once its deadline has passed.
+    begun: BTreeSet<BegunBefore>,
     /// Messages of begins whose answer was lost, until they have left the queue.
     suspects: BTreeSet<Suspect>,
+}
+
+/// A search through the queue of a sender.
+struct Search {
+    up_to: Epoch,
+    after: Place,
+}
+
+impl Search {
+    fn from_the_front(up_to: Epoch) -> Self {
+        Self {
+            up_to,
+            after: Place::FRONT,
+        }
+    }
 }
 
 impl Reconciler {
@@ -41,8 +64,9 @@ impl Reconciler {
         Self {
             store,
             policy,
-            to_sweep: BTreeMap::new(),
             seen: BTreeMap::new(),
+            searches: BTreeMap::new(),
+            begun: BTreeSet::new(),
             suspects: BTreeSet::new(),
         }
     }
@@ -73,11 +97,14 @@ impl Reconciler {
     /// One look: sweep the senders that were taken since the last one, expire what is overdue, settle what stayed silent.
     pub async fn run_once(&mut self, holding: &Holding) -> Result<Settled, StoreError> {
         for held in &holding.senders {
-            let sender = &held.held.sender.sender;
-            if self.seen.insert(sender.clone(), held.held.epoch) != Some(held.held.epoch) {
-                self.to_sweep.insert(sender.clone(), held.held.epoch);
+            let (sender, epoch) = (held.held.sender.id(), held.held.epoch);
+            if self.seen.insert(sender.clone(), epoch) != Some(epoch) {
+                // What this worker begins itself is not searched for.
+                let search = Search::from_the_front(Epoch(epoch.0 - 1));
+                self.searches.insert(sender, search);
             }
         }
+        self.search().await?;
         self.sweep().await?;
         self.sweep_suspects().await?;
         self.store.expire_overdue().await?;
@@ -114,23 +141,43 @@ impl Reconciler {
         Ok(())
     }
 
-    async fn sweep(&mut self) -> Result<(), StoreError> {
-        let mut done = Vec::new();
-        for (sender, epoch) in &self.to_sweep {
-            let swept = self.store.sweep(sender, *epoch).await?;
-            if swept.uncertain > 0 {
-                warn!(
-                    sender.id = sender,
-                    "{} requests of sender {sender} lost their worker before their answer; they are uncertain now",
-                    swept.uncertain
-                );
-            }
-            if swept.remaining == 0 {
-                done.push(sender.clone());
+    /// Goes on with the searches, a few slices.
+    async fn search(&mut self) -> Result<(), StoreError> {
+        for _ in 0..SLICES_A_LOOK {
+            let Some(mut entry) = self.searches.first_entry() else {
+                break;
+            };
+            let (sender, search) = (entry.key().clone(), entry.get_mut());
+            let slice = self
+                .store
+                .find_begun(&sender, search.up_to, search.after, SLICE)
+                .await?;
+            self.begun.extend(slice.begun);
+            match slice.next {
+                Some(next) => search.after = next,
+                None => {
+                    entry.remove();
+                }
             }
         }
-        for sender in done {
-            self.to_sweep.remove(&sender);
+        Ok(())
+    }
+
+    async fn sweep(&mut self) -> Result<(), StoreError> {
+        if self.begun.is_empty() {
+            return Ok(());
+        }
+        let swept = self.store.sweep(self.begun.iter()).await?;
+        self.begun = swept.remaining.into_iter().collect();
+        let mut lost: BTreeMap<&SenderId, usize> = BTreeMap::new();
+        for one in &swept.uncertain {
+            *lost.entry(&one.sender).or_default() += 1;
+        }
+        for (sender, count) in lost {
+            warn!(
+                sender.id = %sender,
+                "{count} requests of sender {sender} lost their worker before their answer; they are uncertain now"
+            );
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Makes one request and says what is to be written about it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tracing::debug;
@@ -14,6 +15,7 @@ use crate::domain::transition::{Progress, Transition, doubt_in_words};
 use crate::provider::{Endpoint, Expected, Payload, Provider, Recipient, Request};
 use crate::store::claim::{Begun, Due};
 use crate::store::record::{Account, Record};
+use crate::throttle::Permit;
 
 /// A message must start to leave within this long of its intent; later, nothing is sent.
 pub const LEAVE_WITHIN: Duration = Duration::from_secs(5);
@@ -42,6 +44,10 @@ pub struct Errand {
     pub endpoint: Arc<Endpoint>,
     /// Nothing leaves after this.
     pub leave_by: BootInstant,
+    /// Whether the sender is still ours.
+    pub ours: Arc<AtomicBool>,
+    /// It is time: one request may leave. Spent with the errand.
+    pub permit: Permit,
     /// How often in a row its recipient was answered with the pair limit.
     pub pair_strikes: u32,
 }
@@ -120,11 +126,12 @@ impl Sending {
                 Expected::Message(recipient)
             },
         };
+        let ours = Arc::clone(&errand.ours);
         let (clock, trust, leave_by) =
             (self.clock.clone(), Arc::clone(&self.trust), errand.leave_by);
         let may_leave = move || {
             let now = clock.boot();
-            !now.has_reached(leave_by) && trust.holds_at(now)
+            ours.load(Ordering::Acquire) && !now.has_reached(leave_by) && trust.holds_at(now)
         };
         self.provider.send(&request, may_leave).await
     }
@@ -144,7 +151,7 @@ pub fn name_of(outcome: &Outcome) -> &'static str {
 }
 
 /// The row that tells people about it; none for a plain acceptance.
-fn account_of(outcome: &Outcome) -> Option<Account> {
+pub(super) fn account_of(outcome: &Outcome) -> Option<Account> {
     let outcome_name = name_of(outcome);
     let (error, note) = match outcome {
         Outcome::Accepted(_) => return None,

@@ -1,15 +1,16 @@
-//! Passes the database's wake-up calls on to the dispatcher.
+//! Passes the database's wake-up calls on: of new messages to the dispatcher, of leases to the owner.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::dispatcher::Signals;
 use super::ownership::Holding;
 use crate::store::lease::WorkerId;
+use crate::store::listener::Call;
 use crate::store::{Store, StoreError};
 
 /// Before it tries again to listen. Meanwhile polling finds every message, a little later.
@@ -20,6 +21,7 @@ pub async fn run(
     store: Store,
     mut holding: watch::Receiver<Arc<Holding>>,
     signals: Arc<Signals>,
+    leases: Arc<Notify>,
     stop: CancellationToken,
 ) {
     loop {
@@ -27,8 +29,8 @@ pub async fn run(
         tokio::select! {
             () = stop.cancelled() => return,
             () = become_another(&mut holding, worker) => {}
-            Err(error) = listen(&store, worker, &signals) => {
-                warn!(error = &error as &dyn std::error::Error, "Could not listen for new messages; polling goes on");
+            Err(error) = listen(&store, worker, &signals, &leases) => {
+                warn!(error = &error as &dyn std::error::Error, "Could not listen for calls; polling goes on");
                 tokio::time::sleep(LISTEN_AGAIN).await;
             }
         }
@@ -50,13 +52,21 @@ async fn listen(
     store: &Store,
     worker: Option<WorkerId>,
     signals: &Signals,
+    leases: &Notify,
 ) -> Result<(), StoreError> {
     let Some(worker) = worker else {
         return std::future::pending().await;
     };
     let mut listener = store.listen_for(worker).await?;
+    // What was said before anybody listened was said to nobody.
+    let mut call = Call::Anything;
     loop {
-        listener.woken().await?;
-        signals.woken.notify_one();
+        if matches!(call, Call::NewMessages | Call::Anything) {
+            signals.woken.notify_one();
+        }
+        if matches!(call, Call::Leases | Call::Anything) {
+            leases.notify_one();
+        }
+        call = listener.woken().await?;
     }
 }

@@ -65,6 +65,12 @@ impl Transition {
                 code: error.code,
                 message: in_words(error),
             },
+            // Our own doing: it says nothing about the message or the way to WhatsApp.
+            Outcome::NotSent(NotSent::TooLate) => Self::Requeue {
+                after: Duration::ZERO,
+                spent: false,
+                waiting_for: "its turn: it could not leave in time".to_owned(),
+            },
             Outcome::NotSent(cause) => {
                 try_again(not_sent(*cause), Duration::ZERO, progress, policy)
             }

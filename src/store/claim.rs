@@ -142,17 +142,16 @@ impl Store {
             .collect())
     }
 
-    /// Puts messages back that a begin may have written whose answer was lost. The caller has sent none of them.
-    pub async fn take_back(&self, worker: WorkerId, claims: &[Claim]) -> Result<u64, StoreError> {
+    /// Puts messages back whose requests were begun and never made: a begin whose answer was lost, or a sender that has changed
+    /// hands before they could leave. The caller has sent none of them, so it needs no lease for this.
+    pub async fn take_back(&self, claims: &[Claim]) -> Result<u64, StoreError> {
         let ids: Vec<i64> = claims.iter().map(|claim| claim.id.0).collect();
         let senders: Vec<&str> = claims.iter().map(|claim| claim.sender.as_str()).collect();
         let epochs: Vec<i64> = claims.iter().map(|claim| claim.epoch.0).collect();
         let returned = sqlx::query!(
             "update wa.queue q set state = 'queued', attempts = q.attempts - 1, epoch = null, begun_at = null, deadline = null
-             from unnest($2::bigint[], $3::text[], $4::bigint[]) as c (id, sender, epoch)
-             join wa.leases l on l.sender = c.sender and l.worker = $1 and l.epoch = c.epoch
+             from unnest($1::bigint[], $2::text[], $3::bigint[]) as c (id, sender, epoch)
              where q.id = c.id and q.sender = c.sender and q.epoch = c.epoch and q.state = 'sending'",
-            worker.0,
             &ids,
             &senders as &[&str],
             &epochs

@@ -25,6 +25,26 @@ pub enum StoreError {
         /// What it adds.
         description: String,
     },
+    /// The pooler runs statements of others for ours.
+    #[error(
+        "the pooler in front of the database does not keep prepared statements apart, so a wrong one may run; use its session \
+         mode, or PgBouncer 1.21 or newer with max_prepared_statements > 0, or connect to Postgres directly"
+    )]
+    StatementsMixedUp,
+    /// The pooler lets us wait for a server connection.
+    #[error(
+        "the pooler in front of the database gave no server connection for {waited:?}; in session mode it needs as many as all \
+         processes together have connections (PgBouncer: default_pool_size; database.max_connections for each process)"
+    )]
+    PoolerFull {
+        /// For so long.
+        waited: std::time::Duration,
+    },
+    /// A migration needs a connection of its own.
+    #[error(
+        "the database cannot be migrated through a pooler in transaction mode; run wa-outbox migrate with a direct address"
+    )]
+    CannotMigrateHere,
     /// A row that should not be possible.
     #[error("the database holds what it should not: {what}")]
     Inconsistent {

@@ -1,8 +1,11 @@
 //! Who works which sender.
 //!
-//! A worker renews one row, and thereby every sender it holds. A sender changes hands only when its holder gave it back or
+//! A worker renews one row, and thereby every sender it holds. A sender changes hands only when its holder hands it over or
 //! let its row expire, and then its epoch rises: what an earlier holder begins afterwards meets a lease row that is no
 //! longer its own ([`Store::begin`](super::Store::begin) locks that row, a comparison alone would let a zombie through).
+//!
+//! Each step is one statement of its own transaction. A process that is frozen between two statements so never keeps a lease
+//! row locked, which would keep the others from taking what was its own.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,6 +14,9 @@ use super::error::Doing;
 use super::sender::Sender;
 use super::{Store, StoreError};
 use crate::domain::id::{Epoch, MessageId, SenderId};
+
+/// Nobody has been silent for so long.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A running worker, as the database knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +33,35 @@ pub struct HeldSender {
     pub problem: Option<String>,
 }
 
-/// What a sweep found of earlier holders.
+/// A sender that is to change hands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandOver {
+    /// This one.
+    pub sender: SenderId,
+    /// Held under this epoch.
+    pub epoch: Epoch,
+    /// By this worker from then on.
+    pub receiver: WorkerId,
+}
+
+/// What became of the attempt to take senders that nobody holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Messages whose answer was lost with their worker: now uncertain.
-    pub uncertain: u64,
-    /// Still within their deadline; to be looked at again.
-    pub remaining: u64,
+pub struct Taken {
+    /// So many are the worker's now.
+    pub taken: u64,
+    /// So many are still nobody's: another worker's share, or locked by somebody at that moment.
+    pub left_over: u64,
+    /// Whether the worker has its row. Without it, it can hold nothing.
+    pub known: bool,
+}
+
+/// What became of a leaving worker's senders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// So many have a new owner.
+    pub given: u64,
+    /// So many are nobody's, because nobody else is there.
+    pub freed: u64,
 }
 
 /// A message whose begin was given up by its sender and may have been done all the same, at any later time.
@@ -62,8 +90,10 @@ impl Store {
         lease: Duration,
     ) -> Result<WorkerId, StoreError> {
         sqlx::query_scalar!(
-            "insert into wa.workers (name, expires_at) values ($1, clock_timestamp() + make_interval(secs => $2)) returning worker",
+            "insert into wa.workers (name, version, expires_at, renewed_at)
+             values ($1, $2, clock_timestamp() + make_interval(secs => $3), clock_timestamp()) returning worker",
             name,
+            env!("CARGO_PKG_VERSION"),
             lease.as_secs_f64()
         )
         .fetch_one(&self.pool)
@@ -73,32 +103,133 @@ impl Store {
     }
 
     /// Renews everything the worker holds. `false`: its row is gone, so it holds nothing any more.
-    pub async fn heartbeat(&self, worker: WorkerId, lease: Duration) -> Result<bool, StoreError> {
-        let renewed = sqlx::query!(
-            "update wa.workers set expires_at = clock_timestamp() + make_interval(secs => $2) where worker = $1",
+    ///
+    /// An answer that does not come `within` is not waited for: the connection may be dead, and is not used again.
+    pub async fn heartbeat(
+        &self,
+        worker: WorkerId,
+        lease: Duration,
+        within: Duration,
+    ) -> Result<bool, StoreError> {
+        let doing = "renew the worker's leases";
+        let mut connection = self.pool.acquire().await.doing(doing)?;
+        let renewing = sqlx::query!(
+            "update wa.workers set expires_at = clock_timestamp() + make_interval(secs => $2), renewed_at = clock_timestamp()
+             where worker = $1",
             worker.0,
             lease.as_secs_f64()
         )
-        .execute(&self.pool)
-        .await
-        .doing("renew the worker's leases")?;
-        Ok(renewed.rows_affected() == 1)
+        .execute(&mut *connection);
+        match tokio::time::timeout(within, renewing).await {
+            Ok(renewed) => Ok(renewed.doing(doing)?.rows_affected() == 1),
+            Err(_) => {
+                connection.close_on_drop();
+                let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time");
+                Err(sqlx::Error::Io(late)).doing(doing)
+            }
+        }
     }
 
-    /// Takes senders that nobody holds, or whose holder has expired.
+    /// Takes senders that nobody alive holds: as many as are missing to the worker's fair share.
+    ///
+    /// `renewed_within`: a worker that has not renewed for longer has no share.
+    pub async fn take_share(
+        &self,
+        worker: WorkerId,
+        renewed_within: Duration,
+    ) -> Result<Taken, StoreError> {
+        self.take(worker, renewed_within, false).await
+    }
+
+    /// Takes all senders that nobody alive holds, whoever's share they are. Says how many.
     pub async fn take_senders(&self, worker: WorkerId) -> Result<u64, StoreError> {
-        let taken = sqlx::query!(
-            "update wa.leases l set worker = $1, epoch = l.epoch + 1, taken_at = now(), problem = null
-             where l.sender in (
-               select f.sender from wa.leases f left join wa.workers w on w.worker = f.worker
-               where w.worker is null or w.expires_at < clock_timestamp()
-               order by f.sender for update of f skip locked)",
-            worker.0
+        Ok(self.take(worker, FOREVER, true).await?.taken)
+    }
+
+    async fn take(
+        &self,
+        worker: WorkerId,
+        renewed_within: Duration,
+        all: bool,
+    ) -> Result<Taken, StoreError> {
+        let row = sqlx::query_file!(
+            "src/store/sql/take_share.sql",
+            worker.0,
+            renewed_within.as_secs_f64(),
+            all
         )
-        .execute(&self.pool)
+        .fetch_one(&self.pool)
         .await
         .doing("take senders that nobody holds")?;
-        Ok(taken.rows_affected())
+        Ok(Taken {
+            taken: row.taken as u64,
+            left_over: row.left_over as u64,
+            known: row.known,
+        })
+    }
+
+    /// What the worker holds above its fair share, and who should have it instead. Changes nothing.
+    pub async fn plan_hand_over(
+        &self,
+        worker: WorkerId,
+        renewed_within: Duration,
+    ) -> Result<Vec<HandOver>, StoreError> {
+        let rows = sqlx::query_file!(
+            "src/store/sql/plan_hand_over.sql",
+            worker.0,
+            renewed_within.as_secs_f64()
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("see how the senders are shared")?;
+        Ok(rows
+            .into_iter()
+            .map(|row| HandOver {
+                sender: SenderId::from(row.sender),
+                epoch: Epoch(row.epoch),
+                receiver: WorkerId(row.receiver),
+            })
+            .collect())
+    }
+
+    /// Hands senders over: worker and epoch change in one statement, and the receivers are called. Says how many; one that
+    /// has changed hands meanwhile, or whose receiver is gone, stays as it is.
+    pub async fn hand_over(&self, worker: WorkerId, plan: &[HandOver]) -> Result<u64, StoreError> {
+        let senders: Vec<&str> = plan.iter().map(|one| one.sender.as_str()).collect();
+        let epochs: Vec<i64> = plan.iter().map(|one| one.epoch.0).collect();
+        let receivers: Vec<i64> = plan.iter().map(|one| one.receiver.0).collect();
+        let row = sqlx::query_file!(
+            "src/store/sql/hand_over.sql",
+            worker.0,
+            &senders as &[&str],
+            &epochs,
+            &receivers
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("hand senders over")?;
+        Ok(row.given as u64)
+    }
+
+    /// Hands everything over that the worker holds, evenly, and has it handed nothing any more. It stays known, so that what
+    /// it has begun ends in peace.
+    pub async fn hand_over_all(
+        &self,
+        worker: WorkerId,
+        renewed_within: Duration,
+    ) -> Result<Given, StoreError> {
+        let row = sqlx::query_file!(
+            "src/store/sql/hand_over_all.sql",
+            worker.0,
+            renewed_within.as_secs_f64()
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("hand all senders over")?;
+        Ok(Given {
+            given: row.given as u64,
+            freed: row.freed as u64,
+        })
     }
 
     /// What the worker holds, with the senders' settings as they stand now.
@@ -176,22 +307,18 @@ impl Store {
         .map(drop)
     }
 
-    /// Gives everything back and leaves.
-    pub async fn leave(&self, worker: WorkerId) -> Result<(), StoreError> {
-        let doing = "give the senders back";
-        let mut transaction = self.pool.begin().await.doing(doing)?;
-        sqlx::query!(
-            "update wa.leases set worker = null, problem = null where worker = $1",
-            worker.0
-        )
-        .execute(&mut *transaction)
-        .await
-        .doing(doing)?;
+    /// Hands over what is left and leaves.
+    pub async fn leave(
+        &self,
+        worker: WorkerId,
+        renewed_within: Duration,
+    ) -> Result<Given, StoreError> {
+        let given = self.hand_over_all(worker, renewed_within).await?;
         sqlx::query!("delete from wa.workers where worker = $1", worker.0)
-            .execute(&mut *transaction)
+            .execute(&self.pool)
             .await
-            .doing(doing)?;
-        transaction.commit().await.doing(doing)
+            .doing("leave")?;
+        Ok(given)
     }
 
     /// Forgets workers that ended without leaving and hold nothing any more.
@@ -204,18 +331,6 @@ impl Store {
         .await
         .doing("forget dead workers")?;
         Ok(gone.rows_affected())
-    }
-
-    /// Makes uncertain what an earlier holder of the sender had begun and can no longer record: it may have been sent.
-    pub async fn sweep(&self, sender: &str, epoch: Epoch) -> Result<Swept, StoreError> {
-        let row = sqlx::query_file!("src/store/sql/sweep.sql", sender, epoch.0)
-            .fetch_one(&self.pool)
-            .await
-            .doing("sweep what an earlier holder had begun")?;
-        Ok(Swept {
-            uncertain: row.uncertain as u64,
-            remaining: row.remaining as u64,
-        })
     }
 
     /// Makes uncertain what was begun by a begin that its sender had given up, once no answer to it can come any more.

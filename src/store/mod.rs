@@ -9,15 +9,20 @@
 
 pub mod claim;
 mod error;
+pub mod hold;
 pub mod inbox;
 pub mod lease;
 pub mod listener;
 pub mod message;
 pub mod outbox;
+pub mod pooler;
 pub mod record;
+pub mod runtime;
 pub mod sender;
 pub mod status;
 pub mod summary;
+pub mod sweep;
+pub mod template_hold;
 pub mod uncertain;
 
 use std::str::FromStr;
@@ -25,10 +30,11 @@ use std::time::Duration;
 
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Executor as _, PgPool};
 
 use error::Doing;
 pub use error::StoreError;
+use pooler::Pooling;
 
 /// How to reach the database, and how long a statement may take there.
 #[derive(Clone, Debug)]
@@ -62,6 +68,7 @@ const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Store {
     pool: PgPool,
+    pooling: Pooling,
 }
 
 /// A migration and whether this database has it.
@@ -84,41 +91,61 @@ pub fn migrator() -> Migrator {
 }
 
 impl Store {
-    /// Connects, and fails with the reason when that is not possible within five seconds.
+    /// Connects, and fails with the reason when that is not possible within five seconds, or when the pooler in front of
+    /// the database would mix our statements up.
     pub async fn connect(settings: &ConnectSettings) -> Result<Self, StoreError> {
-        let doing = "connect to the database";
         let milliseconds = |time: Duration| time.as_millis().to_string();
         let options = PgConnectOptions::from_str(&settings.url)
             .doing("read the database's URL")?
-            .application_name("wa-outbox")
-            .options([
-                (
-                    "statement_timeout",
-                    milliseconds(settings.statement_timeout),
-                ),
-                ("lock_timeout", milliseconds(settings.lock_timeout)),
-                ("idle_in_transaction_session_timeout", "30000".into()),
-            ]);
-        // One connection by hand first: a pool would only say that it timed out, and not why.
-        let first = tokio::time::timeout(ACQUIRE_WITHIN, PgConnection::connect_with(&options));
-        let first = first
-            .await
-            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-            .doing(doing)?;
-        first.close().await.doing(doing)?;
+            .application_name("wa-outbox");
+        let limits = [
+            (
+                "statement_timeout",
+                milliseconds(settings.statement_timeout),
+            ),
+            ("lock_timeout", milliseconds(settings.lock_timeout)),
+            ("idle_in_transaction_session_timeout", "30000".into()),
+        ];
+        // By hand first: a pool would only say that it timed out, and not why.
+        let way = pooler::explore(options, &limits, ACQUIRE_WITHIN).await?;
+        way.tell(settings.max_connections);
+        let greeting = way.greeting;
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(ACQUIRE_WITHIN)
             // A ping before each use would cost a round trip a statement; a dead connection shows at its first use.
             .test_before_acquire(false)
             .max_lifetime(Duration::from_secs(30 * 60))
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+            .after_connect(move |connection, _| {
+                let greeting = greeting.clone();
+                Box::pin(async move {
+                    match greeting {
+                        Some(greeting) => connection
+                            .execute(sqlx::raw_sql(AssertSqlSafe(greeting)))
+                            .await
+                            .map(drop),
+                        None => Ok(()),
+                    }
+                })
+            })
+            .connect_lazy_with(way.options);
+        Ok(Self {
+            pool,
+            pooling: way.pooling,
+        })
     }
 
-    /// Uses a pool that exists already.
+    /// Uses a pool that exists already and is connected to Postgres itself.
     pub fn over(pool: PgPool) -> Self {
-        Self { pool }
+        Self {
+            pool,
+            pooling: Pooling::Direct,
+        }
+    }
+
+    /// What stands between us and Postgres.
+    pub fn pooling(&self) -> Pooling {
+        self.pooling
     }
 
     /// The pool, for what is not ours to wrap (the listener, a caller's transaction).
@@ -128,6 +155,10 @@ impl Store {
 
     /// Applies what is missing. Safe to call from several processes at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        if self.pooling == Pooling::Transaction {
+            // The lock that keeps two migrations apart lives in a server connection that we would not find again.
+            return Err(StoreError::CannotMigrateHere);
+        }
         migrator()
             .run(&self.pool)
             .await

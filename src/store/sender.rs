@@ -4,7 +4,9 @@ use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
 use super::error::Doing;
+use super::hold::{MACHINE, NewHold};
 use super::{Store, StoreError};
+use crate::domain::hold::Cause;
 use crate::domain::id::SenderId;
 
 /// A sender's settings as they stand in `wa.senders`.
@@ -142,8 +144,8 @@ impl Store {
         .doing("list the senders")
     }
 
-    /// Stops a sender until it is released, or until the time given. A hold that stands already keeps its reason.
-    /// `false`: there is no such sender, or it is held.
+    /// Stops a sender by a person's word, until it is released or until the time given. `false`: there is no such sender, or a
+    /// person holds it already.
     pub async fn hold_sender(
         &self,
         sender: &SenderId,
@@ -151,31 +153,21 @@ impl Store {
         by: &str,
         until: Option<OffsetDateTime>,
     ) -> Result<bool, StoreError> {
-        let held = sqlx::query!(
-            "update wa.senders set held_reason = $2, held_by = $3, held_until = $4, held_at = now()
-             where sender = $1 and (held_reason is null or held_until <= now())",
-            sender.as_str(),
+        let hold = NewHold {
+            cause: Cause::Operator,
             reason,
             by,
-            until
-        )
-        .execute(&self.pool)
-        .await
-        .doing("hold the sender")?;
-        Ok(held.rows_affected() == 1)
+            until,
+            code: None,
+            fingerprint: None,
+        };
+        self.hold_sender_for(sender, &hold).await
     }
 
-    /// Lets a sender go on. `false`: it was not held, or does not exist.
+    /// Lets a sender go on, as [`Store::release_sender_by`] does where nobody says why.
     pub async fn release_sender(&self, sender: &SenderId) -> Result<bool, StoreError> {
-        let released = sqlx::query!(
-            "update wa.senders set held_reason = null, held_by = null, held_until = null, held_at = null
-             where sender = $1 and held_reason is not null",
-            sender.as_str()
-        )
-        .execute(&self.pool)
-        .await
-        .doing("release the sender")?;
-        Ok(released.rows_affected() == 1)
+        self.release_sender_by(sender, MACHINE, "no reason was given")
+            .await
     }
 }
 

@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 
 use super::error::Doing;
 use super::{Store, StoreError};
+use crate::domain::id::SenderId;
 
 /// How much stands in one state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,22 +28,90 @@ pub struct InboxSummary {
     pub unmatched: i64,
 }
 
-/// One sender in numbers.
+/// How a sender stands: what holds it, who works it, how it goes, and what waits. Counts no further than
+/// [`COUNTED_AT_MOST`], so it costs the same whatever is queued.
 #[derive(Clone, Debug)]
-pub struct SenderSummary {
+pub struct SenderStanding {
     /// The sender.
     pub sender: String,
-    /// Messages that may be sent or are being sent.
-    pub queued: i64,
-    /// The oldest of them that is due.
-    pub oldest_due_at: Option<OffsetDateTime>,
-    /// Who works it.
-    pub worker: Option<String>,
-    /// Why it is held.
+    /// `env:NAME` or `file:PATH`.
+    pub credential: String,
+    /// Where its provider is.
+    pub base_url: String,
+    /// Requests a second, as it is set.
+    pub rate_per_second: f64,
+    /// Why it is held. It stays behind when the hold's time is over, until somebody has noticed.
     pub held_reason: Option<String>,
+    /// By whom.
+    pub held_by: Option<String>,
+    /// Since when.
+    pub held_at: Option<OffsetDateTime>,
+    /// Until when.
+    pub held_until: Option<OffsetDateTime>,
+    /// The class of the cause, see [`Cause`](crate::domain::hold::Cause).
+    pub held_cause: Option<String>,
+    /// Meta's code.
+    pub held_code: Option<i64>,
+    /// When one message is tried.
+    pub probe_at: Option<OffsetDateTime>,
+    /// So many were tried and refused.
+    pub probes: i32,
+    /// One is being tried, and is given up then.
+    pub probing_until: Option<OffsetDateTime>,
+    /// When it was last released.
+    pub released_at: Option<OffsetDateTime>,
+    /// By whom.
+    pub released_by: Option<String>,
+    /// Why.
+    pub released_why: Option<String>,
+    /// Who works it, by name.
+    pub worker: Option<String>,
+    /// And by number.
+    pub worker_id: Option<i64>,
+    /// How often it has changed hands.
+    pub epoch: i64,
     /// What the owner says stands in its way.
     pub problem: Option<String>,
+    /// Workers that run, whoever works this sender.
+    pub workers: i64,
+    /// When the owner last said how it goes; none of the figures below is known without it.
+    pub said_at: Option<OffsetDateTime>,
+    /// Requests that left in the last second.
+    pub rate_now: Option<f64>,
+    /// Requests a second that are permitted at the moment.
+    pub rate_limit: Option<f64>,
+    /// Where that limit comes from, in words.
+    pub limit_source: Option<String>,
+    /// Requests that are out.
+    pub in_flight: Option<i32>,
+    /// Messages read ahead and not begun.
+    pub at_hand: Option<i32>,
+    /// `closed`, `open` or `half_open`.
+    pub breaker: Option<String>,
+    /// When an open breaker lets a probe through.
+    pub breaker_until: Option<OffsetDateTime>,
+    /// Until when it was told to be silent.
+    pub slow_until: Option<OffsetDateTime>,
+    /// The last thing that went wrong, in words.
+    pub last_error: Option<String>,
+    /// When.
+    pub last_error_at: Option<OffsetDateTime>,
+    /// Messages that may leave now.
+    pub due: i64,
+    /// Messages that may be sent, now or later, or are being sent.
+    pub queued: i64,
+    /// The oldest that is due.
+    pub oldest_due_at: Option<OffsetDateTime>,
+    /// The first that is not due yet.
+    pub next_due_at: Option<OffsetDateTime>,
+    /// Its templates that are held.
+    pub held_templates: i64,
+    /// The database's time of all this.
+    pub now: OffsetDateTime,
 }
+
+/// No count of a [`SenderStanding`] is higher: this one means "more than 10,000".
+pub const COUNTED_AT_MOST: i64 = 10_001;
 
 /// Who works a sender, and whether it can. Counts nothing, so it costs the same whatever is queued.
 #[derive(Clone, Debug)]
@@ -101,22 +170,20 @@ impl Store {
         .doing("count the webhook deliveries")
     }
 
-    /// The senders in numbers.
-    pub async fn sender_summaries(&self) -> Result<Vec<SenderSummary>, StoreError> {
-        sqlx::query_as!(
-            SenderSummary,
-            r#"select s.sender, w.name as "worker?", s.held_reason, l.problem,
-                      (select count(*) from wa.queue q where q.sender = s.sender) as "queued!",
-                      (select min(q.due_at) from wa.queue q where q.sender = s.sender and q.state = 'queued' and q.due_at <= now())
-                        as oldest_due_at
-               from wa.senders s
-               left join wa.leases l using (sender)
-               left join wa.workers w on w.worker = l.worker and w.expires_at > now()
-               order by s.sender"#
+    /// How one sender stands, or every one.
+    pub async fn sender_standings(
+        &self,
+        sender: Option<&SenderId>,
+    ) -> Result<Vec<SenderStanding>, StoreError> {
+        sqlx::query_file_as!(
+            SenderStanding,
+            "src/store/sql/sender_standings.sql",
+            sender.map(SenderId::as_str),
+            COUNTED_AT_MOST
         )
         .fetch_all(&self.pool)
         .await
-        .doing("sum up the senders")
+        .doing("read how the senders stand")
     }
 
     /// Who works each sender.

@@ -8,12 +8,12 @@ fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// The most of these times, in order, that lie in one half-open second.
+/// The most of these times, in order, that lie in one half-open second, and in the little more that is kept.
 fn most_in_a_second(times: &[Instant]) -> usize {
     let mut first = 0;
     let mut most = 0;
     for (last, time) in times.iter().enumerate() {
-        while *time - times[first] >= Duration::from_secs(1) {
+        while *time - times[first] >= Duration::from_nanos(WINDOW) {
             first += 1;
         }
         most = most.max(last + 1 - first);
@@ -238,8 +238,8 @@ fn no_second_that_ends_after_a_change_holds_more_than_the_new_rate() {
             let demand = DEMANDS[dice.usize(0..4)];
             ask(&mut bucket, demand, (now, next), &mut dice, &mut times);
             for last in given..times.len() {
-                let first =
-                    times.partition_point(|time| *time + Duration::from_secs(1) <= times[last]);
+                let first = times
+                    .partition_point(|time| *time + Duration::from_nanos(WINDOW) <= times[last]);
                 assert!(last - first < rate as usize, "{rate}");
             }
             now = next;
@@ -295,6 +295,19 @@ fn a_permit_given_back_is_given_again_at_once() {
             .for_each(|permit| bucket.give_back(permit));
         assert_eq!(bucket.how_many(start, start), there, "{rate}");
     }
+}
+
+#[test]
+fn a_permit_from_before_a_change_of_rate_frees_its_place_in_the_window_only() {
+    let start = Instant::now();
+    let mut bucket = Bucket::new(1_000.0, Start::Full, start);
+    let last = std::iter::from_fn(|| bucket.take(start).ok()).last();
+    bucket.set_rate(500.0, start);
+    let next = bucket.take(start).unwrap_err();
+    let given = bucket.given_lately(start);
+    bucket.give_back(last.expect("a full bucket gives permits"));
+    assert_eq!(bucket.take(start).unwrap_err(), next);
+    assert_eq!(bucket.given_lately(start), given - 1);
 }
 
 #[test]

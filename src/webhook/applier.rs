@@ -14,10 +14,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::payload::Delivery;
+use super::payload::{Delivery, TemplateEffect, TemplateUpdate};
+use crate::domain::hold::TemplateKey;
 use crate::domain::token::{Callback, TokenKey};
 use crate::store::inbox::{self, Handled};
 use crate::store::status::{Applied, StatusSeen};
+use crate::store::template_hold::TemplateNews;
 use crate::store::{Store, StoreError};
 
 /// A status may come a moment before the answer that tells its wamid: those are looked at again often, for a minute.
@@ -30,6 +32,9 @@ const MATCH_ALL_EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// Between two looks at the inbox when nothing has told us to look.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Messages of released templates that are made due again in one statement.
+const BRING_BACK_AT_ONCE: i64 = 5_000;
 
 /// Applies deliveries.
 pub struct Applier {
@@ -45,6 +50,8 @@ pub struct Report {
     pub deliveries: usize,
     /// What their statuses did.
     pub statuses: Applied,
+    /// Holds of templates that they released.
+    pub released_templates: u64,
     /// Tokens that were not made with our key.
     pub forged: usize,
 }
@@ -151,16 +158,22 @@ impl Applier {
             deliveries: batch.deliveries.len(),
             ..Report::default()
         };
-        let (mut seen, mut handled) = (Vec::new(), Vec::with_capacity(batch.deliveries.len()));
+        let (mut seen, mut news) = (Vec::new(), Vec::new());
+        let mut handled = Vec::with_capacity(batch.deliveries.len());
         for delivery in &batch.deliveries {
-            handled.push(self.read(delivery, &mut seen, &mut report));
+            handled.push(self.read(delivery, &mut seen, &mut news, &mut report));
         }
         let at = |error| Failure {
             error,
             delivery: Some(delivery),
         };
         report.statuses = batch.apply(&seen).await.map_err(at)?;
+        report.released_templates = batch.apply_template_news(&news).await.map_err(at)?;
         batch.commit(&handled).await.map_err(at)?;
+        if report.released_templates > 0 {
+            // Not in that transaction: there may be many. Whatever is left when this fails is brought back by their owners.
+            while self.store.bring_back(BRING_BACK_AT_ONCE).await? {}
+        }
         debug!(
             "Applied {} webhook deliveries: {} statuses of ours, {} unknown",
             report.deliveries, report.statuses.matched, report.statuses.unmatched
@@ -172,6 +185,7 @@ impl Applier {
         &self,
         delivery: &inbox::Delivery,
         seen: &mut Vec<StatusSeen>,
+        news: &mut Vec<TemplateNews>,
         report: &mut Report,
     ) -> Handled {
         let Ok(read) = Delivery::read(&delivery.body) else {
@@ -186,6 +200,7 @@ impl Applier {
                 unreadable: true,
             };
         };
+        news.extend(read.template_updates.iter().filter_map(news_of));
         let statuses = read.statuses.len() as i32;
         for status in read.statuses {
             let (named, callback_data) = match status
@@ -237,4 +252,23 @@ impl Applier {
             unreadable: false,
         }
     }
+}
+
+/// What an update of a template means for sending; nothing where it means nothing.
+fn news_of(update: &TemplateUpdate) -> Option<TemplateNews> {
+    let is_usable = match update.effect {
+        TemplateEffect::Usable => true,
+        TemplateEffect::Unusable => false,
+        TemplateEffect::Unchanged => return None,
+    };
+    let reason = update
+        .reason
+        .as_ref()
+        .map_or_else(String::new, |reason| format!(" ({reason})"));
+    Some(TemplateNews {
+        account: update.account.clone(),
+        template: TemplateKey::new(update.name.as_str(), update.language.as_deref()),
+        reason: format!("WhatsApp says {}{reason}", update.event),
+        is_usable,
+    })
 }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use wa_outbox::config::Config;
-use wa_outbox::domain::id::Epoch;
+use wa_outbox::domain::id::{AttemptNumber, SenderId};
 use wa_outbox::simulator::{Fault, Status, Statuses};
-use wa_outbox::store::lease::WorkerId;
+use wa_outbox::store::sweep::BegunBefore;
 
 use crate::support::books::attempt_of;
 use crate::support::make::{ALICE, Draft, a_text};
@@ -15,8 +15,6 @@ use crate::support::world::{SENDER, World, quick_settings};
 
 /// What makes a statement the begin.
 const BEGIN: &str = "The write-ahead intent";
-/// What makes it the renewal of a lease.
-const RENEWAL: &str = "update wa.workers set expires_at";
 
 /// How long the end of a worker may take to be got over: its lease, the deadline of its requests, the evidence clock.
 const RECOVERY: Duration = Duration::from_secs(90);
@@ -207,8 +205,13 @@ async fn an_answer_recorded_after_the_sweep_still_ends_its_message() {
     world
         .run_sql("update wa.queue set deadline = now() - interval '1 second'")
         .await;
-    let swept = world.store.sweep(SENDER, Epoch(i64::MAX)).await;
-    assert_eq!(swept.expect("it sweeps").uncertain, 1);
+    let begun = BegunBefore {
+        id: message,
+        sender: SenderId::from(SENDER),
+        attempt: AttemptNumber(1),
+    };
+    let swept = world.store.sweep([&begun]).await;
+    assert_eq!(swept.expect("it sweeps").uncertain, [begun]);
     assert_eq!(world.state_of(message).await, "uncertain");
     record.let_go().await;
 
@@ -283,66 +286,36 @@ async fn what_was_begun_under_a_lease_that_has_lapsed_does_not_leave_under_the_n
     begin.reached().await;
 
     // It cannot renew until its lease has been taken. Then it can again, and only after that it learns of its begin.
-    let late = wire.set(RENEWAL, Mishap::SentLate);
+    let mut locked = world.database.pool.begin().await.expect("a transaction");
+    let first: i64 = sqlx::query_scalar(
+        "select worker from wa.workers where worker = (select worker from wa.leases) for update",
+    )
+    .fetch_one(&mut *locked)
+    .await
+    .expect("its row is locked");
     let heir = world.another_service().await;
     world
         .until_true("the heir has the sender", async || {
             world.count("wa.leases where epoch = 2").await == 1
         })
         .await;
-    late.let_go().await;
-    wire.set(RENEWAL, Mishap::SentLate).let_go().await;
+    locked.rollback().await.expect("its row is free again");
     // Whoever renews again has taken in that the renewal before it was good.
-    let next = wire.set(RENEWAL, Mishap::SentLate);
-    next.reached().await;
+    for _ in 0..2 {
+        let now: String = sqlx::query_scalar("select clock_timestamp()::text")
+            .fetch_one(&world.database.pool)
+            .await
+            .expect("the time");
+        let renewed = format!("wa.workers where worker = {first} and renewed_at > '{now}'");
+        world
+            .until_true("it has renewed", async || world.count(&renewed).await == 1)
+            .await;
+    }
     begin.let_go().await;
-    next.let_go().await;
 
     world.until_state(message, "accepted").await;
     let sent = world.simulator.ledger().all();
     assert_eq!(sent.len(), 1);
     assert_eq!(attempt_of(&sent[0]), 2, "the first attempt left after all");
     heir.stop().await;
-}
-
-#[tokio::test]
-async fn a_begin_that_arrives_after_the_sender_was_taken_begins_nothing() {
-    let mut world = World::at_rest().await;
-    let wire = Wire::to(&world.database.url);
-    world.start_service_over(&wire).await;
-    world
-        .until_true("it has the sender", async || {
-            world.count("wa.leases where epoch = 1").await == 1
-        })
-        .await;
-    let begin = wire.set(BEGIN, Mishap::SentLate);
-    let message = world.enqueue(a_text()).await;
-    begin.reached().await;
-
-    let renewal = wire.set(RENEWAL, Mishap::SentLate);
-    let heir = world.a_worker_that_does_nothing().await;
-    begin.let_go().await;
-    renewal.let_go().await;
-
-    let untouched = "wa.queue where state = 'queued' and attempt = 0";
-    assert_eq!(world.count(untouched).await, 1);
-    world.store.leave(heir).await.expect("it gives it back");
-    world.until_state(message, "accepted").await;
-    assert_eq!(world.simulator.ledger().request_count(), 1);
-}
-
-impl World {
-    /// Takes the sender as soon as its holder's lease has run out.
-    async fn a_worker_that_does_nothing(&self) -> WorkerId {
-        let worker = self
-            .store
-            .register_worker("heir", Duration::from_secs(600))
-            .await
-            .expect("a worker");
-        self.until_true("the lease has run out", async || {
-            self.store.take_senders(worker).await.expect("it looks") == 1
-        })
-        .await;
-        worker
-    }
 }

@@ -11,6 +11,7 @@ use wa_outbox::simulator::{Fault, Status, Statuses, WebhookFault};
 use wa_outbox::store::claim::{Begun, Claim};
 use wa_outbox::store::lease::WorkerId;
 use wa_outbox::store::record::Record;
+use wa_outbox::store::sweep::Place;
 
 use crate::support::callbacks::{a_status, with_data};
 use crate::support::make::{ALICE, BOB, a_text};
@@ -85,13 +86,13 @@ impl<'a> Hand<'a> {
             "update wa.queue set deadline = now() - interval '1 s' where state = 'sending'",
         )
         .await;
-        let swept = self
-            .world
-            .store
-            .sweep(SENDER, self.epoch)
+        let store = &self.world.store;
+        let found = store
+            .find_begun(&SenderId::from(SENDER), self.epoch, Place::FRONT, 100)
             .await
-            .expect("a sweep");
-        assert_eq!(swept.uncertain, 1);
+            .expect("a search");
+        let swept = store.sweep(&found.begun).await.expect("a sweep");
+        assert_eq!(swept.uncertain.len(), 1);
     }
 }
 

@@ -187,9 +187,10 @@ async fn what_was_not_accepted_and_stays_silent_is_sent_again_once() {
         silent_for(&world, id, 60).await;
         let message = world
             .until(id, "left to a person", |message| {
-                message.waiting_for.as_deref().is_some_and(|words| {
-                    words.starts_with("a person: it was sent again already")
-                })
+                message
+                    .waiting_for
+                    .as_deref()
+                    .is_some_and(|words| words.starts_with("a person: it was sent again already"))
             })
             .await;
         assert_eq!(
@@ -445,7 +446,7 @@ async fn where_webhooks_flow_silence_counts_only_after_news_of_a_later_message()
     assert_eq!(requests(&world), 1);
 
     let later = world.enqueue(a_text().to(BOB)).await;
-    world.until_status(later, "sent").await;
+    world.until_status(later, "read").await;
     assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
 }
 

@@ -4,25 +4,33 @@
 //! process. So CPU and memory of the worker are the worker's alone. Figures of different runs on a busy machine differ; compare
 //! the rows of one run.
 
+pub mod cable;
+mod fleet;
+mod pair;
+pub mod pgbouncer;
 mod process;
 mod scene;
+mod worker;
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::domain::id::SenderId;
 use crate::simulator::{Fault, FaultPlan, Statuses, WebhookFault};
-use scene::{Outcomes, Scene};
+use crate::store::sender::SenderChange;
+use scene::{Outcomes, Plan, Scene};
 
 /// Measure what the queue does and costs, on a database and a WhatsApp of its own.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  wa-outbox bench drain --messages 20000\n  wa-outbox bench storm --messages 10000 --json"
+    after_help = "Examples:\n  wa-outbox bench drain --messages 20000\n  wa-outbox bench storm --messages 10000 --json\n  wa-outbox bench fleet --freeze\n  wa-outbox bench fleet --seconds 20 --cut --pooler session"
 )]
 pub struct Options {
     /// drain: send a backlog, without and with status webhooks. storm: the same with lost answers, refused connections and
-    /// server errors, webhooks doubled and reordered, and a count in the ledger of what was accepted how often.
+    /// server errors, webhooks doubled and reordered, and a count in the ledger of what was accepted how often. fleet: 12
+    /// senders at 20 to 1,000 a second on 3 workers that are killed and stopped meanwhile. pair: the limit of one recipient.
     #[arg(value_enum)]
     scenario: Scenario,
 
@@ -38,6 +46,26 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     in_flight: u32,
 
+    /// fleet and pair: how long to send, in seconds. Heartbeats, leases and what befalls the workers follow from it.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(15..=86_400))]
+    seconds: u32,
+
+    /// fleet: multiplies the rate of every sender, for machines that are slower or faster than the fleet needs.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    scale: f64,
+
+    /// fleet: also freeze a worker until its senders are taken, and wake it.
+    #[arg(long, conflicts_with = "cut")]
+    freeze: bool,
+
+    /// fleet: in place of what befalls workers, kill and restart Postgres, then cut the way to it for up to 30 seconds.
+    #[arg(long)]
+    cut: bool,
+
+    /// Put an installed PgBouncer in front of the database.
+    #[arg(long, value_enum, value_name = "MODE")]
+    pooler: Option<PoolerMode>,
+
     /// What the dice for faults are cast from.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
@@ -51,6 +79,43 @@ pub struct Options {
 enum Scenario {
     Drain,
     Storm,
+    Fleet,
+    Pair,
+}
+
+/// How a pooler serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum PoolerMode {
+    /// A server connection for each connection.
+    Session,
+    /// A server connection for each transaction; prepared statements kept apart.
+    Transaction,
+}
+
+impl PoolerMode {
+    fn mode(self) -> pgbouncer::Mode {
+        match self {
+            Self::Session => pgbouncer::Mode::Session,
+            Self::Transaction => pgbouncer::Mode::TransactionKeepingStatements,
+        }
+    }
+}
+
+/// The sender of a run that has one.
+const SENDER: &str = "106540352242922";
+/// The worker of a run that has one.
+const WORKER: &str = "worker";
+
+/// Settings of every run's workers; silence is settled after `reconcile_window` seconds.
+fn settings(reconcile_window: u32) -> Vec<(&'static str, String)> {
+    vec![
+        ("WA_OUTBOX__HTTP__CONNECT_TIMEOUT_S", "2".to_owned()),
+        ("WA_OUTBOX__HTTP__RESPONSE_TIMEOUT_S", "5".to_owned()),
+        (
+            "WA_OUTBOX__RECONCILE__WINDOW_S",
+            reconcile_window.to_string(),
+        ),
+    ]
 }
 
 /// One measured run.
@@ -73,6 +138,8 @@ impl Options {
     /// Runs the scenario and prints its figures.
     pub async fn run(self) -> anyhow::Result<()> {
         let rows = match self.scenario {
+            Scenario::Fleet => return fleet::run(&self).await,
+            Scenario::Pair => return pair::run(&self).await,
             Scenario::Drain => vec![
                 self.measure(
                     "drain, no statuses",
@@ -105,6 +172,10 @@ impl Options {
         Ok(())
     }
 
+    fn latency(&self) -> Duration {
+        Duration::from_millis(self.latency_ms)
+    }
+
     /// 2 % lost answers, 1 % server errors (half of them after the message was taken); refused connections come on top.
     fn storm(&self) -> FaultPlan {
         FaultPlan {
@@ -133,20 +204,35 @@ impl Options {
         if !self.json {
             eprintln!("{run}: setting up {} messages …", self.messages);
         }
-        let mut scene = Scene::set(
-            self.in_flight,
-            Duration::from_millis(self.latency_ms),
+        let sender = SenderId::from(SENDER);
+        let unlimited = SenderChange {
+            rate_per_second: Some(10_000.0),
+            pair_period_ms: Some(0),
+            max_in_flight: Some(self.in_flight.try_into()?),
+            ..SenderChange::default()
+        };
+        let mut scene = Scene::set(Plan {
+            senders: vec![(sender.clone(), unlimited)],
+            latency: self.latency(),
             statuses,
             faults,
-        )
+            settings: [
+                settings(5),
+                vec![("WA_OUTBOX__WORKER__READ_AHEAD", "1000".to_owned())],
+            ]
+            .concat(),
+            pooler: self.pooler.map(PoolerMode::mode),
+            cable: false,
+        })
         .await?;
         scene
-            .enqueue(self.messages)
+            .enqueue(&sender, self.messages)
             .await
             .context("could not write the messages")?;
+        scene.vacuum().await?;
         let before = scene.usage().await?;
         let started = std::time::Instant::now();
-        scene.start_worker()?;
+        scene.start_worker(WORKER, "worker,webhook,admin")?;
         let flaps = flapping.then(|| scene.flap());
         let progress = (!self.json).then_some(run);
         scene.until_all_have_ended(progress).await?;
@@ -157,7 +243,7 @@ impl Options {
         scene.until_webhooks_are_applied().await?;
         let after = scene.usage().await?;
         let messages_per_second = scene.messages_per_second().await?;
-        let worker = scene.stop_worker().await?;
+        let worker = scene.stop_worker(WORKER).await?;
         let outcomes = scene.outcomes().await?;
         scene.strike().await?;
         let per_thousand = |milliseconds: f64| milliseconds * 1_000.0 / f64::from(self.messages);

@@ -1,39 +1,65 @@
-//! A database, a WhatsApp and a worker for one measured run.
+//! A database, a WhatsApp and workers for one measured run.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
-use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::process::{Used, family_cpu_ms, used};
+use super::cable::Cable;
+use super::pgbouncer::{Mode, PgBouncer};
+use super::process::{Used, family_cpu_ms};
+use super::worker::Worker;
 use crate::domain::id::SenderId;
 use crate::embedded::{Purpose, Server};
 use crate::simulator::{FaultPlan, LedgerSettings, Settings, Simulator, Statuses};
 use crate::store::sender::SenderChange;
 use crate::store::{ConnectSettings, Store};
 
-const SENDER: &str = "106540352242922";
 const APP_SECRET: &str = "app-secret-of-the-bench";
 /// So long may nothing end before the run is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(90);
+/// Server connections that a pooler has: enough for every process of a run.
+const POOLER_ROOM: u32 = 60;
+/// A server that was killed may need so long until its last process has noticed.
+const COMES_BACK_WITHIN: Duration = Duration::from_secs(30);
+
+/// What a run is made of.
+pub(super) struct Plan {
+    /// Who sends, and how fast.
+    pub(super) senders: Vec<(SenderId, SenderChange)>,
+    /// How long WhatsApp takes for each answer.
+    pub(super) latency: Duration,
+    pub(super) statuses: Statuses,
+    pub(super) faults: FaultPlan,
+    /// Settings of the workers, as environment variables.
+    pub(super) settings: Vec<(&'static str, String)>,
+    /// Workers reach the database through this.
+    pub(super) pooler: Option<Mode>,
+    /// Workers reach the database by a way that can be cut.
+    pub(super) cable: bool,
+}
 
 /// Everything one run needs; nothing of it is left afterwards.
 pub(super) struct Scene {
     server: Option<Server>,
-    store: Store,
+    pub(super) store: Store,
+    /// How workers reach the database.
     url: String,
-    simulator: std::sync::Arc<Simulator>,
+    pub(super) cable: Option<Cable>,
+    _pooler: Option<PgBouncer>,
+    pub(super) simulator: std::sync::Arc<Simulator>,
+    /// The ledger counts its time from here.
+    pub(super) started: Instant,
     webhook_port: u16,
-    in_flight: u32,
-    worker: Option<Child>,
+    settings: Vec<(&'static str, String)>,
+    pub(super) workers: BTreeMap<String, Worker>,
 }
 
 /// What is compared before and after.
@@ -81,30 +107,27 @@ impl Flaps {
 }
 
 impl Scene {
-    /// A fresh durable Postgres, migrated, with one sender that points at a fresh simulator.
-    pub(super) async fn set(
-        in_flight: u32,
-        latency: Duration,
-        statuses: Statuses,
-        faults: FaultPlan,
-    ) -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("wa-outbox-bench-{}", std::process::id()));
-        let server = start_postgres(folder).await?;
-        let url = server.url("postgres");
+    /// A fresh durable Postgres, migrated, whose senders point at a fresh simulator.
+    pub(super) async fn set(plan: Plan) -> anyhow::Result<Self> {
+        let server = start_postgres().await?;
+        let direct = server.url("postgres");
         let settings = ConnectSettings {
             statement_timeout: Duration::from_secs(600),
-            ..ConnectSettings::new(url.clone())
+            ..ConnectSettings::new(direct.clone())
         };
         let store = Store::connect(&settings).await?;
         store.migrate().await?;
+        let (pooler, cable, url) = way_to(&direct, plan.pooler, plan.cable).await?;
         let webhook_port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let started = Instant::now();
         let simulator = Simulator::start(Settings {
-            latency,
-            faults,
-            statuses,
+            latency: plan.latency,
+            faults: plan.faults,
+            statuses: plan.statuses,
+            // All of it is needed afterwards, and no body.
             ledger: LedgerSettings {
                 compact: true,
-                ..LedgerSettings::default()
+                capacity: usize::MAX,
             },
             ..Settings::default()
         })
@@ -113,47 +136,47 @@ impl Scene {
             format!("http://127.0.0.1:{webhook_port}/webhook"),
             APP_SECRET,
         );
-        let scene = Self {
+        for (sender, change) in plan.senders {
+            let change = SenderChange {
+                base_url: Some(simulator.base_url()),
+                ..change
+            };
+            store
+                .add_sender(&sender, "env:WA_OUTBOX_BENCH_TOKEN", &change)
+                .await?;
+        }
+        Ok(Self {
             server: Some(server),
             store,
             url,
+            cable,
+            _pooler: pooler,
             simulator: std::sync::Arc::new(simulator),
+            started,
             webhook_port,
-            in_flight,
-            worker: None,
-        };
-        scene.add_sender().await?;
-        Ok(scene)
-    }
-
-    async fn add_sender(&self) -> anyhow::Result<()> {
-        let sender = SenderId::from(SENDER);
-        let settings = SenderChange {
-            base_url: Some(self.simulator.base_url()),
-            rate_per_second: Some(10_000.0),
-            pair_period_ms: Some(0),
-            max_in_flight: Some(self.in_flight.try_into()?),
-            ..SenderChange::default()
-        };
-        self.store
-            .add_sender(&sender, "env:WA_OUTBOX_BENCH_TOKEN", &settings)
-            .await?;
-        Ok(())
+            settings: plan.settings,
+            workers: BTreeMap::new(),
+        })
     }
 
     /// Writes messages with payloads of 400 bytes, each to a recipient of its own.
-    pub(super) async fn enqueue(&self, messages: u32) -> anyhow::Result<()> {
+    pub(super) async fn enqueue(&self, sender: &SenderId, messages: u32) -> anyhow::Result<()> {
         sqlx::query(
-            "insert into wa.outbox (recipient, payload)
-             select '+1650' || (1000000 + n), json_build_object('type', 'template', 'template', json_build_object(
+            "insert into wa.outbox (sender, recipient, payload)
+             select $2, '+1650' || (1000000 + n), json_build_object('type', 'template', 'template', json_build_object(
                'name', 'order_update', 'language', json_build_object('code', 'en_US'), 'components', json_build_array(json_build_object(
                  'type', 'body', 'parameters', json_build_array(json_build_object('type', 'text', 'text', rpad('order ' || n, 250, '.')))))))
              from generate_series(1, $1) n",
         )
         .bind(i32::try_from(messages)?)
+        .bind(sender.as_str())
         .execute(self.store.pool())
         .await?;
-        // As autovacuum would have by now; otherwise its work falls into the run by chance.
+        Ok(())
+    }
+
+    /// As autovacuum would have by now; otherwise its work falls into the run by chance.
+    pub(super) async fn vacuum(&self) -> anyhow::Result<()> {
         sqlx::query("vacuum analyze")
             .execute(self.store.pool())
             .await?;
@@ -161,29 +184,48 @@ impl Scene {
     }
 
     /// Starts `wa-outbox run` as a process of its own.
-    pub(super) fn start_worker(&mut self) -> anyhow::Result<()> {
-        let program = std::env::current_exe().context("could not find this program")?;
-        let worker = Command::new(program)
-            .args(["run", "--no-migrate"])
-            .env("DATABASE_URL", &self.url)
-            .env("WA_OUTBOX_BENCH_TOKEN", "bench-token")
-            .env("WHATSAPP_APP_SECRET", APP_SECRET)
-            .env(
-                "WA_OUTBOX_WEBHOOK_LISTEN",
-                format!("127.0.0.1:{}", self.webhook_port),
-            )
-            .env("WA_OUTBOX_ADMIN_LISTEN", "127.0.0.1:0")
-            .env("WA_OUTBOX__WORKER__READ_AHEAD", "1000")
-            .env("WA_OUTBOX__HTTP__CONNECT_TIMEOUT_S", "2")
-            .env("WA_OUTBOX__HTTP__RESPONSE_TIMEOUT_S", "5")
-            .env("WA_OUTBOX__RECONCILE__WINDOW_S", "5")
-            .env("WA_OUTBOX__LOG__FILTER", "error")
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .context("could not start the worker")?;
-        self.worker = Some(worker);
+    pub(super) fn start_worker(&mut self, name: &str, roles: &str) -> anyhow::Result<()> {
+        let webhook_listen = format!("127.0.0.1:{}", self.webhook_port);
+        let environment = [
+            ("DATABASE_URL", self.url.clone()),
+            ("WA_OUTBOX_BENCH_TOKEN", "bench-token".to_owned()),
+            ("WHATSAPP_APP_SECRET", APP_SECRET.to_owned()),
+            ("WA_OUTBOX_WEBHOOK_LISTEN", webhook_listen),
+        ];
+        let environment = environment.into_iter().chain(self.settings.iter().cloned());
+        let environment = environment.map(|(name, value)| (name.to_owned(), value));
+        let worker = Worker::start(name, roles, environment)?;
+        self.workers.insert(name.to_owned(), worker);
         Ok(())
+    }
+
+    /// The worker of this name, to be ended by the caller.
+    pub(super) fn take_worker(&mut self, name: &str) -> anyhow::Result<Worker> {
+        let worker = self.workers.remove(name);
+        worker.with_context(|| format!("no worker {name} runs"))
+    }
+
+    /// Kills Postgres with SIGKILL and starts it again.
+    pub(super) async fn kill_postgres(&mut self) -> anyhow::Result<()> {
+        let server = self.server.as_ref().context("no server")?;
+        let postmaster = server
+            .postmaster_pid()
+            .context("the server has no process")?;
+        let pid = Pid::from_raw(postmaster.try_into()?).context("a process id")?;
+        kill_process(pid, Signal::KILL)?;
+        let since = Instant::now();
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            match start_postgres().await {
+                Ok(server) => {
+                    self.server = Some(server);
+                    return Ok(());
+                }
+                Err(error) if since.elapsed() > COMES_BACK_WITHIN => return Err(error),
+                // Its processes notice one by one that their parent is gone, and until then the data is in use.
+                Err(_) => {}
+            }
+        }
     }
 
     /// Lets the simulator be away for a moment, again and again, so that connections are refused.
@@ -222,18 +264,22 @@ impl Scene {
             } else if since.elapsed() > STALLED_AFTER {
                 anyhow::bail!("nothing has ended for {STALLED_AFTER:?}; {open} messages are open");
             }
-            let ended = self
-                .worker
-                .as_mut()
-                .and_then(|worker| worker.try_wait().ok().flatten());
-            if let Some(status) = ended {
-                anyhow::bail!("the worker ended by itself: {status}");
-            }
+            self.refuse_dead_workers()?;
             if let Some(run) = progress.filter(|_| std::io::stderr().is_terminal()) {
                 eprint!("\r{run}: {open} messages to go    \r");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// An error when a worker has ended that nobody has ended.
+    pub(super) fn refuse_dead_workers(&mut self) -> anyhow::Result<()> {
+        for (name, worker) in &mut self.workers {
+            if let Some(status) = worker.has_ended() {
+                anyhow::bail!("{name} ended by itself: {status}");
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn until_webhooks_are_applied(&self) -> anyhow::Result<()> {
@@ -272,18 +318,11 @@ impl Scene {
         Ok(rate.unwrap_or(0.0))
     }
 
-    /// Stops the worker in order and says what it has used.
-    pub(super) async fn stop_worker(&mut self) -> anyhow::Result<Used> {
-        let mut worker = self.worker.take().context("no worker runs")?;
-        let pid = worker.id().context("the worker has ended")?;
-        let used = used(pid)?;
-        let pid = rustix::process::Pid::from_raw(pid.try_into()?).context("a process id")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        let status = worker.wait().await?;
-        anyhow::ensure!(
-            status.success(),
-            "the worker did not stop cleanly: {status}"
-        );
+    /// Stops a worker in order and says what it has used.
+    pub(super) async fn stop_worker(&mut self, name: &str) -> anyhow::Result<Used> {
+        let worker = self.take_worker(name)?;
+        let used = worker.used()?;
+        worker.stop().await?;
         Ok(used)
     }
 
@@ -333,10 +372,34 @@ impl Drop for Scene {
     }
 }
 
-async fn start_postgres(folder: PathBuf) -> anyhow::Result<Server> {
+/// A server in the folder of this process, or the one that runs there.
+async fn start_postgres() -> anyhow::Result<Server> {
+    let folder = std::env::temp_dir().join(format!("wa-outbox-bench-{}", std::process::id()));
     let purpose = Purpose::Durable {
         folder,
         tcp_port: None,
     };
     Ok(tokio::task::spawn_blocking(move || Server::start(purpose)).await??)
+}
+
+async fn way_to(
+    direct: &str,
+    pooler: Option<Mode>,
+    cable: bool,
+) -> anyhow::Result<(Option<PgBouncer>, Option<Cable>, String)> {
+    let mut url = direct.to_owned();
+    let mut started = None;
+    if let Some(mode) = pooler {
+        let pooler = tokio::task::block_in_place(|| PgBouncer::start(&url, mode, POOLER_ROOM))?;
+        url = pooler.url();
+        started = Some(pooler);
+    }
+    let cable = match cable {
+        true => Some(Cable::to(&url).await?),
+        false => None,
+    };
+    if let Some(cable) = &cable {
+        url = cable.url();
+    }
+    Ok((started, cable, url))
 }

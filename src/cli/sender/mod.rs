@@ -3,6 +3,7 @@
 //! Running workers take a change up within two seconds.
 
 mod show;
+mod standing;
 
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use crate::config::SecretRef;
 use crate::domain::id::SenderId;
 use crate::store::sender::SenderChange;
 use show::{find, stands, unknown};
+
+pub(super) use show::Show;
+pub(super) use standing::{Reading, StandingJson, counted, rate, template_in_words};
 
 /// Add, change, show, hold and release senders
 #[derive(Debug, clap::Args)]
@@ -37,10 +41,9 @@ enum Action {
     /// List the senders
     #[command(after_help = show::LIST_HELP)]
     List(show::List),
-    /// Show one sender with all its settings
-    #[command(after_help = "Example:
-  wa-outbox sender show 106540352242922")]
-    Show(show::Show),
+    /// Show one sender: how it stands, what keeps it, and all its settings
+    #[command(after_help = show::HELP)]
+    Show(Show),
     /// Change a sender's settings
     #[command(after_help = "Example:
   wa-outbox sender set 106540352242922 --rate-per-second 20 --default")]
@@ -51,7 +54,7 @@ enum Action {
     Hold(Hold),
     /// Let a held sender go on
     #[command(after_help = "Example:
-  wa-outbox sender release 106540352242922")]
+  wa-outbox sender release 106540352242922 --reason \"Meta has lifted it\"")]
     Release(Release),
 }
 
@@ -161,6 +164,12 @@ struct Release {
     /// The sender
     #[arg(value_name = "ID")]
     sender: String,
+    /// Why, for those who look later
+    #[arg(long, value_name = "TEXT", default_value = "no reason was given")]
+    reason: String,
+    /// Who releases it [default: user@host]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
 }
 
 impl Options {
@@ -254,9 +263,11 @@ impl Hold {
 
 impl Release {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let by = context.author(self.by)?;
         let store = context.store().await?;
         let sender = SenderId::from(self.sender);
-        if store.release_sender(&sender).await? {
+        let released = store.release_sender_by(&sender, &by, &self.reason);
+        if released.await? {
             return output::print(&format!("Sender {sender} goes on."));
         }
         find(store, &sender).await?;

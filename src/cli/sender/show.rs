@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::{Reading, StandingJson};
 use crate::cli::failure::Problem;
 use crate::cli::table::{Facts, Table, numbers, words};
+use crate::cli::template::TemplateHoldJson;
 use crate::cli::time::moment;
 use crate::cli::{Context, output};
 use crate::domain::id::SenderId;
@@ -21,6 +23,13 @@ problem: who works it, and what stands in its way.
 Example:
   wa-outbox sender list";
 
+pub(super) const HELP: &str = "With --json the object of `sender list --json` with standing and templates: standing says \
+what the sender does (doing, sentence), how fast, who works it and what waits; its counts end at counted_at_most. templates \
+are its holds of templates.
+
+Example:
+  wa-outbox sender show 106540352242922";
+
 /// Which senders there are.
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
@@ -31,11 +40,11 @@ pub(super) struct List {
 
 /// One of them.
 #[derive(Debug, clap::Args)]
-pub(super) struct Show {
+pub(in crate::cli) struct Show {
     /// The sender
     #[arg(value_name = "ID")]
     sender: String,
-    /// Print JSON: one object as in `sender list --json`
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -79,13 +88,39 @@ impl List {
 }
 
 impl Show {
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+    /// Says how the sender stands, and with what settings.
+    pub(in crate::cli) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        self.say(context, true).await
+    }
+
+    /// Says how the sender stands, without its settings.
+    pub(in crate::cli) async fn run_why(self, context: &Context) -> anyhow::Result<()> {
+        self.say(context, false).await
+    }
+
+    async fn say(self, context: &Context, with_settings: bool) -> anyhow::Result<()> {
         let store = context.store().await?;
-        let found = find(store, &SenderId::from(self.sender)).await?;
+        let id = SenderId::from(self.sender);
+        let found = find(store, &id).await?;
+        let standing = store.sender_standings(Some(&id)).await?.into_iter().next();
+        let standing = standing.ok_or_else(|| unknown(&id))?;
+        let templates = store.template_holds(std::slice::from_ref(&id)).await?;
         if self.json {
-            return output::print_json(&SenderJson::of(&found));
+            return output::print_json(&ShownJson {
+                sender: SenderJson::of(&found),
+                standing: StandingJson::of(&standing),
+                templates: templates.iter().map(TemplateHoldJson::of).collect(),
+            });
         }
-        output::print(&shown(&found, context.clock().now(), context.colours()))
+        let reading = Reading(&standing);
+        let mut facts = Facts::default();
+        reading.facts(&mut facts, &templates);
+        if with_settings {
+            settings(&mut facts, &found.sender);
+        }
+        let sentence = reading.sentence();
+        let sentence = output::bold(&output::plain(&sentence), context.colours());
+        output::print(&format!("{sentence}\n\n{}", facts.render()))
     }
 }
 
@@ -140,11 +175,9 @@ pub(super) fn stands(sender: &Sender, owner: Option<&SenderOwner>, now: OffsetDa
     }
 }
 
-/// One sender with all that is known of it.
-fn shown(found: &Found, now: OffsetDateTime, colours: bool) -> String {
-    let Found { sender, owner } = found;
+/// What is set for a sender.
+fn settings(facts: &mut Facts, sender: &Sender) {
     let by_worker = |value: Option<String>| value.unwrap_or_else(|| "the worker's setting".into());
-    let mut facts = Facts::default();
     facts.add("provider", &sender.provider);
     facts.add("base url", &sender.base_url);
     facts.add_some("path", sender.path.as_ref());
@@ -153,22 +186,16 @@ fn shown(found: &Found, now: OffsetDateTime, colours: bool) -> String {
     }
     facts.add("credential", &sender.credential);
     facts.add("auth header", &sender.auth_header);
-    facts.add("rate", format!("{} a second", sender.rate_per_second));
+    facts.add("rate set", format!("{} a second", sender.rate_per_second));
     facts.add("pair limit", pair_limit(sender));
     facts.add(
-        "in flight",
+        "in flight at most",
         by_worker(sender.max_in_flight.map(|n| n.to_string())),
     );
     facts.add("on uncertain", by_worker(sender.on_uncertain.clone()));
     let window = sender.reconcile_window_s.map(|s| format!("{s} s"));
     facts.add("window", by_worker(window));
     facts.add("default", if sender.is_default { "yes" } else { "no" });
-    let worker = owner.as_ref().and_then(|owner| owner.worker.as_ref());
-    facts.add("worker", worker.map_or("none", String::as_str));
-    let stands = stands(sender, owner.as_ref(), now);
-    let sentence = format!("Sender {} is {stands}.", sender.sender);
-    let sentence = output::bold(&output::plain(&sentence), colours);
-    format!("{sentence}\n\n{}", facts.render())
 }
 
 fn pair_limit(sender: &Sender) -> String {
@@ -204,6 +231,15 @@ struct SenderJson<'a> {
     held_by: Option<&'a str>,
     worker: Option<&'a str>,
     problem: Option<&'a str>,
+}
+
+/// A sender as scripts read it, with how it stands.
+#[derive(Serialize)]
+struct ShownJson<'a> {
+    #[serde(flatten)]
+    sender: SenderJson<'a>,
+    standing: StandingJson<'a>,
+    templates: Vec<TemplateHoldJson<'a>>,
 }
 
 impl<'a> SenderJson<'a> {

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod books;
+pub(crate) mod cable;
 pub(crate) mod callbacks;
 pub(crate) mod database;
 pub(crate) mod make;

@@ -198,6 +198,14 @@ fn environment(config: &Config, database_url: &str) -> BTreeMap<String, String> 
             "DATABASE__MAX_CONNECTIONS",
             config.database.max_connections.to_string(),
         ),
+        (
+            "DATABASE__STATEMENT_TIMEOUT_S",
+            seconds(config.database.statement_timeout),
+        ),
+        (
+            "DATABASE__LOCK_TIMEOUT_S",
+            seconds(config.database.lock_timeout),
+        ),
         ("HTTP__CONNECT_TIMEOUT_S", seconds(http.connect_timeout)),
         ("HTTP__RESPONSE_TIMEOUT_S", seconds(http.response_timeout)),
         ("WORKER__HEARTBEAT_S", seconds(worker.heartbeat)),

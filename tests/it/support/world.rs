@@ -39,6 +39,8 @@ pub(crate) struct World {
 pub(crate) fn quick_settings() -> Config {
     let mut config = Config::default();
     config.database.max_connections = 6;
+    config.database.statement_timeout = Duration::from_secs(2);
+    config.database.lock_timeout = Duration::from_secs(1);
     config.http.connect_timeout = Duration::from_millis(500);
     config.http.response_timeout = Duration::from_secs(1);
     config.worker.heartbeat = Duration::from_millis(300);
@@ -131,7 +133,13 @@ impl World {
 
     /// Starts the service (again). Webhooks go to it from now on.
     pub(crate) async fn start_service(&mut self) {
-        let service = self.another_service().await;
+        let url = self.database.url.clone();
+        self.start_service_by(&url).await;
+    }
+
+    /// The same, with another way to the database.
+    pub(crate) async fn start_service_by(&mut self, database_url: &str) {
+        let service = self.another_service_by(database_url).await;
         let webhooks = service.webhook_address.expect("it receives webhooks");
         self.simulator
             .set_webhook(format!("http://{webhooks}/webhook"), APP_SECRET);
@@ -140,9 +148,13 @@ impl World {
 
     /// One more service on the same database.
     pub(crate) async fn another_service(&self) -> Service {
+        self.another_service_by(&self.database.url).await
+    }
+
+    async fn another_service_by(&self, database_url: &str) -> Service {
         let settings = ConnectSettings {
             max_connections: self.config.database.max_connections,
-            ..ConnectSettings::new(self.database.url.clone())
+            ..ConnectSettings::new(database_url)
         };
         let store = Store::connect(&settings)
             .await

@@ -1,0 +1,205 @@
+//! What the dispatcher learns when a request is over, and what it has done beside its loop.
+//!
+//! Everything that waits for the database is a task of its own that tells the loop when it is done.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::dispatcher::{Dispatcher, Event, TRY_AGAIN};
+use super::sending::account_of;
+use crate::domain::id::{MessageId, SenderId};
+use crate::domain::outcome::{HoldScope, Outcome, ThrottleScope};
+use crate::domain::transition::in_words;
+use crate::store::runtime::SenderRuntime;
+
+/// Why a message is put off.
+const PAIR_LIMIT: &str = "this recipient's limit: too many messages in a short time";
+
+impl Dispatcher {
+    pub(super) fn hear(&mut self, event: Event) {
+        match event {
+            Event::Returned {
+                sender,
+                recipient,
+                outcome,
+            } => self.learn(sender, &recipient, &outcome),
+            Event::Forget(messages) => {
+                for (sender, id) in messages {
+                    if let Some(desk) = self.desks.get_mut(&sender) {
+                        desk.forget(id);
+                    }
+                }
+            }
+            Event::Unsent(claims) => self.unsent.extend(claims),
+        }
+    }
+
+    /// A request is over: its place is free, and its sender may have learned something.
+    fn learn(&mut self, sender: SenderId, recipient: &str, outcome: &Outcome) {
+        let (now, wall) = (Instant::now(), self.sending.clock.now());
+        self.last_work = now;
+        let Some(desk) = self.desks.get_mut(&sender) else {
+            return;
+        };
+        desk.in_flight = desk.in_flight.saturating_sub(1);
+        self.breakers.learned(&desk.origin, outcome.into(), now);
+        match outcome {
+            Outcome::Accepted(_) => desk.throttle.learn_accepted(recipient, now),
+            Outcome::Throttled {
+                scope: ThrottleScope::Account,
+                retry_after,
+                error,
+            } => {
+                let credential = desk.credential.clone();
+                for desk in self.desks.values_mut() {
+                    if desk.credential == credential {
+                        desk.throttle.learn_throttled(
+                            ThrottleScope::Sender,
+                            recipient,
+                            *retry_after,
+                            now,
+                        );
+                        desk.last_error = Some((in_words(error), wall));
+                    }
+                }
+            }
+            Outcome::Throttled {
+                scope,
+                retry_after,
+                error,
+            } => {
+                desk.throttle
+                    .learn_throttled(*scope, recipient, *retry_after, now);
+                desk.last_error = Some((in_words(error), wall));
+            }
+            Outcome::Held {
+                scope: HoldScope::Sender,
+                error,
+            } => {
+                desk.hold(now);
+                desk.last_error = Some((in_words(error), wall));
+                self.unsent.extend(desk.unsent());
+                self.hold_sender(sender, in_words(error));
+            }
+            Outcome::Held {
+                scope: HoldScope::Template,
+                error,
+            }
+            | Outcome::Rejected(error)
+            | Outcome::Transient { error, .. } => {
+                desk.last_error = Some((in_words(error), wall));
+            }
+            Outcome::NotSent(_) | Outcome::Uncertain(_) => {
+                let words = account_of(outcome).and_then(|account| account.note);
+                desk.last_error = words.map(|words| (words, wall));
+            }
+        }
+    }
+
+    /// Holds a sender in the database: sending has stopped for it already.
+    fn hold_sender(&self, sender: SenderId, reason: String) {
+        warn!(sender.id = %sender, "Sender {sender} held: {reason}; release it with: wa-outbox sender release {sender}");
+        let store = self.store.clone();
+        self.in_flight.spawn(async move {
+            if let Err(error) = store.hold_sender(&sender, &reason, "wa-outbox", None).await {
+                // The next message finds the cause again and holds it then.
+                warn!(sender.id = %sender, error = &error as &dyn std::error::Error, "Could not write the hold of sender {sender}");
+            }
+        });
+    }
+
+    /// Puts messages off in the database. They stay known until that is done, so that they are not read again meanwhile.
+    pub(super) fn put_off(&self, messages: Vec<(SenderId, MessageId, OffsetDateTime)>) {
+        if messages.is_empty() {
+            return;
+        }
+        let (store, tell) = (self.store.clone(), self.tell.clone());
+        self.in_flight.spawn(async move {
+            let until: Vec<_> = messages
+                .iter()
+                .map(|(_, id, until)| (*id, *until))
+                .collect();
+            if let Err(error) = store.put_off(&until, PAIR_LIMIT).await {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not put messages off; they are looked at again"
+                );
+            }
+            let forget = messages.into_iter().map(|(sender, id, _)| (sender, id));
+            let _ = tell.send(Event::Forget(forget.collect()));
+        });
+    }
+
+    /// Puts back into the queue what was begun and will not leave: it was never sent.
+    pub(super) fn put_back_unsent(&mut self) {
+        if self.unsent.is_empty() || Instant::now() < self.database_after {
+            return;
+        }
+        let claims = std::mem::take(&mut self.unsent);
+        let (store, tell) = (self.store.clone(), self.tell.clone());
+        self.in_flight.spawn(async move {
+            let told = match store.take_back(&claims).await {
+                Ok(_) => Event::Forget(
+                    claims
+                        .into_iter()
+                        .map(|claim| (claim.sender, claim.id))
+                        .collect(),
+                ),
+                Err(error) => {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "Could not put unsent messages back; trying again"
+                    );
+                    tokio::time::sleep(TRY_AGAIN).await;
+                    Event::Unsent(claims)
+                }
+            };
+            let _ = tell.send(told);
+        });
+    }
+
+    /// Says how the senders go, for people.
+    pub(super) fn say_how_it_goes(&mut self, now: Instant) {
+        let Some(worker) = self.worker else { return };
+        let wall = self.sending.clock.now();
+        let at = |instant: Instant| wall + instant.saturating_duration_since(now);
+        let mut runtimes = Vec::with_capacity(self.desks.len());
+        for desk in self.desks.values_mut() {
+            let (breaker, breaker_until) = self.breakers.state(&desk.origin, now);
+            let last_error = desk.last_error.take();
+            runtimes.push(SenderRuntime {
+                sender: desk.sender.as_str().to_owned(),
+                epoch: desk.epoch,
+                rate_now: desk.throttle.rate_now(now) as f64,
+                rate_limit: desk.throttle.limit(now),
+                limit_source: desk.throttle.source(now),
+                in_flight: desk.in_flight.try_into().unwrap_or(i32::MAX),
+                at_hand: desk.at_hand().try_into().unwrap_or(i32::MAX),
+                breaker,
+                breaker_until: breaker_until.map(at),
+                slow_until: desk.throttle.slow_until(now).map(at),
+                last_error_at: last_error.as_ref().map(|(_, at)| *at),
+                last_error: last_error.map(|(words, _)| words),
+            });
+        }
+        if runtimes.is_empty() {
+            return;
+        }
+        let store = self.store.clone();
+        self.in_flight.spawn(async move {
+            let said = tokio::time::timeout(SAY_WITHIN, store.say_runtime(worker, &runtimes)).await;
+            if let Ok(Err(error)) = said {
+                debug!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not say how the senders go"
+                );
+            }
+        });
+    }
+}
+
+/// Older figures are of no use.
+const SAY_WITHIN: Duration = Duration::from_secs(2);

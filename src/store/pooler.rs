@@ -1,0 +1,257 @@
+//! Finds out what stands between us and Postgres: nothing, or a pooler, and what that pooler keeps.
+//!
+//! A pooler in session mode gives each connection a server connection of its own; everything works. In transaction mode
+//! it may answer each transaction from another one. Then a notification never arrives (and may break another client), so
+//! nothing listens and polling alone finds new messages. Where it does not keep prepared statements apart either
+//! (PgBouncer before 1.21, or with `max_prepared_statements = 0`), a statement was seen to run that another client had
+//! prepared under the same name. That is corruption without an error, so such a connection is refused at start.
+//!
+//! Nothing tells the mode to a client, so it is seen by its effects. Postgres itself knows a setting of ours that was given
+//! with the start of the connection: one question, and a direct connection is known. Behind a pooler two connections take
+//! turns, in transactions and out of them, each with a prepared statement whose answer is its own alone. In session mode
+//! each is always on its one backend; if either ever moves, or both are met on one, the pooler is in transaction mode. A
+//! statement that then answers as it should, on a backend where it was not prepared or beside another of its name, was
+//! kept apart by the pooler.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgRow, PgSeverity};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use tracing::{info, warn};
+
+use super::StoreError;
+use super::error::Doing;
+
+/// What a connection of ours is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// Postgres itself.
+    Direct,
+    /// A pooler that gives each connection a server connection of its own.
+    Session,
+    /// A pooler that gives each transaction any server connection, and keeps prepared statements apart.
+    Transaction,
+}
+
+/// A way to the database that has been tried.
+pub(super) struct Way {
+    /// What is there.
+    pub(super) pooling: Pooling,
+    /// How to connect.
+    pub(super) options: PgConnectOptions,
+    /// What must be said on each new connection, where the start of a connection cannot carry settings.
+    pub(super) greeting: Option<String>,
+}
+
+impl Way {
+    /// Says what a pooler asks of the one who runs it.
+    pub(super) fn tell(&self, connections: u32) {
+        match self.pooling {
+            Pooling::Direct => {}
+            Pooling::Session => info!(
+                "Connected through a pooler in session mode; it needs {connections} server connections for this process"
+            ),
+            Pooling::Transaction => warn!(
+                "Connected through a pooler in transaction mode: it passes no notifications on, so new messages are found by \
+                 polling alone; and it keeps no settings, so set statement_timeout and lock_timeout for the role"
+            ),
+        }
+    }
+}
+
+/// A setting of the connection, by name and value.
+pub(super) type Limit = (&'static str, String);
+
+/// A setting that nobody else uses: only Postgres itself can know the value that we gave it.
+const MARK: &str = "wa_outbox.connection";
+
+/// Turns that two connections take. On an idle pooler the first one tells; more are for one that is busy, where who gets
+/// which server connection is left to chance.
+const TURNS: usize = 8;
+
+/// Connects, sees what is there, and says how to connect from now on. Nothing of it takes longer than `patience` a step.
+pub(super) async fn explore(
+    options: PgConnectOptions,
+    limits: &[Limit],
+    patience: Duration,
+) -> Result<Way, StoreError> {
+    // Poolers refuse settings they do not track. This one, sqlx's own, has no meaning for values in binary form.
+    let plain = options.extra_float_digits(None);
+    let with_limits = plain.clone().options(limits.iter().map(|(k, v)| (*k, v)));
+    let mark = format!("{:016x}", fastrand::u64(..));
+    let marked = with_limits.clone().options([(MARK, &mark)]);
+    if is_direct(&marked, &mark, patience).await? {
+        return Ok(Way {
+            pooling: Pooling::Direct,
+            options: with_limits,
+            greeting: None,
+        });
+    }
+    let pooling = watch_turns(&plain, patience).await?;
+    Ok(Way {
+        pooling,
+        options: plain,
+        // In transaction mode a setting would stay behind on a server connection that is others' too.
+        greeting: (pooling == Pooling::Session).then(|| greeting(limits)),
+    })
+}
+
+fn greeting(limits: &[Limit]) -> String {
+    let limits = limits
+        .iter()
+        .map(|(name, value)| format!("set {name} = '{value}'"));
+    limits.collect::<Vec<_>>().join("; ")
+}
+
+/// Whether Postgres itself is there. A pooler may refuse the settings, or ignore them.
+async fn is_direct(
+    options: &PgConnectOptions,
+    mark: &str,
+    patience: Duration,
+) -> Result<bool, StoreError> {
+    let doing = "connect to the database";
+    let mut connection = match within(patience, PgConnection::connect_with(options)).await {
+        Err(error) if refuses_settings(&error) => return Ok(false),
+        connected => connected.doing(doing)?,
+    };
+    let question = AssertSqlSafe(format!("select current_setting('{MARK}', true)"));
+    let answer = within(patience, sqlx::raw_sql(question).fetch_one(&mut connection)).await;
+    let known: Option<String> = answer.and_then(|row: PgRow| row.try_get(0)).doing(doing)?;
+    // Nothing is lost if it does not hear our goodbye.
+    let _ = connection.close().await;
+    Ok(known.as_deref() == Some(mark))
+}
+
+/// PgBouncer: 08P01, "unsupported startup parameter"; Amazon's RDS Proxy: 0A000, no command-line options.
+fn refuses_settings(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| code == "08P01" || code == "0A000")
+}
+
+/// Tells the mode of a pooler.
+async fn watch_turns(
+    options: &PgConnectOptions,
+    patience: Duration,
+) -> Result<Pooling, StoreError> {
+    let mut one = Visitor::arrive(options, patience).await?;
+    let mut other = Visitor::arrive(options, patience).await?;
+    let home = one.backend().await?;
+    let mut home_of_other = None;
+    for _ in 0..TURNS {
+        other.say("begin").await?;
+        let met = other.backend().await?;
+        if met == home || *home_of_other.get_or_insert(met) != met {
+            // Asked no further: a pooler with a single server connection would let `one` wait for the end of this.
+            return Ok(Pooling::Transaction);
+        }
+        let kept = one.backend().await? == home;
+        other.say("rollback").await?;
+        // Twice, because a pooler that goes round its server connections could stay in step with us.
+        if !kept || one.backend().await? != home || one.backend().await? != home {
+            return Ok(Pooling::Transaction);
+        }
+    }
+    one.leave().await;
+    other.leave().await;
+    Ok(Pooling::Session)
+}
+
+/// A connection with one prepared statement, whose answer no statement of anybody else gives.
+struct Visitor {
+    connection: PgConnection,
+    question: String,
+    name: String,
+    patience: Duration,
+}
+
+impl Visitor {
+    async fn arrive(options: &PgConnectOptions, patience: Duration) -> Result<Self, StoreError> {
+        let connecting = within(patience, PgConnection::connect_with(options));
+        let connection = connecting.await.doing("connect to the database")?;
+        let name = format!("{:016x}", fastrand::u64(..));
+        let question = format!("select pg_backend_pid(), '{name}'");
+        Ok(Self {
+            connection,
+            question,
+            name,
+            patience,
+        })
+    }
+
+    /// The backend that answers now. Each visitor's statement is the first on its connection, so sqlx gives all of them
+    /// the same name: on one backend they can only live together if the pooler keeps them apart.
+    async fn backend(&mut self) -> Result<i32, StoreError> {
+        let question = sqlx::query(AssertSqlSafe(self.question.clone()));
+        let asked = within(self.patience, question.fetch_one(&mut self.connection)).await;
+        let answer = asked.and_then(|row: PgRow| Ok((row.try_get(0)?, row.try_get(1)?)));
+        match answer {
+            Ok((backend, name)) if String::eq(&name, &self.name) => Ok(backend),
+            Ok((_, _)) => Err(StoreError::StatementsMixedUp),
+            Err(error) if tells_of_another_statement(&error) => Err(StoreError::StatementsMixedUp),
+            Err(error) => Err(self.unable(error)),
+        }
+    }
+
+    /// Statement pooling, a third mode, refuses transactions.
+    async fn say(&mut self, statement: &'static str) -> Result<(), StoreError> {
+        let said = sqlx::raw_sql(statement).execute(&mut self.connection);
+        match within(self.patience, said).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_of(&error, &["08P01"]) => Err(StoreError::StatementsMixedUp),
+            Err(error) => Err(self.unable(error)),
+        }
+    }
+
+    fn unable(&self, error: sqlx::Error) -> StoreError {
+        match error {
+            sqlx::Error::PoolTimedOut => StoreError::PoolerFull {
+                waited: self.patience,
+            },
+            source => StoreError::Database {
+                doing: "see what the pooler in front of the database keeps",
+                source,
+            },
+        }
+    }
+
+    async fn leave(self) {
+        // Nothing is lost if it does not hear our goodbye.
+        let _ = self.connection.close().await;
+    }
+}
+
+/// Whether a prepared statement was not there, was there already, or was another one than ours.
+fn tells_of_another_statement(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(database) => {
+            let fatal = database
+                .try_downcast_ref::<PgDatabaseError>()
+                .is_some_and(|error| error.severity() != PgSeverity::Error);
+            // 26000: does not exist. 42P05: exists. 08P01: takes other parameters. 22…: takes other values.
+            let of_data = database.code().is_some_and(|code| code.starts_with("22"));
+            !fatal && (of_data || is_of(error, &["26000", "42P05", "08P01"]))
+        }
+        sqlx::Error::Protocol(_)
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::RowNotFound => true,
+        // The connection, not the statement.
+        _ => false,
+    }
+}
+
+fn is_of(error: &sqlx::Error, codes: &[&str]) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| codes.contains(&&*code))
+}
+
+async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let done = tokio::time::timeout(patience, work).await;
+    done.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}

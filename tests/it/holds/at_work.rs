@@ -1,0 +1,208 @@
+//! Holds of a running service: what leaves, what waits, and what sets it free.
+
+use serde_json::json;
+use wa_outbox::domain::hold::TemplateKey;
+use wa_outbox::domain::id::SenderId;
+use wa_outbox::simulator::Fault;
+use wa_outbox::store::template_hold::TemplateRelease;
+
+use super::a_template;
+use crate::support::make::{ALICE, BOB, Draft, a_text};
+use crate::support::world::World;
+
+const PEOPLE: [&str; 5] = [ALICE, BOB, "+16505551003", "+16505551004", "+16505551005"];
+
+impl World {
+    /// Every request meets this fault; none ends it.
+    fn meet_everyone_with(&self, fault: Option<Fault>) {
+        for person in PEOPLE {
+            self.simulator.fault_always(person, fault);
+        }
+    }
+
+    async fn enqueue_to_everyone(&self, draft: &Draft) {
+        for person in PEOPLE {
+            self.enqueue(draft.clone().to(person)).await;
+        }
+    }
+
+    async fn until_held(&self) {
+        self.until_true("the sender is held and nothing is out", async || {
+            self.standing_hold().await.is_some()
+                && self.count("wa.queue where state = 'sending'").await == 0
+        })
+        .await;
+    }
+
+    async fn until_template_held(&self) {
+        self.until_true("a template is held", async || {
+            !self.held_templates().await.is_empty()
+        })
+        .await;
+    }
+
+    /// Puts another token where the sender's is.
+    async fn change_the_token(&self) {
+        let senders = self.store.senders().await.expect("the senders");
+        let path = senders[0].credential.strip_prefix("file:");
+        std::fs::write(path.expect("a file"), "another-token").expect("it is written");
+    }
+}
+
+#[tokio::test]
+async fn a_sender_whose_token_has_expired_lets_one_message_leave_a_probe_and_loses_none() {
+    let world = World::start().await;
+    world.meet_everyone_with(Some(Fault::Error(190)));
+    world.enqueue_to_everyone(&a_text()).await;
+    world.until_held().await;
+    let hold = world.standing_hold().await.expect("it is held");
+    assert_eq!((hold.cause.as_str(), hold.code), ("token", Some(190)));
+    let before = world.simulator.ledger().request_count();
+
+    world
+        .run_sql("update wa.senders set probe_at = now()")
+        .await;
+    world
+        .until_true("the probe was refused", async || {
+            world
+                .standing_hold()
+                .await
+                .is_some_and(|hold| hold.probes == 1)
+        })
+        .await;
+    assert_eq!(world.simulator.ledger().request_count(), before + 1);
+
+    world.meet_everyone_with(None);
+    world
+        .run_sql("update wa.senders set probe_at = now()")
+        .await;
+    world.until_all_have_ended().await;
+    assert_eq!(world.count("wa.results where state = 'accepted'").await, 5);
+    let said: String = world
+        .value("select released_by || ': ' || released_why from wa.senders")
+        .await;
+    assert_eq!(said, "wa-outbox: the probe was accepted");
+}
+
+#[tokio::test]
+async fn a_new_token_is_tried_at_once() {
+    let world = World::start().await;
+    world.meet_everyone_with(Some(Fault::Error(190)));
+    world.enqueue_to_everyone(&a_text()).await;
+    world.until_held().await;
+    world
+        .run_sql("update wa.senders set probe_at = now() + interval '1 day'")
+        .await;
+    world.meet_everyone_with(None);
+
+    world.change_the_token().await;
+
+    world.until_all_have_ended().await;
+    assert_eq!(world.count("wa.results where state = 'accepted'").await, 5);
+}
+
+#[tokio::test]
+async fn a_sender_whose_account_is_locked_waits_for_a_person() {
+    let world = World::start().await;
+    world.meet_everyone_with(Some(Fault::Error(131031)));
+    world.enqueue_to_everyone(&a_text()).await;
+    world.until_held().await;
+    let hold = world.standing_hold().await.expect("it is held");
+    assert_eq!((hold.cause.as_str(), hold.probe_at), ("account", None));
+    world.meet_everyone_with(None);
+
+    assert!(world.release("ada", "unlocked").await);
+
+    world.until_all_have_ended().await;
+    assert_eq!(world.count("wa.results where state = 'accepted'").await, 5);
+}
+
+#[tokio::test]
+async fn a_template_that_is_refused_waits_and_other_messages_go_on() {
+    let world = World::start().await;
+    world
+        .simulator
+        .fault_always(ALICE, Some(Fault::Error(132015)));
+    let refused = world.enqueue(a_template("promo", "en_US")).await;
+    world.until_template_held().await;
+    world.simulator.fault_always(ALICE, None);
+    let waiting = world.enqueue(a_template("promo", "en_US").to(BOB)).await;
+    let text = world.enqueue(a_text().to(BOB)).await;
+    let other_language = world.enqueue(a_template("promo", "de").to(BOB)).await;
+
+    world.until_state(text, "accepted").await;
+    world.until_state(other_language, "accepted").await;
+    for held in [refused, waiting] {
+        let message = world.message(held).await;
+        let words = message.waiting_for.unwrap_or_default();
+        assert_eq!((message.state.as_str(), message.attempts), ("queued", 0));
+        assert!(
+            words.contains("template") && words.contains("held"),
+            "{words}"
+        );
+    }
+    assert_eq!(world.simulator.ledger().requests_for(BOB).len(), 2);
+
+    world
+        .run_sql("update wa.template_holds set held_until = now()")
+        .await;
+    world
+        .run_sql("update wa.queue set due_at = now() where due_at < '9999-01-01 00:00Z'")
+        .await;
+    world.until_all_have_ended().await;
+    let said: String = world
+        .value("select released_by || ': ' || released_why from wa.template_holds")
+        .await;
+    assert_eq!(said, "wa-outbox: the probe was accepted");
+    assert_eq!(world.count("wa.results where state = 'accepted'").await, 4);
+}
+
+#[tokio::test]
+async fn a_long_backlog_of_a_held_template_stands_in_nobodys_way() {
+    let world = World::at_rest().await;
+    let promo = TemplateKey::new("promo", Some("en_US"));
+    world.hold_template(&promo, None).await;
+    let payload =
+        json!({"type": "template", "template": {"name": "promo", "language": {"code": "en_US"}}});
+    world
+        .run_sql(&format!(
+            "insert into wa.outbox (recipient, payload) select '+1650555' || (2000 + n), '{payload}' from generate_series(1, 3000) n"
+        ))
+        .await;
+    let text = world.enqueue(a_text().to(BOB)).await;
+    let mut world = world;
+    world.start_service().await;
+
+    world.until_state(text, "accepted").await;
+    assert_eq!(world.simulator.ledger().request_count(), 1);
+
+    let release = TemplateRelease {
+        sender: None::<&SenderId>,
+        template: &promo,
+        by: "ada",
+        why: "corrected",
+    };
+    let released = world.store.release_template(&release).await;
+    assert_eq!(released.expect("it is released"), 1);
+    world.until_all_have_ended().await;
+    assert_eq!(world.simulator.ledger().accepted_count(), 3_001);
+}
+
+#[tokio::test]
+async fn five_messages_in_a_row_that_do_not_fit_their_template_hold_it_and_the_sixth_waits() {
+    let world = World::start().await;
+    world
+        .simulator
+        .fault_always(ALICE, Some(Fault::Error(132000)));
+    for _ in 0..5 {
+        let message = world.enqueue(a_template("promo", "en_US")).await;
+        world.until_state(message, "failed").await;
+    }
+    world.until_template_held().await;
+    let sixth = world.enqueue(a_template("promo", "en_US")).await;
+    let text = world.enqueue(a_text().to(BOB)).await;
+
+    world.until_state(text, "accepted").await;
+    assert_eq!(world.state_of(sixth).await, "queued");
+    assert_eq!(world.held_templates().await[0].cause, "mismatch");
+}

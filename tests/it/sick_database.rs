@@ -1,0 +1,197 @@
+//! A database that is away, silent or stuck while there is much to do: what is not written down does not leave, what has
+//! been answered is kept until it can be written, and afterwards everything is settled: nothing lost, nothing twice.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use wa_outbox::config::Config;
+use wa_outbox::domain::id::MessageId;
+
+use crate::support::books::message_of;
+use crate::support::make::a_text;
+use crate::support::world::{World, quick_settings};
+
+/// Enough that the fault meets messages in every state.
+const LOAD: usize = 400;
+
+#[tokio::test]
+async fn while_the_database_is_silent_nothing_leaves_that_is_not_written_down() {
+    let (world, cable) = World::start_on_a_cable_with(slowed_settings()).await;
+    let mut written = world.enqueue_a_load().await;
+    world.simulator.ledger().wait_for_accepted(50).await;
+
+    cable.cut();
+    world.until_ready_is(false).await;
+    world.until_the_lease_has_run_out().await;
+    let requests = world.simulator.ledger().request_count();
+    written.extend(world.enqueue_a_load().await);
+    world.until_as_long_again().await;
+
+    assert_eq!(
+        world.simulator.ledger().request_count(),
+        requests,
+        "a request left without a lease"
+    );
+    let begun = world.begun().await;
+    for entry in world.simulator.ledger().all() {
+        assert!(begun.contains(&message_of(&entry)), "not written down");
+    }
+    assert!(requests < LOAD as u64, "the cut came after the load");
+
+    cable.mend();
+    world.until_ready_is(true).await;
+    world.until_all_have_ended().await;
+    world.until_webhooks_are_applied().await;
+    world.assert_each_was_accepted_once(&written).await;
+}
+
+#[tokio::test]
+async fn answers_that_come_while_the_database_is_silent_are_kept_and_written_when_it_is_back() {
+    let mut config = slowed_settings();
+    // Nothing is settled without its answer: no silence counts, and no webhook comes.
+    config.reconcile.window = Duration::from_secs(600);
+    let (world, cable) = World::start_on_a_cable_with(config).await;
+    world
+        .simulator
+        .set_statuses(wa_outbox::simulator::Statuses::none());
+    world
+        .simulator
+        .set_latency(Duration::from_millis(300), Duration::ZERO);
+    let written = world.enqueue_a_load().await;
+    // The first requests are out and have no answer yet.
+    world.simulator.ledger().wait_for_requests(1).await;
+
+    cable.cut();
+    world.until_ready_is(false).await;
+    let answered = world.simulator.ledger().accepted_count() as i64;
+    let known = world.count("wa.acceptances").await;
+    assert!(known < answered, "every answer was written before the cut");
+
+    cable.mend();
+    world.until_all_have_ended().await;
+    world.assert_each_was_accepted_once(&written).await;
+    let doubted = world.count("wa.attempts where outcome = 'uncertain'").await;
+    assert_eq!(doubted, 0, "an answer that was kept leaves no doubt");
+}
+
+#[tokio::test]
+async fn sending_stops_while_too_many_answers_wait_to_be_written() {
+    let mut config = quick_settings();
+    config.worker.max_in_flight = 4;
+    let world = World::start_with(config).await;
+    let mut stuck = world.database.pool.begin().await.expect("a transaction");
+    // Intents can be written, outcomes cannot.
+    sqlx::query("lock table wa.acceptances in share row exclusive mode")
+        .execute(&mut *stuck)
+        .await
+        .expect("a lock");
+    let written = world.enqueue_a_load().await;
+
+    // Sixteen answers for each request that may be out.
+    world.simulator.ledger().wait_for_requests(64).await;
+    for _ in 0..3 {
+        world.until_the_lease_is_renewed().await;
+    }
+    let requests = world.simulator.ledger().request_count();
+    assert!(requests <= 64 + 2 * 4, "{requests} requests were made");
+
+    stuck.rollback().await.expect("the lock is given back");
+    world.until_all_have_ended().await;
+    world.until_webhooks_are_applied().await;
+    world.assert_each_was_accepted_once(&written).await;
+}
+
+#[tokio::test]
+async fn connections_that_all_end_at_once_under_load_cost_no_message() {
+    let (world, _cable) = World::start_on_a_cable_with(slowed_settings()).await;
+    let written = world.enqueue_a_load().await;
+    for accepted in [50, 150, 250] {
+        world.simulator.ledger().wait_for_accepted(accepted).await;
+        world
+            .run_sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'wa-outbox'")
+            .await;
+    }
+    world.until_all_have_ended().await;
+    world.until_webhooks_are_applied().await;
+    world.assert_each_was_accepted_once(&written).await;
+}
+
+#[tokio::test]
+#[ignore = "a statement on such a connection is waited for without an end"]
+async fn connections_that_stay_silent_for_ever_are_given_up() {
+    let mut config = slowed_settings();
+    config.database.statement_timeout = Duration::from_secs(2);
+    config.database.lock_timeout = Duration::from_secs(1);
+    let (world, cable) = World::start_on_a_cable_with(config).await;
+    let written = world.enqueue_a_load().await;
+    world.simulator.ledger().wait_for_accepted(50).await;
+
+    cable.cut();
+    world.until_ready_is(false).await;
+    cable.mend_for_new_connections();
+
+    world.until_all_have_ended().await;
+    world.until_webhooks_are_applied().await;
+    world.assert_each_was_accepted_once(&written).await;
+    world.until_ready_is(true).await;
+}
+
+/// Few requests at a time, so that a fault leaves something to do.
+fn slowed_settings() -> Config {
+    let mut config = quick_settings();
+    config.worker.max_in_flight = 20;
+    config
+}
+
+impl World {
+    async fn enqueue_a_load(&self) -> Vec<MessageId> {
+        self.simulator
+            .set_latency(Duration::from_millis(30), Duration::ZERO);
+        let drafts = (0..LOAD).map(|number| a_text().saying(&number.to_string()));
+        self.enqueue_all(drafts).await
+    }
+
+    /// The messages of which the database knows that an attempt was begun.
+    async fn begun(&self) -> BTreeSet<i64> {
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "select id from wa.queue where attempt > 0 union select id from wa.results union select id from wa.uncertain",
+        )
+        .fetch_all(&self.database.pool)
+        .await
+        .expect("the messages");
+        ids.into_iter().collect()
+    }
+
+    async fn until_the_lease_has_run_out(&self) {
+        self.until_true("the lease has run out", async || {
+            self.count("wa.workers where expires_at > clock_timestamp()")
+                .await
+                == 0
+        })
+        .await;
+    }
+
+    /// Waits until the lease has been run out for as long as it lasted.
+    async fn until_as_long_again(&self) {
+        let lease = self.config.worker.lease.as_secs_f64();
+        self.until_true("as much time has passed", async || {
+            let run_out = format!(
+                "wa.workers where expires_at > clock_timestamp() - make_interval(secs => {lease})"
+            );
+            self.count(&run_out).await == 0
+        })
+        .await;
+    }
+
+    async fn until_the_lease_is_renewed(&self) {
+        let end = async || -> time::OffsetDateTime {
+            sqlx::query_scalar("select expires_at from wa.workers")
+                .fetch_one(&self.database.pool)
+                .await
+                .expect("a worker")
+        };
+        let before = end().await;
+        self.until_true("the lease is renewed", async || end().await > before)
+            .await;
+    }
+}
