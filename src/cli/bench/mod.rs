@@ -115,6 +115,8 @@ fn settings(reconcile_window: u32) -> Vec<(&'static str, String)> {
             "WA_OUTBOX__RECONCILE__WINDOW_S",
             reconcile_window.to_string(),
         ),
+        // A fault that comes twice to one message would else leave it to a person.
+        ("WA_OUTBOX__RECONCILE__MAX_RESENDS", "5".to_owned()),
     ]
 }
 
