@@ -403,6 +403,7 @@ impl Dispatcher {
                 id: due.id,
                 sender: due.sender.clone(),
                 epoch: *epoch,
+                attempt: due.next_attempt(),
             })
             .collect();
         let (store, begin, due_in) = (
@@ -474,6 +475,7 @@ impl Dispatcher {
                     id: due.id,
                     sender: due.sender,
                     epoch,
+                    attempt: begun.attempt,
                 }),
             }
         }

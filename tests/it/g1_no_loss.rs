@@ -170,6 +170,36 @@ async fn a_begin_that_arrives_when_nobody_waits_for_it_any_more_strands_nothing(
 }
 
 #[tokio::test]
+async fn a_put_back_that_arrives_late_does_not_take_back_the_next_attempt() {
+    let mut config = quick_settings();
+    // The second request is still out when the first is put back.
+    config.http.response_timeout = Duration::from_secs(20);
+    config.reconcile.window = Duration::from_secs(20);
+    let mut world = World::at_rest_with(config).await;
+    world.simulator.set_statuses(Statuses::none());
+    world.simulator.fault_next(ALICE, Fault::AcceptThenHang);
+    let wire = Wire::to(&world.database.url);
+    world.start_service_over(&wire).await;
+    let begin = wire.set(BEGIN, Mishap::AnswerLost);
+    let put_back = wire.set("set state = 'queued', attempts", Mishap::SentLateByNobody);
+    let message = world.enqueue(a_text()).await;
+    begin.over().await;
+    put_back.reached().await;
+    world.until_taken(1).await;
+
+    put_back.let_go().await;
+
+    let out = "wa.queue where state = 'sending' and attempt = 2";
+    assert_eq!(world.count(out).await, 1, "it would be sent again");
+    let entry = world.simulator.ledger().accepted_for(ALICE).remove(0);
+    let wamid = entry.wamid().expect("an id");
+    let told = world.simulator.tell(wamid, Status::Delivered).await;
+    assert_eq!(told.expect("told"), 200);
+    world.until_status(message, "delivered").await;
+    assert_eq!(world.simulator.ledger().request_count(), 1);
+}
+
+#[tokio::test]
 async fn a_record_whose_answer_is_lost_is_written_again() {
     let mut world = World::at_rest().await;
     world.simulator.set_statuses(Statuses::none());

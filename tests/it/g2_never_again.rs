@@ -54,6 +54,7 @@ impl<'a> Hand<'a> {
             id,
             sender: SenderId::from(SENDER),
             epoch: self.epoch,
+            attempt: AttemptNumber(1),
         };
         let begun = self
             .world
