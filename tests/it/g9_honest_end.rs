@@ -6,6 +6,7 @@ use std::time::Duration;
 use wa_outbox::simulator::{Fault, Statuses};
 
 use crate::support::make::{ALICE, a_text};
+use crate::support::wire::{Mishap, Wire};
 use crate::support::world::{World, quick_settings};
 
 /// Enough that a stop meets requests on their way.
@@ -107,4 +108,24 @@ fn slowed_settings() -> wa_outbox::config::Config {
     let mut config = quick_settings();
     config.worker.max_in_flight = 20;
     config
+}
+
+#[tokio::test]
+async fn what_was_begun_and_had_not_left_is_put_back_even_if_that_fails_at_first() {
+    let mut world = World::at_rest().await;
+    let wire = Wire::to(&world.database.url);
+    world.start_service_over(&wire).await;
+    let begin = wire.set("The write-ahead intent", Mishap::AnswerLate);
+    let put_back = wire.set("set state = 'queued', attempts", Mishap::SentLateByNobody);
+    let message = world.enqueue(a_text()).await;
+    begin.reached().await;
+
+    let service = world.service.take().expect("it runs");
+    let stopping = tokio::spawn(service.stop());
+    begin.let_go().await;
+    put_back.reached().await;
+
+    assert!(stopping.await.expect("it stops"), "it was no clean end");
+    assert_eq!(world.state_of(message).await, "queued");
+    assert_eq!(world.simulator.ledger().request_count(), 0);
 }
