@@ -153,6 +153,30 @@ impl Dispatcher {
         });
     }
 
+    /// Puts all of it back and waits until that is written, for nobody comes after the loop who would try again.
+    pub(super) async fn put_back_all(&mut self) {
+        loop {
+            while let Ok(event) = self.events.try_recv() {
+                if let Event::Unsent(claims) = event {
+                    self.unsent.extend(claims);
+                }
+            }
+            if self.unsent.is_empty() {
+                return;
+            }
+            match self.store.take_back(&self.unsent).await {
+                Ok(_) => self.unsent.clear(),
+                Err(error) => {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "Could not put unsent messages back; trying again"
+                    );
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+            }
+        }
+    }
+
     /// Says how the senders go, for people.
     pub(super) fn say_how_it_goes(&mut self, now: Instant) {
         let Some(worker) = self.worker else { return };

@@ -348,6 +348,7 @@ impl Desk {
                 id: ready.due.id,
                 sender: ready.due.sender,
                 epoch,
+                attempt: ready.begun.attempt,
             }
         };
         self.ready.drain(..).map(claim).collect()

@@ -379,6 +379,7 @@ impl Dispatcher {
                 id: due.id,
                 sender: due.sender.clone(),
                 epoch: *epoch,
+                attempt: due.next_attempt(),
             })
             .collect();
         let (store, begin, due_in) = (
@@ -455,6 +456,7 @@ impl Dispatcher {
                     id: due.id,
                     sender: due.sender,
                     epoch,
+                    attempt: begun.attempt,
                 }),
             }
         }
@@ -571,13 +573,15 @@ impl Dispatcher {
         for desk in self.desks.values_mut() {
             self.unsent.extend(desk.unsent());
         }
-        self.put_back_unsent();
+        self.put_back_all().await;
         self.in_flight.close();
         let out = self.in_flight.len();
         if out > 0 {
             info!("Stopping: waiting for the answers to {out} requests");
         }
         self.in_flight.wait().await;
+        // What could not be put back before the stop.
+        self.put_back_all().await;
     }
 }
 

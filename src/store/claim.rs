@@ -47,6 +47,15 @@ pub struct Due {
     pub payload: String,
     /// After this it is not worth sending.
     pub expires_at: Option<OffsetDateTime>,
+    /// Its last request; 0 before the first.
+    pub last_attempt: AttemptNumber,
+}
+
+impl Due {
+    /// The request that it is begun with next.
+    pub fn next_attempt(&self) -> AttemptNumber {
+        AttemptNumber(self.last_attempt.0 + 1)
+    }
 }
 
 /// A message that may leave now, under the epoch its sender is held with.
@@ -58,6 +67,8 @@ pub struct Claim {
     pub sender: SenderId,
     /// Held under this epoch.
     pub epoch: Epoch,
+    /// For this request.
+    pub attempt: AttemptNumber,
 }
 
 /// An attempt that is written down: its request may leave.
@@ -103,6 +114,7 @@ impl Store {
                 recipient_kind: row.recipient_kind,
                 payload: row.payload,
                 expires_at: row.expires_at,
+                last_attempt: AttemptNumber(row.attempt),
             })
             .collect())
     }
@@ -144,17 +156,22 @@ impl Store {
 
     /// Puts messages back whose requests were begun and never made: a begin whose answer was lost, or a sender that has changed
     /// hands before they could leave. The caller has sent none of them, so it needs no lease for this.
+    ///
+    /// The request is named by its number: a statement that reaches the server late, when it was tried again long ago, must not
+    /// put back the next request of the message, which is on its way.
     pub async fn take_back(&self, claims: &[Claim]) -> Result<u64, StoreError> {
         let ids: Vec<i64> = claims.iter().map(|claim| claim.id.0).collect();
         let senders: Vec<&str> = claims.iter().map(|claim| claim.sender.as_str()).collect();
         let epochs: Vec<i64> = claims.iter().map(|claim| claim.epoch.0).collect();
+        let attempts: Vec<i32> = claims.iter().map(|claim| claim.attempt.0).collect();
         let returned = sqlx::query!(
             "update wa.queue q set state = 'queued', attempts = q.attempts - 1, epoch = null, begun_at = null, deadline = null
-             from unnest($1::bigint[], $2::text[], $3::bigint[]) as c (id, sender, epoch)
-             where q.id = c.id and q.sender = c.sender and q.epoch = c.epoch and q.state = 'sending'",
+             from unnest($1::bigint[], $2::text[], $3::bigint[], $4::int[]) as c (id, sender, epoch, attempt)
+             where q.id = c.id and q.sender = c.sender and q.epoch = c.epoch and q.attempt = c.attempt and q.state = 'sending'",
             &ids,
             &senders as &[&str],
-            &epochs
+            &epochs,
+            &attempts
         )
         .execute(&self.pool)
         .await

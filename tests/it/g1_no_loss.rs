@@ -50,7 +50,7 @@ async fn a_worker_killed_again_and_again_loses_nothing_and_repeats_nothing() {
         let victim = world.start_process(&format!("victim-{kill}")).await;
         // Counted at the moment of an acceptance, before its answer: requests are on their way when it dies.
         let moment = kill * EACH + fastrand::u64(5..40);
-        world.simulator.ledger().wait_for_accepted(moment).await;
+        world.until_taken(moment).await;
         victim.kill().await;
         met += world.count("wa.queue where state = 'sending'").await;
     }
@@ -74,7 +74,7 @@ async fn a_request_whose_worker_died_is_uncertain_until_a_webhook_tells() {
     world.simulator.fault_next(ALICE, Fault::AcceptThenHang);
     let victim = world.start_process("victim").await;
     let message = world.enqueue(a_text().on_uncertain("hold")).await;
-    world.simulator.ledger().wait_for_accepted(1).await;
+    world.until_taken(1).await;
     victim.kill().await;
     assert_eq!(world.state_of(message).await, "sending");
 
@@ -98,7 +98,7 @@ async fn a_request_whose_worker_died_before_it_was_taken_is_made_once_more() {
     world.simulator.fault_next(ALICE, Fault::Hang);
     let victim = world.start_process("victim").await;
     let message = world.enqueue(a_text()).await;
-    world.simulator.ledger().wait_for_requests(1).await;
+    world.until_asked(1).await;
     victim.kill().await;
 
     let _survivor = world.start_process("survivor").await;
@@ -122,7 +122,7 @@ async fn a_database_that_drops_every_connection_again_and_again_costs_nothing() 
     for cut in 0..CUTS {
         written.extend(world.enqueue_all(numbered(EACH)).await);
         let moment = cut * EACH + fastrand::u64(5..40);
-        world.simulator.ledger().wait_for_requests(moment).await;
+        world.until_asked(moment).await;
         let cut = "(select pg_terminate_backend(pid) from pg_stat_activity
                     where datname = current_database() and application_name = 'wa-outbox') as cut";
         assert!(world.count(cut).await > 0, "there was nothing to cut");
@@ -166,6 +166,36 @@ async fn a_begin_that_arrives_when_nobody_waits_for_it_any_more_strands_nothing(
     assert_eq!(world.simulator.ledger().request_count(), 0);
 
     world.until_state(message, "accepted").await;
+    assert_eq!(world.simulator.ledger().request_count(), 1);
+}
+
+#[tokio::test]
+async fn a_put_back_that_arrives_late_does_not_take_back_the_next_attempt() {
+    let mut config = quick_settings();
+    // The second request is still out when the first is put back.
+    config.http.response_timeout = Duration::from_secs(20);
+    config.reconcile.window = Duration::from_secs(20);
+    let mut world = World::at_rest_with(config).await;
+    world.simulator.set_statuses(Statuses::none());
+    world.simulator.fault_next(ALICE, Fault::AcceptThenHang);
+    let wire = Wire::to(&world.database.url);
+    world.start_service_over(&wire).await;
+    let begin = wire.set(BEGIN, Mishap::AnswerLost);
+    let put_back = wire.set("set state = 'queued', attempts", Mishap::SentLateByNobody);
+    let message = world.enqueue(a_text()).await;
+    begin.over().await;
+    put_back.reached().await;
+    world.until_taken(1).await;
+
+    put_back.let_go().await;
+
+    let out = "wa.queue where state = 'sending' and attempt = 2";
+    assert_eq!(world.count(out).await, 1, "it would be sent again");
+    let entry = world.simulator.ledger().accepted_for(ALICE).remove(0);
+    let wamid = entry.wamid().expect("an id");
+    let told = world.simulator.tell(wamid, Status::Delivered).await;
+    assert_eq!(told.expect("told"), 200);
+    world.until_status(message, "delivered").await;
     assert_eq!(world.simulator.ledger().request_count(), 1);
 }
 
@@ -237,7 +267,7 @@ async fn a_worker_that_was_frozen_past_its_lease_sends_nothing_late_and_still_re
         .set_latency(Duration::from_millis(300), Duration::ZERO);
     let frozen = world.start_process("frozen").await;
     let written = world.enqueue_all(numbered(LOAD)).await;
-    world.simulator.ledger().wait_for_requests(25).await;
+    world.until_asked(25).await;
 
     frozen.freeze();
     let heir = world.start_process("heir").await;

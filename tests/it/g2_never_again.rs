@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
-use wa_outbox::domain::id::{Epoch, MessageId, SenderId, Wamid};
+use wa_outbox::domain::id::{AttemptNumber, Epoch, MessageId, SenderId, Wamid};
 use wa_outbox::domain::outcome::Acceptance;
 use wa_outbox::domain::transition::Transition;
 use wa_outbox::store::claim::{Begun, Claim};
@@ -59,6 +59,7 @@ impl<'a> Hand<'a> {
             id,
             sender: SenderId::from(SENDER),
             epoch: self.epoch,
+            attempt: AttemptNumber(1),
         };
         let begun = self
             .world

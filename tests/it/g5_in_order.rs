@@ -332,6 +332,7 @@ async fn inserts_racing_with_deliveries_strand_nothing_and_overtake_nothing() {
 #[tokio::test]
 async fn ids_of_a_sequence_are_in_the_order_of_their_commits() {
     let world = World::at_rest().await;
+    world.enqueue(part(1)).await;
     let mut early = world.database.pool.acquire().await.expect("a connection");
     let mut transaction = early.begin().await.expect("a transaction");
     let write = "insert into wa.outbox (sender, recipient, sequence, payload)
@@ -346,7 +347,7 @@ async fn ids_of_a_sequence_are_in_the_order_of_their_commits() {
 
     // A second writer of the sequence waits for the first, a writer of another one does not.
     let store = world.store.clone();
-    let second = tokio::spawn(async move { store.enqueue(&part(2).0).await.expect("taken").0 });
+    let second = tokio::spawn(async move { store.enqueue(&part(3).0).await.expect("taken").0 });
     world
         .until_true("the second writer waits", async || {
             world.count(WAITING_FOR_A_LOCK).await == 1

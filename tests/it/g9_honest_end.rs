@@ -6,6 +6,7 @@ use std::time::Duration;
 use wa_outbox::simulator::{Fault, Statuses};
 
 use crate::support::make::{ALICE, a_text};
+use crate::support::wire::{Mishap, Wire};
 use crate::support::world::{World, quick_settings};
 
 /// Enough that a stop meets requests on their way.
@@ -13,7 +14,10 @@ const LOAD: usize = 200;
 
 #[tokio::test]
 async fn a_process_told_to_stop_ends_with_every_answer_recorded() {
-    let world = World::at_rest_with(slowed_settings()).await;
+    let mut config = slowed_settings();
+    // The last answers are in memory for a while before they are written: an end in haste would lose them.
+    config.worker.record_delay = Duration::from_millis(500);
+    let world = World::at_rest_with(config).await;
     world
         .simulator
         .set_latency(Duration::from_millis(300), Duration::ZERO);
@@ -21,7 +25,7 @@ async fn a_process_told_to_stop_ends_with_every_answer_recorded() {
     for number in 0..LOAD {
         world.enqueue(a_text().saying(&number.to_string())).await;
     }
-    world.simulator.ledger().wait_for_accepted(30).await;
+    world.until_taken(30).await;
 
     process.ask_to_stop();
     let status = process.ended().await;
@@ -56,7 +60,7 @@ async fn a_second_signal_ends_it_at_once() {
     world.simulator.fault_next(ALICE, Fault::Hang);
     let process = world.start_process("told-twice").await;
     world.enqueue(a_text()).await;
-    world.simulator.ledger().wait_for_requests(1).await;
+    world.until_asked(1).await;
 
     process.ask_to_stop();
     process.until_logged("waiting for the answers").await;
@@ -85,7 +89,7 @@ async fn a_process_that_joined_before_the_stop_goes_on_without_a_loss() {
     for number in 0..LOAD {
         world.enqueue(a_text().saying(&number.to_string())).await;
     }
-    world.simulator.ledger().wait_for_accepted(30).await;
+    world.until_taken(30).await;
 
     leaving.ask_to_stop();
     assert_eq!(leaving.ended().await.code(), Some(0));
@@ -104,4 +108,24 @@ fn slowed_settings() -> wa_outbox::config::Config {
     let mut config = quick_settings();
     config.worker.max_in_flight = 20;
     config
+}
+
+#[tokio::test]
+async fn what_was_begun_and_had_not_left_is_put_back_even_if_that_fails_at_first() {
+    let mut world = World::at_rest().await;
+    let wire = Wire::to(&world.database.url);
+    world.start_service_over(&wire).await;
+    let begin = wire.set("The write-ahead intent", Mishap::AnswerLate);
+    let put_back = wire.set("set state = 'queued', attempts", Mishap::SentLateByNobody);
+    let message = world.enqueue(a_text()).await;
+    begin.reached().await;
+
+    let service = world.service.take().expect("it runs");
+    let stopping = tokio::spawn(service.stop());
+    begin.let_go().await;
+    put_back.reached().await;
+
+    assert!(stopping.await.expect("it stops"), "it was no clean end");
+    assert_eq!(world.state_of(message).await, "queued");
+    assert_eq!(world.simulator.ledger().request_count(), 0);
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
-use wa_outbox::domain::id::{Epoch, MessageId, SenderId};
+use wa_outbox::domain::id::{AttemptNumber, Epoch, MessageId, SenderId};
 use wa_outbox::service::Service;
 use wa_outbox::store::claim::{Begun, Claim};
 use wa_outbox::store::lease::{HandOver, WorkerId};
@@ -159,6 +159,7 @@ impl World {
             id,
             sender: SenderId::from(SENDER),
             epoch,
+            attempt: AttemptNumber(1),
         };
         self.store
             .begin(worker, &[claim], LONG)

@@ -8,7 +8,7 @@ use wa_outbox::domain::id::MessageId;
 use wa_outbox::simulator::Entry;
 
 use super::make::Draft;
-use super::world::World;
+use super::world::{PATIENCE, World};
 
 impl World {
     /// How many rows there are: `rest` is what follows `from`.
@@ -37,6 +37,22 @@ impl World {
             ids.push(self.enqueue(draft).await);
         }
         ids
+    }
+
+    /// Waits until WhatsApp has taken so many messages.
+    pub(crate) async fn until_taken(&self, count: u64) {
+        let taken = self.simulator.ledger().wait_for_accepted(count);
+        tokio::time::timeout(PATIENCE, taken)
+            .await
+            .unwrap_or_else(|_| panic!("WhatsApp never took {count} messages"));
+    }
+
+    /// Waits until WhatsApp has been asked to send so many, whatever it did then.
+    pub(crate) async fn until_asked(&self, count: u64) {
+        let asked = self.simulator.ledger().wait_for_requests(count);
+        tokio::time::timeout(PATIENCE, asked)
+            .await
+            .unwrap_or_else(|_| panic!("there never were {count} requests"));
     }
 
     /// Every message written was accepted, and nothing else was: WhatsApp took each exactly once, and all ids it gave are

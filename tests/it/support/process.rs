@@ -211,6 +211,7 @@ fn environment(config: &Config, database_url: &str) -> BTreeMap<String, String> 
         ("WORKER__HEARTBEAT_S", seconds(worker.heartbeat)),
         ("WORKER__LEASE_S", seconds(worker.lease)),
         ("WORKER__IDLE_POLL_MS", milliseconds(worker.idle_poll)),
+        ("WORKER__RECORD_DELAY_MS", milliseconds(worker.record_delay)),
         ("WORKER__MAX_IN_FLIGHT", worker.max_in_flight.to_string()),
         ("WORKER__SHUTDOWN_S", seconds(config.shutdown())),
         ("RETRY__FIRST_DELAY_S", seconds(config.retry.first_delay)),
