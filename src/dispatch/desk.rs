@@ -100,8 +100,7 @@ impl Desk {
             credential: String::new(),
             endpoint: None,
             origin: String::new(),
-            // The owner before us may have spent everything a moment ago.
-            throttle: SenderThrottle::new(limits(held), Start::Empty, now),
+            throttle: SenderThrottle::new(limits(held), start(held.held.epoch), now),
             in_flight: 0,
             last_error: None,
             resting: Resting::default(),
@@ -357,6 +356,15 @@ impl Desk {
     /// A message has left the desk for good, or may be read again.
     pub fn forget(&mut self, id: MessageId) {
         self.known.remove(&id.0);
+    }
+}
+
+/// An owner before us may have spent everything a moment ago; the first there ever was finds its limits unspent.
+fn start(epoch: Epoch) -> Start {
+    if epoch > Epoch(1) {
+        Start::Empty
+    } else {
+        Start::Full
     }
 }
 
