@@ -21,12 +21,14 @@ use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Environment, OnUncertain};
 use crate::dispatch::desk::DeskSettings;
-use crate::dispatch::dispatcher::{DispatchSettings, Dispatcher, Signals};
+use crate::dispatch::dispatcher::{DispatchSettings, Dispatcher};
 use crate::dispatch::ownership::{LEAVES_WITHIN, Ownership, OwnershipSettings};
 use crate::dispatch::reconciler::Reconciler;
 use crate::dispatch::recorder::{Recorder, RecorderSettings};
 use crate::dispatch::sending::{LEAVE_WITHIN, Sending};
+use crate::dispatch::signals::Signals;
 use crate::dispatch::wake;
+use crate::domain::hold::FingerprintKey;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
 use crate::provider::{HttpSettings, Provider, ProviderError};
@@ -140,16 +142,21 @@ impl Service {
                 .receive_webhooks(config, env, token_key.clone())
                 .await?;
         }
-        let may_send = match roles.contains(&Role::Worker) {
-            true => Some(service.work(config, token_key)?),
-            false => None,
+        let (may_send, progress) = match roles.contains(&Role::Worker) {
+            true => {
+                let key = service.store.callback_token_key().await?;
+                let fingerprints = FingerprintKey::from_bytes(&key);
+                let (may_send, progress) = service.work(config, token_key, fingerprints)?;
+                (Some(may_send), Some(progress))
+            }
+            false => (None, None),
         };
         if roles.contains(&Role::Admin) {
             let routes = admin::routes(admin::Health {
                 store: service.store.clone(),
                 clock: Clock::system(),
                 may_send,
-                progress: None,
+                progress,
             });
             service.admin_address = Some(
                 service
@@ -192,7 +199,8 @@ impl Service {
         &mut self,
         config: &Config,
         token_key: TokenKey,
-    ) -> Result<admin::MaySend, ServiceError> {
+        fingerprints: FingerprintKey,
+    ) -> Result<(admin::MaySend, admin::Progress), ServiceError> {
         let clock = Clock::system();
         let provider = Provider::new(&HttpSettings {
             connect_timeout: config.http.connect_timeout,
@@ -203,6 +211,7 @@ impl Service {
         let ownership = Ownership::new(
             self.store.clone(),
             clock.clone(),
+            fingerprints,
             OwnershipSettings {
                 name: config.worker.name.clone().unwrap_or_else(default_name),
                 heartbeat: config.worker.heartbeat,
@@ -275,10 +284,11 @@ impl Service {
         self.dispatcher = Some(tokio::spawn(dispatcher.run(self.stop_sending.clone())));
         self.tasks.spawn(watch_over(
             Arc::clone(&signals),
-            clock,
+            clock.clone(),
             self.stop_sending.clone(),
         ));
         self.signals = Some(Arc::clone(&signals));
+        let progress = progress_of(Arc::clone(&signals), clock);
         self.tasks
             .spawn(reconciler.run(holding.clone(), Arc::clone(&signals), self.stop.clone()));
         self.tasks.spawn(wake::run(
@@ -288,7 +298,8 @@ impl Service {
             leases,
             self.stop.clone(),
         ));
-        Ok(Arc::new(move |clock| trust.holds_at(clock.boot())))
+        let may_send = move |clock: &Clock| trust.holds_at(clock.boot());
+        Ok((Arc::new(may_send), progress))
     }
 
     async fn listen(
@@ -385,6 +396,17 @@ fn default_name() -> String {
         if host.is_empty() { "worker" } else { host },
         std::process::id()
     )
+}
+
+/// How long ago the sending loop last turned; before its first turn, how long ago it was started.
+fn progress_of(signals: Arc<Signals>, clock: Clock) -> admin::Progress {
+    let started = clock.boot();
+    Arc::new(move || {
+        let now = clock.boot();
+        signals
+            .stalled_for(now)
+            .unwrap_or_else(|| started.until(now))
+    })
 }
 
 /// Says loudly when the sending loop has stopped turning; `/readyz` says it too.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::dispatcher::{Dispatcher, Event, TRY_AGAIN};
-use super::sending::account_of;
+use super::sending::{Answered, account_of};
 use crate::domain::id::{MessageId, SenderId};
 use crate::domain::outcome::{HoldScope, Outcome, ThrottleScope};
 use crate::domain::transition::in_words;
@@ -21,11 +21,13 @@ const PAIR_LIMIT: &str = "this recipient's limit: too many messages in a short t
 impl Dispatcher {
     pub(super) fn hear(&mut self, event: Event) {
         match event {
-            Event::Returned {
+            Event::Returned(answered) => self.learn(&answered),
+            Event::Probe {
                 sender,
-                recipient,
-                outcome,
-            } => self.learn(sender, &recipient, &outcome),
+                epoch,
+                of,
+                begun,
+            } => self.hear_probe(&sender, epoch, of, begun),
             Event::Forget(messages) => {
                 for (sender, id) in messages {
                     if let Some(desk) = self.desks.get_mut(&sender) {
@@ -38,12 +40,14 @@ impl Dispatcher {
     }
 
     /// A request is over: its place is free, and its sender may have learned something.
-    fn learn(&mut self, sender: SenderId, recipient: &str, outcome: &Outcome) {
+    fn learn(&mut self, answered: &Answered) {
+        let (recipient, outcome) = (answered.recipient.as_str(), &answered.outcome);
         let (now, wall) = (Instant::now(), self.sending.clock.now());
         self.last_work = now;
-        let Some(desk) = self.desks.get_mut(&sender) else {
+        let Some(desk) = self.desks.get_mut(&answered.sender) else {
             return;
         };
+        let tried = desk.resting.came_back(answered.id);
         desk.in_flight = desk.in_flight.saturating_sub(1);
         self.breakers.learned(&desk.origin, outcome.into(), now);
         match outcome {
@@ -82,7 +86,6 @@ impl Dispatcher {
                 desk.hold(now);
                 desk.last_error = Some((in_words(error), wall));
                 self.unsent.extend(desk.unsent());
-                self.hold_sender(sender, in_words(error));
             }
             Outcome::Held {
                 scope: HoldScope::Template,
@@ -97,18 +100,7 @@ impl Dispatcher {
                 desk.last_error = words.map(|words| (words, wall));
             }
         }
-    }
-
-    /// Holds a sender in the database: sending has stopped for it already.
-    fn hold_sender(&self, sender: SenderId, reason: String) {
-        warn!(sender.id = %sender, "Sender {sender} held: {reason}; release it with: wa-outbox sender release {sender}");
-        let store = self.store.clone();
-        self.in_flight.spawn(async move {
-            if let Err(error) = store.hold_sender(&sender, &reason, "wa-outbox", None).await {
-                // The next message finds the cause again and holds it then.
-                warn!(sender.id = %sender, error = &error as &dyn std::error::Error, "Could not write the hold of sender {sender}");
-            }
-        });
+        self.learn_of_holds(answered, &tried, now);
     }
 
     /// Puts messages off in the database. They stay known until that is done, so that they are not read again meanwhile.

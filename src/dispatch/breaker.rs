@@ -15,8 +15,10 @@ use tokio::time::Instant;
 use crate::domain::outcome::{Doubt, LostAnswer, NotSent, Outcome};
 use crate::domain::retry::RetryPolicy;
 
-/// So many in a row that could not connect, and it opens.
+/// So many in a row that could not connect, over no less than this time, and it opens. All that are out at one bad moment fail
+/// together, and that alone is no outage.
 const FAILURES: u32 = 5;
+const FAILING_FOR: Duration = Duration::from_millis(500);
 /// The probe is given up as lost after this long without news, and another may leave.
 const PROBE_LOST_AFTER: Duration = Duration::from_secs(60);
 /// How long a recovery takes: one request at once, doubled every second.
@@ -78,6 +80,8 @@ impl From<&Outcome> for Learned {
 #[derive(Debug)]
 pub struct Breaker {
     state: State,
+    /// Since when none could connect, while it is closed.
+    failing_since: Option<Instant>,
     /// How often it opened without having recovered wholly in between.
     opened: u32,
     touched: Instant,
@@ -104,6 +108,7 @@ impl Breaker {
                 failures: 0,
                 recovering_since: None,
             },
+            failing_since: None,
             opened: 0,
             touched: now,
         }
@@ -133,8 +138,16 @@ impl Breaker {
     /// A request came back, or could not leave.
     pub fn learned(&mut self, learned: Learned, now: Instant) {
         self.touched = now;
+        if learned == Learned::Connected {
+            self.failing_since = None;
+        }
         match (self.state, learned) {
-            (State::Closed { failures, .. }, Learned::NoConnection) if failures + 1 >= FAILURES => {
+            (State::Closed { failures, .. }, Learned::NoConnection)
+                if failures + 1 >= FAILURES
+                    && self
+                        .failing_since
+                        .is_some_and(|since| now >= since + FAILING_FOR) =>
+            {
                 self.open(now);
             }
             (
@@ -144,6 +157,7 @@ impl Breaker {
                 },
                 Learned::NoConnection,
             ) => {
+                self.failing_since.get_or_insert(now);
                 self.state = State::Closed {
                     failures: failures + 1,
                     recovering_since,

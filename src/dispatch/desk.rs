@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::departures::Departure;
 use super::ownership::Held;
+use super::resting::{Kept, OnTrial, Resting};
 use crate::clock::BootInstant;
 use crate::domain::id::{Epoch, MessageId, SenderId};
 use crate::provider::Endpoint;
@@ -28,7 +29,7 @@ const PRIORITIES: i16 = 10;
 /// Before every message there is.
 const FRONT: (OffsetDateTime, i64) = (OffsetDateTime::UNIX_EPOCH, 0);
 /// A hold that we have asked for stands in the database, and is read back, within this.
-const HOLD_SHOWS_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const HOLD_SHOWS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Reads ahead for one sender, gives out what may be begun, and lets go what is.
 pub struct Desk {
@@ -41,6 +42,7 @@ pub struct Desk {
     pub(super) throttle: SenderThrottle,
     pub(super) in_flight: usize,
     pub(super) last_error: Option<(String, OffsetDateTime)>,
+    pub(super) resting: Resting,
     /// Asked by every request at the moment it leaves: false once the sender is no longer ours.
     ours: Arc<AtomicBool>,
     held: bool,
@@ -76,6 +78,8 @@ pub struct Picked {
     pub leaving: Vec<Due>,
     /// May not leave before the time given: their recipient's limit.
     pub put_off: Vec<(MessageId, OffsetDateTime)>,
+    /// Wait for this hold of their template.
+    pub aside: Vec<(MessageId, i64)>,
 }
 
 /// How desks read.
@@ -100,6 +104,7 @@ impl Desk {
             throttle: SenderThrottle::new(limits(held), Start::Empty, now),
             in_flight: 0,
             last_error: None,
+            resting: Resting::default(),
             ours: Arc::new(AtomicBool::new(true)),
             held: false,
             closed_until: None,
@@ -140,6 +145,7 @@ impl Desk {
         if self.held {
             self.closed_until = None;
         }
+        self.resting.take_up(held, now);
     }
 
     /// Stops at once, before the hold is read back from the database. Until then the settings at hand are older than the
@@ -151,6 +157,20 @@ impl Desk {
     /// Whether anything may leave at all.
     pub fn is_open(&self, now: Instant) -> bool {
         !self.held && self.closed_until.is_none_or(|until| now >= until) && self.endpoint.is_some()
+    }
+
+    /// How many may be begun as far as holds go: a held sender has one that tries the hold, when it is time.
+    fn may_begin(&self, now: Instant) -> usize {
+        match self.endpoint.is_some() && self.resting.may_try(OnTrial::Sender, now) {
+            _ if self.is_open(now) => usize::MAX,
+            true => 1,
+            false => 0,
+        }
+    }
+
+    /// Whether a message that was begun may leave still: the sender may have been held meanwhile.
+    pub fn lets_leave(&self, id: MessageId, now: Instant) -> bool {
+        self.is_open(now) || self.resting.is_trying(OnTrial::Sender, id)
     }
 
     /// Nothing at hand, nothing on its way, and the last look found no more.
@@ -176,7 +196,7 @@ impl Desk {
     /// What to read now; nothing when the desk is full or it is not time.
     pub fn asks(&mut self, now: Instant, rescan_every: Duration) -> Vec<Ask> {
         let low = self.waiting.len() < self.read_ahead / 2;
-        if !self.is_open(now) || now < self.next_read && (self.exhausted || !low) {
+        if self.may_begin(now) == 0 || now < self.next_read && (self.exhausted || !low) {
             return Vec::new();
         }
         if self.exhausted || now >= self.next_rescan {
@@ -239,7 +259,8 @@ impl Desk {
         at_most: usize,
     ) -> Picked {
         let mut picked = Picked::default();
-        if !self.is_open(now) || self.waiting.is_empty() {
+        let (at_most, is_open) = (at_most.min(self.may_begin(now)), self.is_open(now));
+        if at_most == 0 || self.waiting.is_empty() {
             return picked;
         }
         let soon = self.throttle.how_many(now, horizon);
@@ -247,8 +268,9 @@ impl Desk {
             .saturating_sub(self.ready.len() + self.beginning)
             .min(self.max_in_flight.saturating_sub(self.on_the_way()))
             .min(at_most);
+        let mut waiting_still = Vec::new();
         while picked.leaving.len() < wanted {
-            let Some((_, due)) = self.waiting.pop_first() else {
+            let Some((place, due)) = self.waiting.pop_first() else {
                 break;
             };
             if due.expires_at.is_some_and(|expires_at| expires_at <= wall) {
@@ -256,8 +278,24 @@ impl Desk {
                 self.known.remove(&due.id.0);
                 continue;
             }
+            let tries = match self.resting.keeps(&due.payload, now) {
+                Kept::No => None,
+                Kept::Tries(hold) => Some(OnTrial::Template(hold)),
+                Kept::Aside(hold) => {
+                    picked.aside.push((due.id, hold));
+                    continue;
+                }
+                Kept::UntilItsHoldShows => {
+                    waiting_still.push((place, due));
+                    continue;
+                }
+            };
             match self.throttle.pair(&due.recipient, now) {
-                Ok(()) => picked.leaving.push(due),
+                Ok(()) => {
+                    let sender = (!is_open).then_some(OnTrial::Sender);
+                    self.resting.tries(sender.into_iter().chain(tries), due.id);
+                    picked.leaving.push(due);
+                }
                 Err(at) => {
                     picked
                         .put_off
@@ -265,6 +303,7 @@ impl Desk {
                 }
             }
         }
+        self.waiting.extend(waiting_still);
         self.beginning += picked.leaving.len();
         picked
     }
@@ -302,12 +341,15 @@ impl Desk {
 
     /// Takes out what was begun and has not left, to be put back into the queue.
     pub fn unsent(&mut self) -> Vec<Claim> {
-        let epoch = self.epoch;
-        let claim = |ready: Ready| Claim {
-            id: ready.due.id,
-            sender: ready.due.sender,
-            epoch,
-            attempt: ready.begun.attempt,
+        let (epoch, resting) = (self.epoch, &mut self.resting);
+        let claim = |ready: Ready| {
+            resting.unused(ready.due.id);
+            Claim {
+                id: ready.due.id,
+                sender: ready.due.sender,
+                epoch,
+                attempt: ready.begun.attempt,
+            }
         };
         self.ready.drain(..).map(claim).collect()
     }

@@ -5,11 +5,11 @@
 //! while a statement is under way, requests go on leaving at their times.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,12 +21,15 @@ use super::departures::{Departure, Departures};
 use super::desk::{Desk, DeskSettings, Ready};
 use super::ownership::Holding;
 use super::recorder::RecorderQueue;
-use super::sending::{Errand, LEAVE_WITHIN, Returned, Sending};
+use super::resting::OnTrial;
+use super::sending::{Answered, Errand, LEAVE_WITHIN, Returned, Sending};
+use super::signals::Signals;
 use crate::clock::BootInstant;
-use crate::domain::id::{MessageId, SenderId};
-use crate::domain::outcome::Outcome;
+use crate::domain::hold::Mismatches;
+use crate::domain::id::{Epoch, MessageId, SenderId};
+
 use crate::store::claim::{Ask, Begun, Claim, Due};
-use crate::store::lease::{Suspect, WorkerId};
+use crate::store::lease::WorkerId;
 use crate::store::{Store, StoreError};
 
 /// How the loop turns.
@@ -59,46 +62,6 @@ const LONGEST_BEGIN_AHEAD: Duration = Duration::from_millis(100);
 /// How the senders go is said this often.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
-/// What the dispatcher and its surroundings tell each other.
-#[derive(Default)]
-pub struct Signals {
-    /// There may be new messages: look now.
-    pub woken: Notify,
-    /// Messages of begins whose answer was lost.
-    suspects: Mutex<Vec<Suspect>>,
-    /// Everything that is due has left, and every outcome is written.
-    pub nothing_due: watch::Sender<bool>,
-    /// When the loop last turned, in microseconds since this machine was started; 0 before the first turn.
-    pub last_turn: AtomicU64,
-}
-
-impl Signals {
-    /// These may come to stand in `sending` without anybody who sends them.
-    fn suspect(&self, claims: &[Claim]) {
-        let suspects = claims.iter().map(|claim| Suspect {
-            id: claim.id,
-            sender: claim.sender.clone(),
-        });
-        self.suspects
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(suspects);
-    }
-
-    /// The suspects that have come up since this was asked last.
-    pub fn new_suspects(&self) -> Vec<Suspect> {
-        std::mem::take(&mut *self.suspects.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// How long the loop has not turned; none before its first turn.
-    pub fn stalled_for(&self, now: BootInstant) -> Option<Duration> {
-        match self.last_turn.load(Ordering::Acquire) {
-            0 => None,
-            turned => Some(BootInstant(Duration::from_micros(turned)).until(now)),
-        }
-    }
-}
-
 /// Sends what is due.
 pub struct Dispatcher {
     pub(super) store: Store,
@@ -112,6 +75,7 @@ pub struct Dispatcher {
     pub(super) worker: Option<WorkerId>,
     pub(super) desks: HashMap<SenderId, Desk>,
     pub(super) breakers: Breakers,
+    pub(super) mismatches: Mismatches,
     pub(super) in_flight: TaskTracker,
     pub(super) events: mpsc::UnboundedReceiver<Event>,
     pub(super) tell: mpsc::UnboundedSender<Event>,
@@ -141,10 +105,13 @@ pub(super) struct Beginning {
 /// What the loop is told.
 pub(super) enum Event {
     /// A request is over.
-    Returned {
+    Returned(Box<Answered>),
+    /// Whether one message may try a hold of this sender.
+    Probe {
         sender: SenderId,
-        recipient: String,
-        outcome: Outcome,
+        epoch: Epoch,
+        of: OnTrial,
+        begun: bool,
     },
     /// Messages may be read again: they were put off, or back into the queue, or that failed and is tried again.
     Forget(Vec<(SenderId, MessageId)>),
@@ -177,6 +144,7 @@ impl Dispatcher {
             worker: None,
             desks: HashMap::new(),
             breakers: Breakers::default(),
+            mismatches: Mismatches::default(),
             in_flight: TaskTracker::new(),
             events,
             tell,
@@ -287,6 +255,7 @@ impl Dispatcher {
                 }
             }
         }
+        self.ask_for_probes(now);
     }
 
     // ── reading ahead ──
@@ -367,7 +336,7 @@ impl Dispatcher {
         for desk in self.desks.values() {
             *on_the_way.entry(desk.origin.clone()).or_default() += desk.on_the_way();
         }
-        let (mut leaving, mut put_off) = (Vec::new(), Vec::new());
+        let (mut leaving, mut put_off, mut aside) = (Vec::new(), Vec::new(), Vec::new());
         for desk in self.desks.values_mut() {
             if desk.at_hand() == 0 {
                 continue;
@@ -391,8 +360,15 @@ impl Dispatcher {
                     .into_iter()
                     .map(|(id, until)| (desk.sender.clone(), id, until)),
             );
+            aside.extend(
+                picked
+                    .aside
+                    .into_iter()
+                    .map(|(id, hold)| (desk.sender.clone(), id, hold)),
+            );
         }
         self.put_off(put_off);
+        self.set_aside(aside);
         if leaving.is_empty() {
             return;
         }
@@ -436,6 +412,9 @@ impl Dispatcher {
         for claim in &beginning.claims {
             if let Some(desk) = self.desks.get_mut(&claim.sender) {
                 desk.begin_ended(1);
+                if begun.is_err() {
+                    desk.resting.unused(claim.id);
+                }
             }
         }
         let begun = match begun {
@@ -455,7 +434,7 @@ impl Dispatcher {
             .iter()
             .map(|claim| (claim.id, claim.epoch))
             .collect();
-        let leave_by = beginning.leave_by;
+        let (leave_by, now) = (beginning.leave_by, Instant::now());
         for begun in begun {
             let (Some((due, departure)), Some(epoch)) = (
                 beginning.messages.remove(&begun.id),
@@ -464,13 +443,15 @@ impl Dispatcher {
                 continue;
             };
             match self.desks.get_mut(&due.sender) {
-                Some(desk) if desk.epoch == epoch => desk.make_ready(Ready {
-                    due,
-                    begun,
-                    leave_by,
-                    departure,
-                }),
-                // The sender changed hands while its begin was under way.
+                Some(desk) if desk.epoch == epoch && desk.lets_leave(due.id, now) => {
+                    desk.make_ready(Ready {
+                        due,
+                        begun,
+                        leave_by,
+                        departure,
+                    });
+                }
+                // The sender changed hands, or was held, while its begin was under way.
                 _ => self.unsent.push(Claim {
                     id: due.id,
                     sender: due.sender,
@@ -483,6 +464,7 @@ impl Dispatcher {
         for (gone, _) in beginning.messages.into_values() {
             if let Some(desk) = self.desks.get_mut(&gone.sender) {
                 desk.forget(gone.id);
+                desk.resting.unused(gone.id);
                 desk.throttle.pair_unused(&gone.recipient, beginning.since);
             }
         }
@@ -506,6 +488,7 @@ impl Dispatcher {
                 let errand = Errand {
                     pair_strikes: desk.throttle.pair_refusals(&ready.due.recipient),
                     endpoint: Arc::clone(&endpoint),
+                    fingerprint: desk.resting.fingerprint(),
                     ours: desk.ours(),
                     due: ready.due,
                     begun: ready.begun,
@@ -528,19 +511,10 @@ impl Dispatcher {
         );
         self.in_flight.spawn(async move {
             drop(departure);
-            let Returned {
-                outcome,
-                recipient,
-                record,
-            } = sending.send(errand).await;
-            let sender = record.sender.clone();
+            let Returned { answered, record } = sending.send(errand).await;
             recorder.push(record);
             // The loop may have ended: then nobody needs to know.
-            let _ = tell.send(Event::Returned {
-                sender,
-                recipient,
-                outcome,
-            });
+            let _ = tell.send(Event::Returned(Box::new(answered)));
         });
     }
 

@@ -21,9 +21,12 @@ use tracing::{info, warn};
 
 use super::departures::Departures;
 use crate::clock::{BootInstant, Clock};
+use crate::domain::hold::{Fingerprint, FingerprintKey};
 use crate::domain::id::SenderId;
 use crate::provider::{AddressSettings, Endpoint};
+use crate::store::hold::SenderHold;
 use crate::store::lease::{HandOver, HeldSender, WorkerId};
+use crate::store::template_hold::TemplateHold;
 use crate::store::{Store, StoreError};
 
 /// How leases are kept.
@@ -71,6 +74,12 @@ pub struct Held {
     pub held: HeldSender,
     /// Where its requests go; none while its address or credential cannot be had.
     pub endpoint: Option<Arc<Endpoint>>,
+    /// Of the token that they carry.
+    pub fingerprint: Option<Arc<Fingerprint>>,
+    /// Why it is held, if it is.
+    pub sender_hold: Option<SenderHold>,
+    /// Which of its templates are held.
+    pub template_holds: Vec<TemplateHold>,
 }
 
 /// What this worker holds at the moment.
@@ -86,6 +95,7 @@ pub struct Holding {
 pub struct Ownership {
     store: Store,
     clock: Clock,
+    fingerprints: FingerprintKey,
     settings: OwnershipSettings,
     trust: Arc<Trust>,
     holding: watch::Sender<Arc<Holding>>,
@@ -104,15 +114,23 @@ const JITTER: f64 = 0.2;
 /// What has been begun for a sender leaves within this time, or the sender is handed over all the same: what is left is nobody
 /// else's to send, but may leave while the receiver is sending already.
 pub const LEAVES_WITHIN: Duration = Duration::from_millis(500);
+/// Messages of released templates that one look makes due again.
+const BROUGHT_BACK_AT_ONCE: i64 = 5_000;
 /// Dead workers are forgotten once in so many looks.
 const FORGET_EVERY: u64 = 60;
 
 impl Ownership {
     /// Starts without holding anything.
-    pub fn new(store: Store, clock: Clock, settings: OwnershipSettings) -> Self {
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        fingerprints: FingerprintKey,
+        settings: OwnershipSettings,
+    ) -> Self {
         Self {
             store,
             clock,
+            fingerprints,
             settings,
             trust: Arc::default(),
             holding: watch::Sender::new(Arc::default()),
@@ -285,7 +303,12 @@ impl Ownership {
 
     async fn publish_held(&self, worker: WorkerId) -> Result<(), StoreError> {
         let (mut senders, mut said) = (Vec::new(), Vec::new());
-        for held in self.store.held_senders(worker).await? {
+        let all = self.store.held_senders(worker).await?;
+        let ids: Vec<SenderId> = all.iter().map(|held| held.sender.id()).collect();
+        self.store.end_holds_whose_time_is_over(&ids).await?;
+        let mut sender_holds = self.store.sender_holds(&ids).await?;
+        let mut template_holds = self.store.template_holds(&ids).await?;
+        for held in all {
             let (endpoint, problem) = reach(&held);
             if problem != held.problem {
                 if let Some(problem) = &problem {
@@ -296,7 +319,20 @@ impl Ownership {
                 }
                 said.push((held.sender.sender.clone(), problem));
             }
-            senders.push(Held { held, endpoint });
+            let name = held.sender.sender.as_str();
+            let sender_hold = sender_holds
+                .extract_if(.., |hold| hold.sender == name)
+                .next();
+            let template_holds = template_holds
+                .extract_if(.., |hold| hold.sender == name)
+                .collect();
+            senders.push(Held {
+                fingerprint: self.fingerprint_of(endpoint.as_deref()),
+                sender_hold,
+                template_holds,
+                held,
+                endpoint,
+            });
         }
         self.holding.send_replace(Arc::new(Holding {
             worker: Some(worker),
@@ -307,7 +343,15 @@ impl Ownership {
                 .say_problem(worker, &sender, problem.as_deref())
                 .await?;
         }
+        // What is left is brought back by the next looks.
+        self.store.bring_back(BROUGHT_BACK_AT_ONCE).await?;
         Ok(())
+    }
+
+    fn fingerprint_of(&self, endpoint: Option<&Endpoint>) -> Option<Arc<Fingerprint>> {
+        let value = endpoint?.value.to_str().ok()?;
+        let token = value.strip_prefix("Bearer ").unwrap_or(value);
+        Some(Arc::new(self.fingerprints.fingerprint(token)))
     }
 
     /// The worker's row, renewed when it is time; a new one when it is gone.

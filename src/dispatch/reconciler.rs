@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::dispatcher::Signals;
 use super::ownership::Holding;
+use super::signals::Signals;
 use crate::domain::id::{Epoch, SenderId};
 use crate::store::lease::Suspect;
 use crate::store::sweep::{BegunBefore, Place};

@@ -8,6 +8,8 @@ use tracing::debug;
 
 use super::ownership::Trust;
 use crate::clock::{BootInstant, Clock};
+use crate::domain::hold::Fingerprint;
+use crate::domain::id::{MessageId, SenderId};
 use crate::domain::outcome::{ApiError, Outcome};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
@@ -42,6 +44,8 @@ pub struct Errand {
     pub begun: Begun,
     /// Where it goes.
     pub endpoint: Arc<Endpoint>,
+    /// Of the token that it goes with.
+    pub fingerprint: Option<Arc<Fingerprint>>,
     /// Nothing leaves after this.
     pub leave_by: BootInstant,
     /// Whether the sender is still ours.
@@ -54,12 +58,26 @@ pub struct Errand {
 
 /// What came back from an errand.
 pub struct Returned {
-    /// What the attempt taught us.
-    pub outcome: Outcome,
-    /// To whom.
-    pub recipient: String,
+    /// To be learned from.
+    pub answered: Answered,
     /// To be written.
     pub record: Record,
+}
+
+/// What an attempt teaches about more than its own message.
+pub struct Answered {
+    /// The message.
+    pub id: MessageId,
+    /// From this sender.
+    pub sender: SenderId,
+    /// To whom.
+    pub recipient: String,
+    /// As the application wrote it: it names the template.
+    pub payload: String,
+    /// Of the token that it went with.
+    pub fingerprint: Option<Arc<Fingerprint>>,
+    /// What became of it.
+    pub outcome: Outcome,
 }
 
 impl Sending {
@@ -70,6 +88,7 @@ impl Sending {
             due,
             begun,
             pair_strikes,
+            fingerprint,
             ..
         } = errand;
         let progress = Progress {
@@ -80,17 +99,21 @@ impl Sending {
         debug!(message.id = due.id.0, sender.id = %due.sender, outcome = name_of(&outcome), "Attempt {} of message {} ended", begun.attempt.0, due.id);
         let record = Record {
             id: due.id,
-            sender: due.sender,
+            sender: due.sender.clone(),
             attempt: begun.attempt,
             begun_at: begun.begun_at,
             transition,
             account: account_of(&outcome),
         };
-        Returned {
-            outcome,
+        let answered = Answered {
+            id: due.id,
+            sender: due.sender,
             recipient: due.recipient,
-            record,
-        }
+            payload: due.payload,
+            fingerprint,
+            outcome,
+        };
+        Returned { answered, record }
     }
 
     async fn outcome_of(&self, errand: &Errand) -> Outcome {

@@ -7,8 +7,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::dispatcher::Signals;
 use super::ownership::Holding;
+use super::signals::Signals;
 use crate::store::lease::WorkerId;
 use crate::store::listener::Call;
 use crate::store::{Store, StoreError};

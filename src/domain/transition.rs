@@ -53,8 +53,8 @@ pub struct Progress {
 const SLOW_DOWN: Duration = Duration::from_secs(1);
 /// A held message looks again after this; its sender's hold is what keeps it back meanwhile.
 const HELD: Duration = Duration::from_secs(1);
-/// A message of a held template looks again after this, with one attempt that costs nothing.
-const TEMPLATE_HELD: Duration = Duration::from_secs(15 * 60);
+/// A message of a held template looks again after this; the hold of the template sets it aside then.
+const TEMPLATE_HELD: Duration = Duration::from_secs(1);
 
 impl Transition {
     /// What follows from `outcome`.

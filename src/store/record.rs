@@ -127,7 +127,8 @@ async fn write_acceptances(
     .map(drop)
 }
 
-/// Accepted, and never to get an id: a mark-as-read, a typing indicator.
+/// Accepted, and never to get an id: a mark-as-read, a typing indicator. Also when a new holder has swept it meanwhile: no
+/// webhook would ever tell.
 async fn write_nameless_acceptances(
     transaction: &mut Transaction<'_, Postgres>,
     records: &[Record],
@@ -140,9 +141,11 @@ async fn write_nameless_acceptances(
     }
     sqlx::query!(
         "insert into wa.results (id, sender, state, attempts, in_sequence)
-         select q.id, q.sender, 'accepted', q.attempts, q.in_sequence
+         select a.id, a.sender, 'accepted', coalesce(q.attempts, u.attempts), coalesce(q.in_sequence, u.in_sequence)
          from unnest($1::bigint[], $2::text[]) as a (id, sender)
-         join wa.queue q on q.id = a.id and q.sender = a.sender
+         left join wa.queue q on q.id = a.id and q.sender = a.sender
+         left join wa.uncertain u on u.id = a.id and u.sender = a.sender
+         where q.id is not null or u.id is not null
          on conflict do nothing",
         &keys.ids,
         &keys.senders as &[&str]

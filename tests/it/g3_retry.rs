@@ -6,7 +6,6 @@ use serde_json::json;
 use sqlx::AssertSqlSafe;
 use wa_outbox::domain::id::{MessageId, SenderId};
 use wa_outbox::simulator::Fault;
-use wa_outbox::store::sender::SenderChange;
 
 use crate::support::make::{ALICE, BOB, a_message, a_text};
 use crate::support::world::{SENDER, World, quick_settings};
@@ -274,37 +273,17 @@ async fn the_limit_of_one_recipient_keeps_back_nobody_else() {
 
 #[tokio::test]
 async fn a_sender_that_must_not_send_is_held_and_its_messages_wait_unharmed() {
-    let world = World::start().await;
-    let one_at_a_time = SenderChange {
-        max_in_flight: Some(1),
-        ..SenderChange::default()
-    };
-    world.change_sender(SENDER, one_at_a_time).await;
+    // One request at a time, and everything there before the start: so one answer is known before the next could leave.
+    let mut config = quick_settings();
+    config.worker.max_in_flight = 1;
+    let mut world = World::at_rest_with(config).await;
     world.add_sender("2").await;
     world.simulator.fault_always(ALICE, Some(Fault::Error(190)));
-    run(
-        &world,
-        "update wa.senders set held_reason = 'not yet', held_by = 'test'",
-    )
-    .await;
     let mut messages = Vec::new();
     for _ in 0..20 {
         messages.push(world.enqueue(a_text()).await);
     }
-    assert!(
-        world
-            .store
-            .release_sender(&SenderId::from(SENDER))
-            .await
-            .expect("it is released")
-    );
-    assert!(
-        world
-            .store
-            .release_sender(&SenderId::from("2"))
-            .await
-            .expect("it is released")
-    );
+    world.start_service().await;
 
     world
         .until(messages[0], "its sender, held", |message| {
@@ -372,13 +351,24 @@ async fn the_fault_of_a_template_fails_nobody() {
                 message
                     .waiting_for
                     .as_deref()
-                    .is_some_and(|words| words.contains("its template, held"))
+                    .is_some_and(|words| words.contains("its template") && words.contains("held"))
             })
             .await;
 
         assert_eq!((message.state.as_str(), message.attempts), ("queued", 0));
         world.until_state(other, "accepted").await;
-        its_time_comes(&world, id).await;
+        world
+            .until_true("the template is held", async || {
+                world
+                    .count("wa.template_holds where released_at is null")
+                    .await
+                    == 1
+            })
+            .await;
+        // The template has rested: one message may try it.
+        world
+            .run_sql("update wa.template_holds set held_until = now() where released_at is null")
+            .await;
         assert_eq!(world.until_state(id, "accepted").await.attempts, 1);
         assert_eq!(world.simulator.ledger().requests_for(&recipient).len(), 2);
     }

@@ -1,15 +1,13 @@
 //! G4: a lost answer is not a failure. Evidence settles it; policy does only when the evidence clock has run out.
 
-use std::collections::BTreeSet;
+mod policy;
 
 use sqlx::AssertSqlSafe;
 use wa_outbox::domain::id::{AttemptNumber, MessageId, Wamid};
 use wa_outbox::domain::token::TokenKey;
-use wa_outbox::service::{Role, Service};
 use wa_outbox::simulator::{Fault, Status, Statuses, WebhookFault};
 use wa_outbox::store::sender::SenderChange;
 use wa_outbox::store::uncertain::{Finding, Settled, UncertainPolicy};
-use wa_outbox::store::{ConnectSettings, Store};
 
 use crate::support::callbacks::{a_status, with_data};
 use crate::support::make::{ALICE, BOB, a_text};
@@ -58,11 +56,15 @@ async fn a_world_with_a_window_of(seconds: i32) -> World {
 
 /// A message whose answer was lost under this fault, and of which nothing will be heard.
 async fn a_lost_one(world: &World, fault: Fault) -> MessageId {
-    world.simulator.fault_next(ALICE, fault);
+    a_lost_one_to(world, ALICE, fault).await
+}
+
+async fn a_lost_one_to(world: &World, recipient: &str, fault: Fault) -> MessageId {
+    world.simulator.fault_next(recipient, fault);
     world
         .simulator
-        .webhook_fault_next(ALICE, WebhookFault::Lost);
-    let id = world.enqueue(a_text()).await;
+        .webhook_fault_next(recipient, WebhookFault::Lost);
+    let id = world.enqueue(a_text().to(recipient)).await;
     world.until_state(id, "uncertain").await;
     id
 }
@@ -76,7 +78,22 @@ async fn resends(world: &World, id: MessageId) -> i32 {
 }
 
 fn requests(world: &World) -> usize {
-    world.simulator.ledger().requests_for(ALICE).len()
+    requests_to(world, ALICE)
+}
+
+fn requests_to(world: &World, recipient: &str) -> usize {
+    world.simulator.ledger().requests_for(recipient).len()
+}
+
+async fn until_it_waits_for(world: &World, id: MessageId, words: &str) {
+    world
+        .until(id, words, |message| {
+            message
+                .waiting_for
+                .as_deref()
+                .is_some_and(|waiting_for| waiting_for.contains(words))
+        })
+        .await;
 }
 
 /// A message that went through the whole machinery after the test had looked.
@@ -154,155 +171,6 @@ async fn a_connection_that_ends_after_its_answer_costs_no_message_anything() {
 }
 
 #[tokio::test]
-async fn what_was_not_accepted_and_stays_silent_is_sent_again_once() {
-    for fault in [
-        Fault::CloseAfterReading,
-        Fault::Hang,
-        Fault::GatewayPage,
-        Fault::ServerError,
-        Fault::RequestTimeout,
-        Fault::Error(131000),
-    ] {
-        let world = World::start().await;
-        let id = a_lost_one(&world, fault).await;
-        assert_eq!(
-            (requests(&world), resends(&world, id).await),
-            (1, 0),
-            "{fault}"
-        );
-        world.simulator.fault_next(ALICE, fault);
-
-        silent_for(&world, id, 60).await;
-        world
-            .until(id, "uncertain again", |message| {
-                message.state == "uncertain" && message.attempts == 2
-            })
-            .await;
-        assert_eq!(
-            (requests(&world), resends(&world, id).await),
-            (2, 1),
-            "{fault}"
-        );
-
-        silent_for(&world, id, 60).await;
-        let message = world
-            .until(id, "left to a person", |message| {
-                message
-                    .waiting_for
-                    .as_deref()
-                    .is_some_and(|words| words.starts_with("a person: it was sent again already"))
-            })
-            .await;
-        assert_eq!(
-            (message.state.as_str(), message.attempts),
-            ("uncertain", 2),
-            "{fault}"
-        );
-        assert_eq!(one_look(&world).await, Settled::default(), "{fault}");
-        assert_eq!(requests(&world), 2, "{fault}");
-    }
-}
-
-#[tokio::test]
-async fn the_resend_is_accepted_and_counts_as_the_second_attempt() {
-    let world = World::start().await;
-    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
-    world.simulator.clear_faults();
-
-    silent_for(&world, id, 60).await;
-
-    let message = world.until_status(id, "read").await;
-    assert_eq!(
-        (message.state.as_str(), message.attempts, message.duplicate),
-        ("accepted", 2, None)
-    );
-    assert_eq!(
-        (
-            requests(&world),
-            world.simulator.ledger().accepted_for(ALICE).len()
-        ),
-        (2, 1)
-    );
-}
-
-#[tokio::test]
-async fn with_the_policy_hold_a_lost_answer_is_left_to_a_person() {
-    let world = World::start().await;
-    world.simulator.fault_next(ALICE, Fault::CloseAfterReading);
-    let by_message = world.enqueue(a_text().on_uncertain("hold")).await;
-    world.until_state(by_message, "uncertain").await;
-    let hold = SenderChange {
-        on_uncertain: Some("hold".to_owned()),
-        ..SenderChange::default()
-    };
-    world.change_sender(SENDER, hold).await;
-    let by_sender = a_lost_one(&world, Fault::CloseAfterReading).await;
-
-    for id in [by_message, by_sender] {
-        silent_for(&world, id, 86_400).await;
-        world
-            .until(id, "left to a person", |message| {
-                message
-                    .waiting_for
-                    .as_deref()
-                    .is_some_and(|words| words.starts_with("a person: its policy is hold"))
-            })
-            .await;
-    }
-    assert_eq!(one_look(&world).await, Settled::default());
-    let listed = world.store.uncertain(10).await.expect("the list");
-    assert!(listed.len() == 2 && listed.iter().all(|message| message.needs_person));
-    assert_eq!(requests(&world), 2);
-}
-
-#[tokio::test]
-async fn a_message_may_be_sent_again_although_its_sender_holds() {
-    let world = World::start().await;
-    let hold = SenderChange {
-        on_uncertain: Some("hold".to_owned()),
-        ..SenderChange::default()
-    };
-    world.change_sender(SENDER, hold).await;
-    world.simulator.fault_next(ALICE, Fault::CloseAfterReading);
-    let id = world.enqueue(a_text().on_uncertain("retry")).await;
-    world.until_state(id, "uncertain").await;
-
-    silent_for(&world, id, 60).await;
-
-    assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
-}
-
-#[tokio::test]
-async fn an_answer_that_says_yes_and_cannot_be_read_is_never_sent_again_by_policy() {
-    for fault in [
-        Fault::AcceptThenAnswerHtml,
-        Fault::AcceptThenAnswerWithoutId,
-        Fault::AcceptThenTruncateAnswer,
-    ] {
-        let world = World::start().await;
-        world.simulator.fault_next(ALICE, fault);
-        world
-            .simulator
-            .webhook_fault_next(ALICE, WebhookFault::Lost);
-        let id = world.enqueue(a_text().on_uncertain("retry")).await;
-        world.until_state(id, "uncertain").await;
-
-        silent_for(&world, id, 86_400).await;
-
-        world
-            .until(id, "left to a person", |message| {
-                message
-                    .waiting_for
-                    .as_deref()
-                    .is_some_and(|words| words.contains("WhatsApp most likely has it"))
-            })
-            .await;
-        assert_eq!(one_look(&world).await, Settled::default(), "{fault}");
-        assert_eq!(requests(&world), 1, "{fault}");
-    }
-}
-
-#[tokio::test]
 async fn evidence_settles_what_was_left_to_a_person() {
     let world = World::start().await;
     let id = a_lost_one(&world, Fault::AcceptThenAnswerHtml).await;
@@ -376,7 +244,7 @@ async fn the_wamid_that_a_person_gives_brings_the_statuses_that_came_before() {
     let id = a_lost_one(&world, Fault::AcceptThenDropAnswer).await;
     let wamid = "wamid.found-by-ann";
     world
-        .tell(&[a_status(wamid, "delivered", 1_800_000_000)])
+        .deliver(&[a_status(wamid, "delivered", 1_800_000_000)])
         .await;
     assert_eq!(world.state_of(id).await, "uncertain");
 
@@ -393,76 +261,6 @@ async fn the_wamid_that_a_person_gives_brings_the_statuses_that_came_before() {
 }
 
 #[tokio::test]
-async fn silence_does_not_count_before_the_window_has_passed() {
-    let world = a_world_with_a_window_of(3_600).await;
-    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
-
-    silent_for(&world, id, 3_000).await;
-    assert_eq!(one_look(&world).await, Settled::default());
-    assert_eq!(world.state_of(id).await, "uncertain");
-
-    silent_for(&world, id, 3_601).await;
-    assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
-}
-
-#[tokio::test]
-async fn silence_does_not_count_while_a_delivery_waits_to_be_applied() {
-    // A process that only sends: nobody applies what is in the inbox.
-    let mut world = World::at_rest().await;
-    let settings = ConnectSettings::new(world.database.url.clone());
-    let store = Store::connect(&settings)
-        .await
-        .expect("the database answers");
-    let roles = BTreeSet::from([Role::Worker]);
-    let service = Service::start(store, &world.config, &world.env, &roles).await;
-    world.service = Some(service.expect("the service starts"));
-    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
-    run(&world, "insert into wa.webhook_inbox (body) values ('{}')").await;
-
-    silent_for(&world, id, 86_400).await;
-    assert_eq!(one_look(&world).await, Settled::default());
-    assert_eq!(
-        (world.state_of(id).await.as_str(), requests(&world)),
-        ("uncertain", 1)
-    );
-
-    run(&world, "update wa.webhook_inbox set state = 'applied'").await;
-    assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
-}
-
-#[tokio::test]
-async fn where_webhooks_flow_silence_counts_only_after_news_of_a_later_message() {
-    let world = a_world_with_a_window_of(3_600).await;
-    let earlier = world.enqueue(a_text().to(BOB)).await;
-    world.until_status(earlier, "read").await;
-    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
-
-    silent_for(&world, id, 35_000).await;
-    assert_eq!(
-        one_look(&world).await,
-        Settled::default(),
-        "perhaps our webhooks are only late"
-    );
-    assert_eq!(requests(&world), 1);
-
-    let later = world.enqueue(a_text().to(BOB)).await;
-    world.until_status(later, "read").await;
-    assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
-}
-
-#[tokio::test]
-async fn where_webhooks_flow_silence_counts_after_ten_windows_at_the_latest() {
-    let world = a_world_with_a_window_of(3_600).await;
-    let earlier = world.enqueue(a_text().to(BOB)).await;
-    world.until_status(earlier, "read").await;
-    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
-
-    silent_for(&world, id, 36_001).await;
-
-    assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
-}
-
-#[tokio::test]
 async fn a_token_that_was_not_made_with_our_key_settles_nothing() {
     let world = World::start().await;
     let id = a_lost_one(&world, Fault::AcceptThenDropAnswer).await;
@@ -474,7 +272,7 @@ async fn a_token_that_was_not_made_with_our_key_settles_nothing() {
 
     for data in [forged.as_str(), &borrowed, "wo1-1-1-", &format!("{id}")] {
         world
-            .tell(&[with_data(
+            .deliver(&[with_data(
                 a_status("wamid.forged", "delivered", 1_800_000_000),
                 data,
             )])
@@ -497,7 +295,7 @@ async fn a_token_that_was_not_made_with_our_key_settles_nothing() {
     );
 
     world
-        .tell(&[with_data(
+        .deliver(&[with_data(
             a_status("wamid.true", "delivered", 1_800_000_000),
             &own,
         )])
@@ -590,23 +388,4 @@ async fn an_answer_to_another_request_is_no_evidence_for_ours() {
     let note = timeline.attempts[0].note.clone().unwrap_or_default();
     assert!(note.contains("belongs to another message"), "{note}");
     another_message_gets_through(&world).await;
-}
-
-#[tokio::test]
-async fn an_uncertain_message_whose_time_passes_expires_after_its_window_and_not_before() {
-    let world = a_world_with_a_window_of(3_600).await;
-    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
-    run(&world, "update wa.uncertain set expires_at = now()").await;
-    assert_eq!(one_look(&world).await, Settled::default());
-    assert_eq!(world.state_of(id).await, "uncertain");
-
-    silent_for(&world, id, 3_601).await;
-
-    let message = world.until_state(id, "expired").await;
-    assert!(
-        message
-            .error_message
-            .is_some_and(|words| words.contains("no evidence came"))
-    );
-    assert_eq!(requests(&world), 1);
 }

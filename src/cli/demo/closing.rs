@@ -204,7 +204,7 @@ fn story(message: &Seen) -> Option<String> {
     }
     if message.met("throttled") {
         return Some(
-            "WhatsApp said to slow down (130429). The number paused for a second, the message went again, and no attempt \
+            "WhatsApp said to slow down (130429). The number slowed down, the message went again, and no attempt \
              was spent on it."
                 .to_owned(),
         );

@@ -1,6 +1,6 @@
--- Requests that nobody can record any more: begun by an earlier holder, or with a begin whose answer was lost. Past their
--- deadline no answer can come to anyone: they become uncertain, never queued. (An answer that is only late in being recorded
--- is still a fact, and ends the message when it is.)
+-- Requests that nobody can record any more, because an earlier holder had begun them. Past their deadline no answer can come to
+-- anyone: they become uncertain, never queued. (An answer that is only late in being recorded is still a fact, and ends the
+-- message when it is.)
 with begun as materialized (
   select q.*, q.deadline < now() as is_lost
   from unnest($1::bigint[], $2::text[], $3::integer[]) as f (id, sender, attempt)

@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use wa_outbox::clock::{Clock, Hands};
 use wa_outbox::dispatch::departures::Departures;
 use wa_outbox::dispatch::ownership::{Holding, Ownership, OwnershipSettings, Trust};
-
 use wa_outbox::domain::id::SenderId;
 
 use super::LONG;
@@ -130,7 +129,8 @@ impl Owner {
             lease: Duration::from_secs(15),
             leaves_within: LONG,
         };
-        let ownership = Ownership::new(world.store.clone(), clock.clone(), settings);
+        let fingerprints = wa_outbox::domain::hold::FingerprintKey::from_bytes(&[7; 32]);
+        let ownership = Ownership::new(world.store.clone(), clock.clone(), fingerprints, settings);
         let (trust, release) = (ownership.trust(), CancellationToken::new());
         let (holding, departures) = (ownership.holding(), ownership.departures());
         tokio::spawn(ownership.run(CancellationToken::new(), release.clone()));

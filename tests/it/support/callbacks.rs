@@ -68,7 +68,7 @@ impl World {
     }
 
     /// Posts statuses as WhatsApp does, and waits until they are applied.
-    pub(crate) async fn tell(&self, statuses: &[Value]) {
+    pub(crate) async fn deliver(&self, statuses: &[Value]) {
         let body = a_delivery(statuses).into_bytes();
         let signature = signed_with(APP_SECRET, &body);
         assert_eq!(self.post_webhook(body, Some(&signature)).await.status, 200);

@@ -1,0 +1,216 @@
+//! Answers and statuses that come early, late or twice.
+
+use serde_json::json;
+use wa_outbox::domain::id::AttemptNumber;
+use wa_outbox::domain::outcome::Acceptance;
+use wa_outbox::domain::transition::Transition;
+use wa_outbox::simulator::{Fault, Statuses, WebhookFault};
+
+use super::{Hand, accepted_as, assert_never_again, run};
+use crate::support::callbacks::{a_status, with_data};
+use crate::support::make::{ALICE, BOB, a_message, a_text};
+use crate::support::world::{SENDER, World};
+
+#[tokio::test]
+async fn an_answer_that_comes_after_the_sweep_is_recorded_and_ends_the_message() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let slow = Hand::takes_the_sender(&world).await;
+    let begun = slow.begins(id).await.expect("begun");
+    let next = Hand::takes_the_sender(&world).await;
+    next.sweeps().await;
+    assert_eq!(world.state_of(id).await, "uncertain");
+
+    slow.records(begun, accepted_as("wamid.A")).await;
+
+    let message = world.message(id).await;
+    assert_eq!((message.attempts, message.duplicate), (1, None));
+    assert_never_again(&world, id, "late answer").await;
+}
+
+#[tokio::test]
+async fn a_late_answer_without_a_wamid_ends_its_message_too() {
+    let world = World::at_rest().await;
+    let mark_as_read = json!({"status": "read", "message_id": "wamid.HBgLMTY1MDU1NTEwMDE="});
+    let id = world.enqueue(a_message(mark_as_read)).await;
+    let slow = Hand::takes_the_sender(&world).await;
+    let begun = slow.begins(id).await.expect("begun");
+    let next = Hand::takes_the_sender(&world).await;
+    next.sweeps().await;
+
+    slow.records(begun, Transition::Accept(Acceptance::default()))
+        .await;
+
+    let message = world.message(id).await;
+    assert_eq!((message.state.as_str(), message.attempts), ("accepted", 1));
+    assert_eq!(world.store.open_messages().await.expect("a count"), 0);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_while_the_resend_is_queued_stops_the_resend() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let slow = Hand::takes_the_sender(&world).await;
+    let begun = slow.begins(id).await.expect("begun");
+    let next = Hand::takes_the_sender(&world).await;
+    next.sweeps().await;
+    run(
+        &world,
+        "select wa.resend(array(select id from wa.uncertain), 'again')",
+    )
+    .await;
+    assert_eq!(world.state_of(id).await, "queued");
+
+    slow.records(begun, accepted_as("wamid.A")).await;
+
+    assert_never_again(&world, id, "late answer").await;
+}
+
+#[tokio::test]
+async fn a_late_refusal_of_one_request_does_not_end_a_message_whose_next_request_is_out() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let slow = Hand::takes_the_sender(&world).await;
+    let first = slow.begins(id).await.expect("begun");
+    let next = Hand::takes_the_sender(&world).await;
+    next.sweeps().await;
+    run(
+        &world,
+        "select wa.resend(array(select id from wa.uncertain), 'again')",
+    )
+    .await;
+    let second = next.begins(id).await.expect("begun again");
+    assert_eq!(second.attempt, AttemptNumber(2));
+
+    let refusal = Transition::Fail {
+        code: Some(131026),
+        message: "undeliverable".to_owned(),
+    };
+    slow.records(first, refusal).await;
+    assert_eq!(world.state_of(id).await, "sending");
+
+    next.records(second, accepted_as("wamid.B")).await;
+    assert_eq!(world.message(id).await.error_code, None);
+    assert_never_again(&world, id, "after a late refusal").await;
+}
+
+#[tokio::test]
+async fn a_fact_outweighs_what_was_concluded_without_it() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let hand = Hand::takes_the_sender(&world).await;
+    let begun = hand.begins(id).await.expect("begun");
+    let failed = Transition::Fail {
+        code: None,
+        message: "given up".to_owned(),
+    };
+    hand.records(begun, failed).await;
+    assert_eq!(world.state_of(id).await, "failed");
+
+    hand.records(begun, accepted_as("wamid.A")).await;
+
+    assert_never_again(&world, id, "a wamid after a failure").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_tells_what_a_webhook_has_told_is_no_second_acceptance() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let hand = Hand::takes_the_sender(&world).await;
+    let begun = hand.begins(id).await.expect("begun");
+    let told = format!(
+        "insert into wa.acceptances (wamid, sender, id, attempt, learned_from) values ('wamid.A', '{SENDER}', {id}, 1, 'webhook')"
+    );
+    run(&world, &told).await;
+
+    hand.records(begun, accepted_as("wamid.A")).await;
+
+    let timeline = world.timeline(id).await;
+    assert_eq!(timeline.acceptances.len(), 1);
+    assert_eq!(timeline.message.duplicate, None);
+    assert_never_again(&world, id, "told twice").await;
+}
+
+#[tokio::test]
+async fn a_status_that_comes_before_the_answer_is_no_second_acceptance() {
+    let mut world = World::start().await;
+    world
+        .simulator
+        .webhook_fault_next(ALICE, WebhookFault::Early);
+    let id = world.enqueue(a_text()).await;
+
+    let message = world.until_status(id, "read").await;
+    world.until_webhooks_are_applied().await;
+
+    assert_eq!((message.state.as_str(), message.attempts), ("accepted", 1));
+    let timeline = world.timeline(id).await;
+    assert_eq!(timeline.message.duplicate, None);
+    assert_eq!(timeline.acceptances.len(), 1);
+    assert_eq!(world.simulator.ledger().requests_for(ALICE).len(), 1);
+    assert!(
+        world.stop_service().await,
+        "the answer, known already, is written all the same"
+    );
+}
+
+#[tokio::test]
+async fn a_status_that_comes_while_the_request_hangs_ends_the_message() {
+    let world = World::start().await;
+    world.simulator.fault_next(ALICE, Fault::AcceptThenHang);
+    world
+        .simulator
+        .webhook_fault_next(ALICE, WebhookFault::Early);
+    let id = world.enqueue(a_text()).await;
+
+    world.until_status(id, "read").await;
+    world
+        .until_true("the request is given up", async || {
+            world.timeline(id).await.attempts.len() == 1
+        })
+        .await;
+
+    let timeline = world.timeline(id).await;
+    assert_eq!(timeline.message.state, "accepted");
+    assert_eq!(timeline.acceptances[0].learned_from, "webhook");
+    assert_never_again(&world, id, "accepted while it hung").await;
+    assert_eq!(world.simulator.ledger().requests_for(ALICE).len(), 1);
+}
+
+#[tokio::test]
+async fn a_second_wamid_is_kept_and_shown_whichever_request_it_is_of() {
+    let world = World::start().await;
+    world.simulator.set_statuses(Statuses::none());
+    let (one, other) = (
+        world.enqueue(a_text()).await,
+        world.enqueue(a_text().to(BOB)).await,
+    );
+    world.until_state(one, "accepted").await;
+    world.until_state(other, "accepted").await;
+
+    let same_request = world.token(one, 1).await;
+    let later_request = world.token(other, 2).await;
+    world
+        .deliver(&[
+            with_data(a_status("wamid.twin", "sent", 1_800_000_000), &same_request),
+            with_data(
+                a_status("wamid.heir", "sent", 1_800_000_000),
+                &later_request,
+            ),
+        ])
+        .await;
+
+    for (id, cause, recipient) in [(one, "transport_retry", ALICE), (other, "resend", BOB)] {
+        let timeline = world.timeline(id).await;
+        assert_eq!(timeline.message.duplicate.as_deref(), Some(cause));
+        assert_eq!(timeline.acceptances.len(), 2);
+        assert_eq!(timeline.message.status.as_deref(), Some("sent"));
+        let requests = world.simulator.ledger().requests_for(recipient);
+        assert_eq!(requests.len(), 1);
+        assert_eq!(
+            timeline.message.wamid.as_deref(),
+            requests[0].wamid(),
+            "the first stays"
+        );
+        assert_never_again(&world, id, cause).await;
+    }
+}
