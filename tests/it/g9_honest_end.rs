@@ -16,11 +16,12 @@ const LOAD: usize = 200;
 async fn a_process_told_to_stop_ends_with_every_answer_recorded() {
     let mut config = slowed_settings();
     // The last answers are in memory for a while before they are written: an end in haste would lose them.
-    config.worker.record_delay = Duration::from_millis(500);
+    config.worker.record_delay = Duration::from_secs(1);
     let world = World::at_rest_with(config).await;
     world
         .simulator
         .set_latency(Duration::from_millis(300), Duration::ZERO);
+    world.simulator.set_statuses(Statuses::none());
     let process = world.start_process("told-to-stop").await;
     for number in 0..LOAD {
         world.enqueue(a_text().saying(&number.to_string())).await;
@@ -111,19 +112,22 @@ fn slowed_settings() -> wa_outbox::config::Config {
 }
 
 #[tokio::test]
-async fn what_was_begun_and_had_not_left_is_put_back_even_if_that_fails_at_first() {
+async fn what_was_begun_and_had_not_left_is_put_back_even_if_that_fails_twice() {
     let mut world = World::at_rest().await;
     let wire = Wire::to(&world.database.url);
     world.start_service_over(&wire).await;
     let begin = wire.set("The write-ahead intent", Mishap::AnswerLate);
-    let put_back = wire.set("set state = 'queued', attempts", Mishap::SentLateByNobody);
+    let put_back = "set state = 'queued', attempts";
+    let first_try = wire.set(put_back, Mishap::SentLateByNobody);
+    let second_try = wire.set(put_back, Mishap::SentLateByNobody);
     let message = world.enqueue(a_text()).await;
     begin.reached().await;
 
     let service = world.service.take().expect("it runs");
     let stopping = tokio::spawn(service.stop());
     begin.let_go().await;
-    put_back.reached().await;
+    first_try.reached().await;
+    second_try.reached().await;
 
     assert!(stopping.await.expect("it stops"), "it was no clean end");
     assert_eq!(world.state_of(message).await, "queued");

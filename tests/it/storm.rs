@@ -34,7 +34,7 @@ async fn a_storm_of_faults_loses_nothing_and_repeats_nothing() {
             (WebhookFault::Reordered, 0.1),
             (WebhookFault::Early, 0.1),
             // Long after a request was given up, and well before its evidence clock has run out.
-            (WebhookFault::Late(2_500), 0.1),
+            (WebhookFault::Late(2_500), 0.3),
         ],
         ..FaultPlan::default()
     });
