@@ -137,6 +137,16 @@ async fn set(options: &Options, fleet: &[Pace], lease: Lease) -> anyhow::Result<
     let mut settings = super::settings(WINDOW_S);
     settings.push(("WA_OUTBOX__WORKER__HEARTBEAT_S", seconds(lease.heartbeat)));
     settings.push(("WA_OUTBOX__WORKER__LEASE_S", seconds(lease.lasts)));
+    // A statement must not outlast the lease.
+    let statement = lease.lasts.mul_f64(0.8);
+    settings.push((
+        "WA_OUTBOX__DATABASE__STATEMENT_TIMEOUT_S",
+        seconds(statement),
+    ));
+    settings.push((
+        "WA_OUTBOX__DATABASE__LOCK_TIMEOUT_S",
+        seconds(statement / 2),
+    ));
     Scene::set(Plan {
         senders,
         latency: options.latency(),
