@@ -14,7 +14,7 @@ use sqlx::{Connection, PgConnection};
 use wa_outbox::embedded::{EmbeddedError, Purpose, Search, Server};
 
 use crate::support::database::TestDatabase;
-use victim::{Process, Scratch, ended, pid};
+use victim::{DOING, Process, Scratch, ended, pid};
 
 fn durable(folder: impl Into<PathBuf>) -> Purpose {
     Purpose::Durable {
@@ -62,12 +62,22 @@ async fn kill_postmaster(server: &Server) {
 }
 
 #[tokio::test]
-#[ignore = "run by other tests, as the process that they watch"]
-async fn another_test_process() {
-    let Ok(doing) = std::env::var("WA_OUTBOX_TEST_DOING") else {
-        return;
-    };
+async fn the_test_server_answers() {
     let server = started(Purpose::Tests).await;
+    let version = number(
+        &server.url("postgres"),
+        "select current_setting('server_version_num')::int8",
+    )
+    .await;
+    assert_eq!(version / 10_000, i64::from(server.version()));
+    assert_eq!(server.tcp_url("postgres"), None);
+    if let Ok(doing) = std::env::var(DOING) {
+        tell_and_stay(&server, &doing).await;
+    }
+}
+
+/// As the process that another test watches: tells what it uses, and uses it until its starter says otherwise or is gone.
+async fn tell_and_stay(server: &Server, doing: &str) {
     println!(
         "\npostmaster: {}",
         server.postmaster_pid().expect("it runs")
@@ -84,20 +94,7 @@ async fn another_test_process() {
             .as_ref()
             .map_or("none", |database| database.url.as_str())
     );
-    // It lives until its starter says otherwise, or is gone.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
-}
-
-#[tokio::test]
-async fn the_test_server_answers() {
-    let server = started(Purpose::Tests).await;
-    let version = number(
-        &server.url("postgres"),
-        "select current_setting('server_version_num')::int8",
-    )
-    .await;
-    assert_eq!(version / 10_000, i64::from(server.version()));
-    assert_eq!(server.tcp_url("postgres"), None);
 }
 
 #[tokio::test]

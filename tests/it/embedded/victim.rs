@@ -97,6 +97,9 @@ pub(super) async fn ended(process: Pid) {
     }
 }
 
+/// Tells a test process that it is watched, and what to do meanwhile.
+pub(super) const DOING: &str = "WA_OUTBOX_TEST_DOING";
+
 /// Another test process, whose test server lives in a folder of ours.
 pub(super) struct Process {
     child: Child,
@@ -109,12 +112,11 @@ impl Process {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
             .args([
                 "--exact",
-                "embedded::another_test_process",
-                "--ignored",
+                "embedded::the_test_server_answers",
                 "--nocapture",
             ])
             .env("WA_OUTBOX_TESTS_DIR", scratch.folder())
-            .env("WA_OUTBOX_TEST_DOING", doing)
+            .env(DOING, doing)
             .env_remove("DATABASE_URL")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
