@@ -5,6 +5,7 @@
 
 pub mod hold;
 pub mod id;
+pub mod kind;
 pub mod outcome;
 pub mod retry;
 pub mod status;
