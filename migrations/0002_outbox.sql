@@ -80,20 +80,39 @@ create table wa.waiting (
 create index waiting_by_id on wa.waiting (id, sender);
 create index waiting_by_expiry on wa.waiting (expires_at, sender) where expires_at is not null;
 
--- One row a sequence: its gate, its settings and the lock that everything about it takes first.
+-- One row a sequence: its gate, its settings and the lock under which its line is changed (see 0008_sequences.sql).
 create table wa.sequences (
   sender text not null,
   recipient text not null,
   sequence text not null,
   head_id bigint,
-  on_failure text not null default 'halt'
+  head_since timestamptz,
+  passed_id bigint,
+  look_at timestamptz,
+  on_failure text
     constraint on_failure_is_halt_or_skip check (on_failure in ('halt', 'skip')),
+  delivery_timeout interval
+    constraint delivery_timeout_is_above_zero_and_at_most_ten_years check (delivery_timeout > '0' and delivery_timeout <= '10 years'),
+  on_timeout text
+    constraint on_timeout_is_halt_or_proceed check (on_timeout in ('halt', 'proceed')),
+  halted_cause text
+    constraint a_halt_comes_of_a_failed_expired_uncertain_or_late_member
+      check (halted_cause in ('failed', 'expired', 'uncertain', 'timeout')),
+  halted_member bigint,
   halted_reason text,
   halted_at timestamptz,
   primary key (sender, recipient, sequence),
-  constraint a_halt_has_a_reason check ((halted_reason is null) = (halted_at is null))
+  constraint a_halt_has_cause_member_reason_and_time check (num_nulls(halted_cause, halted_member, halted_reason, halted_at) in (0, 4))
 ) with (fillfactor = 60);
 comment on column wa.sequences.head_id is 'the message that everything behind it waits for; null when the next one may leave at once';
+comment on column wa.sequences.head_since is 'since when it is the head';
+comment on column wa.sequences.passed_id is 'the last message that was the head before; none up to it leaves any more';
+comment on column wa.sequences.look_at is 'no later than this somebody must look whether the head''s delivery is overdue; null: never';
+comment on column wa.sequences.on_failure is 'when a member fails, expires or is held for a person: halt or skip; null = the sender''s setting';
+comment on column wa.sequences.delivery_timeout is 'how long after its acceptance the delivery of a member is waited for; null = the sender''s setting';
+comment on column wa.sequences.on_timeout is 'when that is over: halt or proceed; null = the sender''s setting';
+create index sequences_to_look_at on wa.sequences (sender, look_at) where look_at is not null;
+create index sequences_halted on wa.sequences (sender, halted_at) where halted_at is not null;
 
 -- Begun, answer lost. Kept apart so that finding them does not depend on how much is queued.
 create table wa.uncertain (
@@ -111,9 +130,11 @@ create table wa.uncertain (
   may_resend boolean not null,
   doubt text not null,
   needs_person boolean not null default false,
+  passed boolean not null default false,
   waiting_for text not null,
   primary key (id, sender)
 ) with (fillfactor = 70);
+comment on column wa.uncertain.passed is 'true: its sequence has gone on without it, so it is never sent again';
 comment on column wa.uncertain.may_resend is 'false: an answer said yes but could not be read, so policy alone never sends it again';
 
 -- The facts: a wamid for an attempt. Insert-only; a wamid is known once for ever.
@@ -371,9 +392,10 @@ begin
       return new;   -- refused below, with the words for it
     end if;
     -- The lock comes first and the id after it, so that within a sequence the order of ids is the order of commits: no
-    -- smaller id can appear once a larger one was seen.
+    -- smaller id can appear once a larger one was seen. (A row in conflict is locked whatever the WHERE says; nothing is
+    -- written, so a statement of many members leaves no old versions behind.)
     insert into wa.sequences (sender, recipient, sequence) values (new.sender, new.recipient, new.sequence)
-    on conflict (sender, recipient, sequence) do update set head_id = wa.sequences.head_id;
+    on conflict (sender, recipient, sequence) do update set head_id = null where false;
     new.id := nextval(pg_get_serial_sequence('wa.outbox', 'id'));
   end if;
   return new;
@@ -431,104 +453,6 @@ create trigger outbox_rows_are_queued after insert on wa.outbox
 referencing new table as fresh
 for each statement execute function wa.outbox_rows_are_queued();
 
--- ── sequences ────────────────────────────────────────────────────────────────────────────────────────────────────
-
--- Lets the next member of a sequence leave, if nothing is in front of it. The caller holds the lock of the sequence's row.
-create function wa.promote(of_sender text, of_recipient text, of_sequence text) returns void
-language plpgsql security definer set search_path = pg_catalog as $$
-declare
-  next_id bigint;
-begin
-  perform from wa.sequences s
-  where (s.sender, s.recipient, s.sequence) = (of_sender, of_recipient, of_sequence)
-    and s.head_id is null and s.halted_reason is null
-  for update;
-  if not found then
-    return;
-  end if;
-  with next as (
-    delete from wa.waiting w
-    where (w.sender, w.recipient, w.sequence) = (of_sender, of_recipient, of_sequence)
-      and w.id = (select min(x.id) from wa.waiting x
-                  where (x.sender, x.recipient, x.sequence) = (of_sender, of_recipient, of_sequence))
-    returning w.*
-  )
-  insert into wa.queue (id, sender, priority, due_at, expires_at, in_sequence)
-  select id, sender, priority, due_at, expires_at, true from next
-  returning id into next_id;
-  update wa.sequences s set head_id = next_id
-  where (s.sender, s.recipient, s.sequence) = (of_sender, of_recipient, of_sequence) and next_id is not null;
-end
-$$;
-
--- Locks the sequences of these members, before anything of theirs is touched: a delivery that sets a member free has the lock
--- first and the member second, and who does it the other way round meets it in a deadlock.
-create function wa.lock_sequences(ids bigint[]) returns void
-language plpgsql security definer set search_path = pg_catalog as $$
-begin
-  perform from wa.sequences s
-  where (s.sender, s.recipient, s.sequence) in
-    (select o.sender, o.recipient, o.sequence from wa.outbox o where o.id = any (ids) and o.sequence is not null)
-  order by s.sender, s.recipient, s.sequence
-  for update;
-end
-$$;
-
-create function wa.halt_by(member bigint, how text) returns text
-language sql immutable as $$
-  select format('message %s ended as %s', member, how)
-$$;
-
--- Looks at members of sequences of which something has become known, and opens, keeps or halts their gates.
---
--- Delivered, read or played opens it; `sent` does for a reaction, which never gets more (Meta, Reaction messages); a message
--- without a wamid (mark as read) gets no status at all. A member that ended otherwise halts its sequence, or is skipped.
--- Every path takes the sequence's row lock before it looks, so an INSERT racing with a delivery can neither overtake nor strand.
-create function wa.settle_sequences(ids bigint[]) returns void
-language plpgsql security definer set search_path = pg_catalog as $$
-declare
-  gate record;
-  member record;
-begin
-  for gate in
-    select s.* from wa.sequences s
-    where (s.sender, s.recipient, s.sequence) in
-      (select o.sender, o.recipient, o.sequence from wa.outbox o where o.id = any (ids) and o.sequence is not null)
-    order by s.sender, s.recipient, s.sequence
-    for update
-  loop
-    for member in
-      select o.id,
-        r.delivered_at is not null or r.read_at is not null or r.played_at is not null
-          or r.state = 'accepted' and r.wamid is null
-          or r.sent_at is not null and o.payload ->> 'type' = 'reaction' as is_released,
-        r.state <> 'accepted' or r.failed_at is not null as has_failed,
-        case when r.state <> 'accepted' then r.state else 'failed' end as how
-      from wa.outbox o join wa.results r using (id, sender)
-      where o.id = any (ids) and (o.sender, o.recipient, o.sequence) = (gate.sender, gate.recipient, gate.sequence)
-      order by o.id
-    loop
-      if member.is_released and gate.halted_reason = wa.halt_by(member.id, 'failed') then
-        -- One of the recipient's devices failed it and another has it: a delivery outweighs the failure.
-        update wa.sequences s set halted_reason = null, halted_at = null
-        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence);
-      end if;
-      if member.is_released or member.has_failed and gate.on_failure = 'skip' then
-        update wa.sequences s set head_id = null
-        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence) and s.head_id = member.id;
-      elsif member.has_failed then
-        -- Who cancels a member that only waits takes it out of the line; that is no reason to stop those in front of it.
-        update wa.sequences s
-        set halted_reason = wa.halt_by(member.id, member.how), halted_at = now()
-        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence) and s.halted_reason is null
-          and (s.head_id = member.id or member.how <> 'cancelled');
-      end if;
-    end loop;
-    perform wa.promote(gate.sender, gate.recipient, gate.sequence);
-  end loop;
-end
-$$;
-
 -- ── the books ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- A wamid ends its message: there is no state in which a wamid is known and a row is left that could be sent.
@@ -579,13 +503,8 @@ language plpgsql security definer set search_path = pg_catalog as $$
 declare
   expected bigint := (select count(*) from fresh);
   taken bigint := 0;
-  waited bigint[] := '{}';
   members bigint[];
 begin
-  select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null);
-  if members is not null then
-    perform wa.lock_sequences(members);
-  end if;
   loop
     with from_queue as (
       delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender returning q.id
@@ -594,10 +513,13 @@ begin
     )
     select taken + (select count(*) from from_queue) + (select count(*) from from_uncertain) into taken;
     exit when taken >= expected;
+    -- What is left waits in its sequence. A delivery that sets it free has the sequence's lock first and the member second, and
+    -- who does it the other way round meets it in a deadlock.
+    perform wa.lock_sequences(array(select id from fresh where in_sequence));
     with from_waiting as (
       delete from wa.waiting w using fresh f where w.id = f.id and w.sender = f.sender returning w.id
     )
-    select taken + count(*), waited || coalesce(array_agg(id), '{}') into taken, waited from from_waiting;
+    select taken + count(*) into taken from from_waiting;
     exit when taken >= expected or not exists (
       select from fresh f
       where exists (select from wa.queue q where q.id = f.id and q.sender = f.sender)
@@ -610,7 +532,8 @@ begin
       message = 'a message has moved since this transaction began', hint = 'try again, best in READ COMMITTED';
   end if;
 
-  select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null) or id = any (waited);
+  -- Of an accepted member the gate hears when its delivery is told.
+  select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null);
   if members is not null then
     perform wa.settle_sequences(members);
   end if;
@@ -643,12 +566,13 @@ referencing new table as fresh
 for each statement execute function wa.doubt_leaves_the_queue();
 
 -- Puts uncertain messages back into the queue, once more at most each call. The only way back, and none for a message that
--- has a result: its row here is gone by then.
+-- has a result: its row here is gone by then. A member of a sequence that has gone on without it stays, so that it cannot
+-- arrive behind its successors.
 create function wa.resend(ids bigint[], why text) returns setof bigint
 language sql security definer set search_path = pg_catalog as $$
   with gone as (
     delete from wa.uncertain u
-    where u.id = any (ids) and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
+    where u.id = any (ids) and not u.passed and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
     returning u.*
   ), settled as (
     update wa.attempts a set settled_by = 'policy', settled_at = now(), settled_note = 'sent again'
@@ -660,9 +584,9 @@ language sql security definer set search_path = pg_catalog as $$
   returning id
 $$;
 
-revoke execute on function wa.promote(text, text, text), wa.settle_sequences(bigint[]), wa.lock_sequences(bigint[]), wa.resend(bigint[], text),
+revoke execute on function wa.resend(bigint[], text),
   wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse(text, text, text) from public;
-grant execute on function wa.settle_sequences(bigint[]), wa.resend(bigint[], text) to wa_worker;
+grant execute on function wa.resend(bigint[], text) to wa_worker;
 
 grant insert (sender, recipient, recipient_kind, payload, variables, campaign_id, priority, due_at, expires_at, sequence, dedup_key,
   on_uncertain, reference) on wa.outbox to wa_producer, wa_worker;
@@ -674,6 +598,5 @@ grant select, insert, update (needs_person, waiting_for, doubt, may_resend) on w
 grant select, insert on wa.acceptances to wa_worker;
 grant select, insert, update (sent_at, delivered_at, read_at, played_at, failed_at, error_code, error_message) on wa.results to wa_worker;
 grant select, insert, update on wa.attempts to wa_worker;
-grant select on wa.waiting to wa_worker;
-grant select, insert, update on wa.sequences to wa_worker;
+grant select on wa.waiting, wa.sequences to wa_worker;
 grant select on wa.queue, wa.uncertain, wa.acceptances, wa.results, wa.attempts, wa.waiting, wa.sequences to wa_producer, wa_viewer;

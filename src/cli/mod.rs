@@ -16,6 +16,7 @@ mod output;
 pub mod run;
 pub mod send;
 pub mod sender;
+pub mod sequence;
 pub mod simulate;
 pub mod summary;
 mod table;
@@ -63,6 +64,7 @@ enum Command {
     Migrate(migrate::Options),
     Send(send::Options),
     Sender(sender::Options),
+    Sequence(sequence::Options),
     Template(template::Options),
     Message(message::Options),
     Uncertain(uncertain::Options),
@@ -80,6 +82,7 @@ impl Command {
             Self::Migrate(_)
             | Self::Send(_)
             | Self::Sender(_)
+            | Self::Sequence(_)
             | Self::Template(_)
             | Self::Message(_)
             | Self::Uncertain(_)
@@ -127,6 +130,7 @@ impl Cli {
             Command::Migrate(options) => options.run(context).await,
             Command::Send(options) => options.run(context).await,
             Command::Sender(options) => options.run(context).await,
+            Command::Sequence(options) => options.run(context).await,
             Command::Template(options) => options.run(context).await,
             Command::Message(options) => options.run(context).await,
             Command::Uncertain(options) => options.run(context).await,

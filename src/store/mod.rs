@@ -19,6 +19,7 @@ pub mod pooler;
 pub mod record;
 pub mod runtime;
 pub mod sender;
+pub mod sequence;
 pub mod status;
 pub mod summary;
 pub mod sweep;
