@@ -66,7 +66,8 @@ comment on column wa.queue.attempts is 'attempts spent: throttling and holds add
 create index queue_in_order on wa.queue (sender, priority, due_at, id);
 create index queue_by_expiry on wa.queue (expires_at, sender) where expires_at is not null;
 
--- Members of a sequence that are not its head.
+-- Members of a sequence that are not its head. There is no index on the id alone: who looks for the first of a line might be led
+-- through it, past everything that waits anywhere. A member is found by what its outbox row says.
 create table wa.waiting (
   sender text not null,
   recipient text not null,
@@ -77,7 +78,6 @@ create table wa.waiting (
   expires_at timestamptz,
   primary key (sender, recipient, sequence, id)
 );
-create index waiting_by_id on wa.waiting (id, sender);
 create index waiting_by_expiry on wa.waiting (expires_at, sender) where expires_at is not null;
 
 -- One row a sequence: its gate, its settings and the lock under which its line is changed (see 0008_sequences.sql).
@@ -517,14 +517,18 @@ begin
     -- who does it the other way round meets it in a deadlock.
     perform wa.lock_sequences(array(select id from fresh where in_sequence));
     with from_waiting as (
-      delete from wa.waiting w using fresh f where w.id = f.id and w.sender = f.sender returning w.id
+      delete from wa.waiting w using fresh f join wa.outbox o on o.id = f.id and o.sender = f.sender
+      where (w.sender, w.recipient, w.sequence, w.id) = (o.sender, o.recipient, o.sequence, o.id)
+      returning w.id
     )
     select taken + count(*) into taken from from_waiting;
     exit when taken >= expected or not exists (
       select from fresh f
       where exists (select from wa.queue q where q.id = f.id and q.sender = f.sender)
         or exists (select from wa.uncertain u where u.id = f.id and u.sender = f.sender)
-        or exists (select from wa.waiting w where w.id = f.id and w.sender = f.sender));
+        or exists (select from wa.waiting w join wa.outbox o
+                     on (w.sender, w.recipient, w.sequence, w.id) = (o.sender, o.recipient, o.sequence, o.id)
+                   where o.id = f.id and o.sender = f.sender));
   end loop;
   -- A snapshot older than the row that must go cannot see it, and would leave it behind.
   if taken < expected and current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then

@@ -127,46 +127,69 @@ language sql stable security definer set search_path = pg_catalog as $$
   left join wa.sequence_defaults d on true
 $$;
 
--- How long after its acceptance the delivery of a member is waited for.
+-- How long after its acceptance the delivery of a member is waited for. (In plpgsql, as everything that runs for each member: it
+-- keeps its plans, while a function in SQL that is not inlined is planned at each call.)
 create function wa.delivery_timeout(gate wa.sequences, member bigint) returns interval
-language sql stable security definer set search_path = pg_catalog as $$
-  select coalesce((wa.sequence_settings(gate)).delivery_timeout,
-    (select wa.time_to_live(o.payload) from wa.outbox o where o.id = member and o.sender = gate.sender) + wa.time_to_live_margin())
+language plpgsql stable security definer set search_path = pg_catalog as $$
+begin
+  return coalesce(gate.delivery_timeout,
+    (select s.delivery_timeout from wa.senders s where s.sender = gate.sender),
+    (select d.delivery_timeout from wa.sequence_defaults d),
+    (select wa.time_to_live(o.payload) from wa.outbox o where o.id = member) + wa.time_to_live_margin());
+end
 $$;
 
 -- ── the line ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Locks the sequences of these members.
+-- The sequences of these members, locked, in the order in which everyone takes several. Each is looked up by its key, also where
+-- the planner knows nothing of the tables yet.
+create function wa.lock_gates(ids bigint[]) returns setof wa.sequences
+language plpgsql as $$
+begin
+  return query
+  select s.*
+  from (
+    select distinct o.sender, o.recipient, o.sequence from wa.outbox o
+    where o.id = any (ids) and o.sequence is not null
+    order by o.sender, o.recipient, o.sequence
+  ) k
+  cross join lateral (
+    select q.* from wa.sequences q
+    where (q.sender, q.recipient, q.sequence) = (k.sender, k.recipient, k.sequence)
+    for update
+  ) s;
+end
+$$;
+
 create function wa.lock_sequences(ids bigint[]) returns void
 language plpgsql security definer set search_path = pg_catalog as $$
 begin
-  perform from wa.sequences s
-  where (s.sender, s.recipient, s.sequence) in
-    (select o.sender, o.recipient, o.sequence from wa.outbox o where o.id = any (ids) and o.sequence is not null)
-  order by s.sender, s.recipient, s.sequence
-  for update;
+  perform from wa.lock_gates(ids);
 end
 $$;
 
 -- How a member stands for those behind it: released, failed, expired, cancelled, held (uncertain, for a person) or open.
-create function wa.member_standing(of_sender text, member bigint) returns text
-language sql stable set search_path = pg_catalog as $$
-  select case
-    when r.id is null then case when u.needs_person then 'held' else 'open' end
-    when r.state <> 'accepted' then r.state
-    when r.wamid is null
-      or r.delivered_at is not null and wa.opens_gate(k.kind, 'delivered')
-      or r.read_at is not null and wa.opens_gate(k.kind, 'read')
-      or r.played_at is not null and wa.opens_gate(k.kind, 'played')
-      or r.sent_at is not null and wa.opens_gate(k.kind, 'sent') then 'released'
-    when r.failed_at is not null then 'failed'
-    else 'open'
-  end
-  from wa.outbox o
-  cross join lateral (select wa.message_kind(o.payload) as kind) k
-  left join wa.results r on r.id = o.id and r.sender = o.sender
-  left join wa.uncertain u on u.id = o.id and u.sender = o.sender
-  where o.id = member and o.sender = of_sender
+create function wa.member_standing(member bigint) returns text
+language plpgsql stable as $$
+begin
+  return (
+    select case
+      when r.id is null then case when u.needs_person then 'held' else 'open' end
+      when r.state <> 'accepted' then r.state
+      when r.wamid is null
+        or r.delivered_at is not null and wa.opens_gate(k.kind, 'delivered')
+        or r.read_at is not null and wa.opens_gate(k.kind, 'read')
+        or r.played_at is not null and wa.opens_gate(k.kind, 'played')
+        or r.sent_at is not null and wa.opens_gate(k.kind, 'sent') then 'released'
+      when r.failed_at is not null then 'failed'
+      else 'open'
+    end
+    from wa.outbox o
+    cross join lateral (select wa.message_kind(o.payload) as kind) k
+    left join wa.results r on r.id = o.id and r.sender = o.sender
+    left join wa.uncertain u on u.id = o.id and u.sender = o.sender
+    where o.id = member);
+end
 $$;
 
 create function wa.note_sequence_event(gate wa.sequences, what text, member bigint, author text, reason text) returns void
@@ -190,7 +213,7 @@ $$;
 -- The functions that follow take a gate whose row the caller has locked, and give back how it is then. wa.keep_gate writes it.
 
 create function wa.halted(gate wa.sequences, cause text, member bigint, waited interval default null) returns wa.sequences
-language plpgsql set search_path = pg_catalog as $$
+language plpgsql as $$
 begin
   gate.halted_cause := cause;
   gate.halted_member := member;
@@ -202,7 +225,7 @@ end
 $$;
 
 create function wa.lifted(gate wa.sequences) returns wa.sequences
-language plpgsql set search_path = pg_catalog as $$
+language plpgsql as $$
 begin
   gate.halted_cause := null;
   gate.halted_member := null;
@@ -216,7 +239,7 @@ $$;
 
 -- The head is behind us. One that is uncertain is marked, so that it is never sent again: its successors may have left by then.
 create function wa.passed(gate wa.sequences) returns wa.sequences
-language plpgsql set search_path = pg_catalog as $$
+language plpgsql as $$
 begin
   update wa.uncertain u
   set passed = true, needs_person = true,
@@ -232,7 +255,7 @@ $$;
 -- Makes the next member the head, if nothing keeps it. look_at is put earlier here, never later, which spares the index: as a rule
 -- the time of an earlier head stands, and the look that comes then finds out when this one is overdue.
 create function wa.advanced(gate wa.sequences) returns wa.sequences
-language plpgsql set search_path = pg_catalog as $$
+language plpgsql as $$
 begin
   if gate.head_id is not null or gate.halted_cause is not null then
     return gate;
@@ -256,14 +279,16 @@ end
 $$;
 
 create function wa.keep_gate(gate wa.sequences) returns void
-language sql set search_path = pg_catalog as $$
+language plpgsql as $$
+begin
   update wa.sequences s
   set head_id = gate.head_id, head_since = gate.head_since, passed_id = gate.passed_id, look_at = gate.look_at,
     halted_cause = gate.halted_cause, halted_member = gate.halted_member, halted_reason = gate.halted_reason,
     halted_at = gate.halted_at
   where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence)
     and (s.head_id, s.head_since, s.passed_id, s.look_at, s.halted_cause, s.halted_member, s.halted_at) is distinct from
-      (gate.head_id, gate.head_since, gate.passed_id, gate.look_at, gate.halted_cause, gate.halted_member, gate.halted_at)
+      (gate.head_id, gate.head_since, gate.passed_id, gate.look_at, gate.halted_cause, gate.halted_member, gate.halted_at);
+end
 $$;
 
 -- Lets the next member of a sequence leave, if nothing is in front of it: what an INSERT ends with. It holds the lock.
@@ -283,9 +308,9 @@ end
 $$;
 
 -- Opens, keeps or halts one gate by what is known of these members, and says whether another message may leave. Only the head,
--- a member that has halted it, and one that expired in the line count: what lies behind the head is over.
+-- a member that has halted it, and its own that have expired in the line count: what lies behind the head is over.
 create function wa.settle_gate(gate wa.sequences, ids bigint[], expired bigint[]) returns boolean
-language plpgsql set search_path = pg_catalog as $$
+language plpgsql as $$
 declare
   standing text;
   cause text;
@@ -293,7 +318,7 @@ declare
   lapsed bigint;
 begin
   if gate.halted_member = any (ids) then
-    standing := wa.member_standing(gate.sender, gate.halted_member);
+    standing := wa.member_standing(gate.halted_member);
     -- A delivery outweighs what was concluded without it; a doubt is over when the message is no longer in doubt.
     if standing = 'released' or gate.halted_cause = 'uncertain' and standing <> 'held' then
       perform wa.note_sequence_event(gate, 'went_on', gate.halted_member, 'wa-outbox',
@@ -302,7 +327,7 @@ begin
     end if;
   end if;
   if gate.head_id = any (ids) then
-    standing := wa.member_standing(gate.sender, gate.head_id);
+    standing := wa.member_standing(gate.head_id);
     if standing in ('released', 'cancelled') then
       -- Who cancels a message takes it out of the line, wherever it stands in it; the others stay in it.
       gate := wa.passed(gate);
@@ -317,13 +342,9 @@ begin
       end if;
     end if;
   end if;
-  if cardinality(expired) > 0 and gate.halted_cause is null and (wa.sequence_settings(gate)).on_failure = 'halt' then
-    select min(o.id) into lapsed from wa.outbox o
-    where o.id = any (expired) and (o.sender, o.recipient, o.sequence) = (gate.sender, gate.recipient, gate.sequence)
-      and o.id > greatest(head, gate.passed_id, 0);
-    if lapsed is not null then
-      gate := wa.halted(gate, 'expired', lapsed);
-    end if;
+  select min(e.id) into lapsed from unnest(expired) e (id) where e.id > greatest(head, gate.passed_id, 0);
+  if lapsed is not null and gate.halted_cause is null and (wa.sequence_settings(gate)).on_failure = 'halt' then
+    gate := wa.halted(gate, 'expired', lapsed);
   end if;
   gate := wa.advanced(gate);
   perform wa.keep_gate(gate);
@@ -331,48 +352,60 @@ begin
 end
 $$;
 
+-- The same where somebody keeps one of them for long: those that are free; the members of the others are put down.
+create function wa.lock_free_gates(ids bigint[]) returns setof wa.sequences
+language sql as $$
+  with members as materialized (
+    select o.id, o.sender, o.recipient, o.sequence from wa.outbox o where o.id = any (ids) and o.sequence is not null
+  ), free as materialized (
+    select s.*
+    from (select distinct m.sender, m.recipient, m.sequence from members m) k
+    cross join lateral (
+      select q.* from wa.sequences q
+      where (q.sender, q.recipient, q.sequence) = (k.sender, k.recipient, k.sequence)
+      for update skip locked
+    ) s
+  ), put_down as (
+    insert into wa.unsettled (id, sender)
+    select m.id, m.sender from members m
+    where not exists (select from free f where (f.sender, f.recipient, f.sequence) = (m.sender, m.recipient, m.sequence))
+    order by m.id
+    on conflict do nothing
+  )
+  select * from free f order by f.sender, f.recipient, f.sequence
+$$;
+
 -- Settles members of which something has become known (see the head of this file).
 create function wa.settle_sequences(ids bigint[]) returns void
 language plpgsql security definer set search_path = pg_catalog set lock_timeout = '100ms' as $$
 declare
-  gate wa.sequences;
+  gates wa.sequences[];
+  one record;
   moved text[] := '{}';
-  expired bigint[];
 begin
   begin
-    perform wa.lock_sequences(ids);
+    gates := array(select g from wa.lock_gates(ids) g);
   exception
     when lock_not_available or deadlock_detected then
-      with free as materialized (
-        select s.sender, s.recipient, s.sequence from wa.sequences s
-        where (s.sender, s.recipient, s.sequence) in
-          (select o.sender, o.recipient, o.sequence from wa.outbox o where o.id = any (ids) and o.sequence is not null)
-        for update skip locked
-      ), put_down as (
-        insert into wa.unsettled as u (id, sender)
-        select o.id, o.sender from wa.outbox o
-        where o.id = any (ids) and o.sequence is not null
-          and not exists (
-            select from free f where (f.sender, f.recipient, f.sequence) = (o.sender, o.recipient, o.sequence))
-        order by o.id
-        on conflict (id, sender) do update set id = excluded.id
-        returning u.id
-      )
-      select array(select i from unnest(ids) i except select p.id from put_down p) into ids;
+      gates := array(select g from wa.lock_free_gates(ids) g);
   end;
-  expired := array(select r.id from wa.results r where r.id = any (ids) and r.state = 'expired');
-  for gate in
-    select s.* from wa.sequences s
-    where (s.sender, s.recipient, s.sequence) in
-      (select o.sender, o.recipient, o.sequence from wa.outbox o where o.id = any (ids) and o.sequence is not null)
-    order by s.sender, s.recipient, s.sequence
-    for update
+  for one in
+    select g.sender, g as gate, coalesce(e.members, '{}') as expired
+    from unnest(gates) g
+    left join (
+      select o.sender, o.recipient, o.sequence, array_agg(o.id) as members
+      from wa.results r join wa.outbox o on o.id = r.id and o.sender = r.sender
+      where r.id = any (ids) and r.state = 'expired'
+      group by o.sender, o.recipient, o.sequence
+    ) e on (e.sender, e.recipient, e.sequence) = (g.sender, g.recipient, g.sequence)
   loop
-    if wa.settle_gate(gate, ids, expired) then
-      moved := moved || gate.sender;
+    if wa.settle_gate(one.gate, ids, one.expired) then
+      moved := moved || one.sender;
     end if;
   end loop;
-  perform wa.wake_owners(moved);
+  if cardinality(moved) > 0 then
+    perform wa.wake_owners(moved);
+  end if;
 end
 $$;
 
@@ -405,7 +438,7 @@ execute function wa.held_member_is_settled();
 -- One look at a gate whose time to be looked at has come: is its head overdue? The clock runs from the acceptance, so before it
 -- nothing is overdue. Deliveries that came in time and are not applied yet are waited for. Gives the gate, and whether it timed out.
 create function wa.look_at_gate(inout gate wa.sequences, out timed_out boolean)
-language plpgsql set search_path = pg_catalog as $$
+language plpgsql as $$
 declare
   waited interval := wa.delivery_timeout(gate, gate.head_id);
   accepted_at timestamptz;
@@ -440,7 +473,9 @@ $$;
 -- Settles what was put down, and looks at the gates of these senders whose time has come, a bounded number of each. Whatever is
 -- locked is left for the next look, so this waits for nobody. Says how many messages were overdue.
 create function wa.look_after_sequences(senders text[], at_most integer) returns bigint
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer set search_path = pg_catalog
+-- Read in the order of the index, also where the planner does not know yet that there are many: a look must not sort them all.
+set enable_bitmapscan = off as $$
 declare
   gate wa.sequences;
   ids bigint[];
@@ -468,7 +503,7 @@ begin
       for update skip locked
     ) due
   loop
-    if wa.member_standing(gate.sender, gate.head_id) <> 'open' then
+    if wa.member_standing(gate.head_id) <> 'open' then
       -- Something is known of the head already: that counts, not the time.
       if wa.settle_gate(gate, array[gate.head_id], '{}') then
         moved := moved || gate.sender;
@@ -483,7 +518,9 @@ begin
       moved := moved || gate.sender;
     end if;
   end loop;
-  perform wa.wake_owners(moved);
+  if cardinality(moved) > 0 then
+    perform wa.wake_owners(moved);
+  end if;
   return overdue;
 end
 $$;
@@ -674,8 +711,9 @@ comment on view wa.sequence_standings is 'where sequences stand; timeout_at: whe
 -- ── who may ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 revoke execute on function
-  wa.sequence_settings(wa.sequences), wa.delivery_timeout(wa.sequences, bigint), wa.lock_sequences(bigint[]),
-  wa.member_standing(text, bigint), wa.note_sequence_event(wa.sequences, text, bigint, text, text),
+  wa.sequence_settings(wa.sequences), wa.delivery_timeout(wa.sequences, bigint), wa.lock_gates(bigint[]),
+  wa.lock_free_gates(bigint[]), wa.lock_sequences(bigint[]),
+  wa.member_standing(bigint), wa.note_sequence_event(wa.sequences, text, bigint, text, text),
   wa.halt_in_words(text, bigint, text, interval), wa.halted(wa.sequences, text, bigint, interval), wa.lifted(wa.sequences),
   wa.passed(wa.sequences), wa.advanced(wa.sequences), wa.keep_gate(wa.sequences), wa.promote(text, text, text),
   wa.settle_gate(wa.sequences, bigint[], bigint[]), wa.settle_sequences(bigint[]), wa.wake_owners(text[]),
@@ -690,7 +728,7 @@ grant execute on function wa.set_sequence(text, text, text, text, interval, text
   wa.resume_sequence(text, text, text, text, text), wa.skip_head(text, text, text, text, text),
   wa.cancel_sequence(text, text, text, text, text) to wa_producer, wa_worker;
 grant execute on function wa.sequence_settings(wa.sequences), wa.delivery_timeout(wa.sequences, bigint),
-  wa.member_standing(text, bigint) to wa_producer, wa_worker, wa_viewer;
+  wa.member_standing(bigint) to wa_producer, wa_worker, wa_viewer;
 
 -- So that it may lock a line while it expires what waits there.
 grant update (look_at) on wa.sequences to wa_worker;

@@ -205,6 +205,17 @@ impl Store {
         .doing("find the message's sequence")
     }
 
+    /// Whether a message is uncertain and its sequence has gone on without it: it is never sent again.
+    pub async fn is_passed(&self, id: MessageId) -> Result<bool, StoreError> {
+        sqlx::query_scalar!(
+            r#"select exists (select from wa.uncertain where id = $1 and passed) as "is_passed!""#,
+            id.0
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("look whether the message's sequence has gone on")
+    }
+
     /// What was out of the ordinary in a sequence, latest first.
     pub async fn sequence_events(
         &self,

@@ -1,6 +1,11 @@
 //! G5, in order: of one sequence, a message leaves only after the one before it has been delivered, or read; or sent,
 //! where WhatsApp never tells more. Whatever the webhooks do, and however many write and work at once.
 
+mod halting;
+mod kinds;
+mod people;
+mod races;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -402,93 +407,5 @@ async fn one_statement_writes_a_whole_sequence_in_its_order() {
         let of_one: Vec<&String> = texts.iter().filter(|text| text.starts_with(name)).collect();
         let expected: Vec<String> = (1..=5).map(|n| format!("{name}-{n}")).collect();
         assert_eq!(of_one, expected.iter().collect::<Vec<_>>());
-    }
-}
-
-#[tokio::test]
-async fn cancelling_a_member_at_the_moment_it_is_set_free_cancels_it() {
-    let world = World::at_rest().await;
-    world.enqueue(part(1)).await;
-    let second = world.enqueue(part(2)).await;
-
-    let store = world.store.clone();
-    world
-        .set_free_while(async move { store.cancel(second).await.expect("it was not begun") })
-        .await;
-
-    assert_eq!(world.state_of(second).await, "cancelled");
-    assert_eq!(
-        world.count(&format!("wa.queue where id = {second}")).await,
-        0
-    );
-}
-
-#[tokio::test]
-async fn expiring_waits_for_no_sequence_and_finds_the_member_wherever_it_went() {
-    let world = World::at_rest().await;
-    world.enqueue(part(1)).await;
-    let mut late = part(2);
-    late.0.due_at = Some(time::macros::datetime!(2024-01-01 0:00 UTC));
-    late.0.expires_at = Some(time::macros::datetime!(2024-01-02 0:00 UTC));
-    let second = world.enqueue(late).await;
-
-    let mut connection = world.database.pool.acquire().await.expect("a connection");
-    let mut writer = connection.begin().await.expect("a transaction");
-    lock_the_sequence(&mut writer).await;
-    // The lock is held as long as an application likes; whoever waits for it gives up after a second and fails.
-    let expired = world
-        .store
-        .expire_overdue()
-        .await
-        .expect("it is looked for");
-    assert_eq!(
-        (expired, world.state_of(second).await),
-        (0, "waiting".into())
-    );
-    set_the_next_free(&mut writer).await;
-    writer.commit().await.expect("committed");
-
-    assert_eq!(world.store.expire_overdue().await.expect("looked for"), 1);
-    assert_eq!(world.state_of(second).await, "expired");
-    assert_eq!(
-        world.count(&format!("wa.queue where id = {second}")).await,
-        0
-    );
-}
-
-async fn lock_the_sequence(transaction: &mut sqlx::PgConnection) {
-    sqlx::query("select from wa.sequences for update")
-        .execute(transaction)
-        .await
-        .expect("the sequence is locked");
-}
-
-/// Sets the next member of the story free, as a delivery does.
-async fn set_the_next_free(transaction: &mut sqlx::PgConnection) {
-    sqlx::query("update wa.sequences set head_id = null")
-        .execute(&mut *transaction)
-        .await
-        .expect("the gate is opened");
-    sqlx::query("select wa.promote(sender, recipient, sequence) from wa.sequences")
-        .execute(transaction)
-        .await
-        .expect("the next member is set free");
-}
-
-impl World {
-    /// Sets the next member of the story free, as a delivery does, while `other` is doing something to it: the sequence is
-    /// locked, `other` comes to wait for it, the next member is set free, the lock ends.
-    async fn set_free_while(&self, other: impl Future<Output = ()> + Send + 'static) {
-        let mut connection = self.database.pool.acquire().await.expect("a connection");
-        let mut delivery = connection.begin().await.expect("a transaction");
-        lock_the_sequence(&mut delivery).await;
-        let other = tokio::spawn(other);
-        self.until_true("the other waits for the sequence", async || {
-            self.count(WAITING_FOR_A_LOCK).await == 1
-        })
-        .await;
-        set_the_next_free(&mut delivery).await;
-        delivery.commit().await.expect("committed");
-        other.await.expect("the other got its turn");
     }
 }

@@ -6,9 +6,14 @@ with overdue as (
   order by q.expires_at limit 1000 for update skip locked
 ), overdue_members as (
   select w.id, w.sender
-  from wa.waiting w join wa.sequences s on (s.sender, s.recipient, s.sequence) = (w.sender, w.recipient, w.sequence)
+  from wa.waiting w
+  cross join lateral (
+    select from wa.sequences s
+    where (s.sender, s.recipient, s.sequence) = (w.sender, w.recipient, w.sequence)
+    for update skip locked
+  ) ours
   where w.expires_at <= now()
-  order by w.expires_at limit 1000 for update of s skip locked
+  order by w.expires_at limit 1000
 )
 insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
 select id, sender, 'expired', attempts, in_sequence, 'its time passed before it could leave' from overdue
