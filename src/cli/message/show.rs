@@ -65,10 +65,9 @@ async fn sentence(store: &Store, message: &Message, now: OffsetDateTime) -> anyh
             recipient: message.recipient.clone(),
             sequence: sequence.clone(),
         };
-        if let Some(line) = store.sequence(&key).await? {
-            if let Some(waits) = waits(&line, now) {
-                return Ok(waiting(message, &waits));
-            }
+        let line = store.sequence(&key).await?;
+        if let Some(waits) = line.and_then(|line| waits(&line, now)) {
+            return Ok(waiting(message, &waits));
         }
     }
     Ok(standing(message, now))
