@@ -225,7 +225,7 @@ pub enum OnUncertain {
 }
 
 /// How sequences go on, where neither they nor their sender say. The worker that is started last writes it into the database.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sequence {
     /// When a message of it failed, expired or is left to a person. Default `halt`.
@@ -241,31 +241,23 @@ pub struct Sequence {
     pub on_timeout: OnTimeout,
 }
 
-impl Default for Sequence {
-    fn default() -> Self {
-        Self {
-            on_failure: OnFailure::Halt,
-            delivery_timeout: None,
-            on_timeout: OnTimeout::Halt,
-        }
-    }
-}
-
 /// What a sequence does when a message of it failed, expired or is left to a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
     /// The others wait for a person.
+    #[default]
     Halt,
     /// The others go on.
     Skip,
 }
 
 /// What a sequence does when the delivery of a message was not told in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnTimeout {
     /// The others wait for a person.
+    #[default]
     Halt,
     /// The others go on.
     Proceed,

@@ -38,7 +38,11 @@ pub(super) fn sentence(standing: &SequenceStanding, eyes: Eyes, now: OffsetDateT
 pub(in crate::cli) fn waits(standing: &SequenceStanding, now: OffsetDateTime) -> Option<String> {
     if let (Some(reason), Some(at)) = (&standing.halted_reason, standing.halted_at) {
         let reason = reason.trim_end().trim_end_matches('.');
-        return Some(format!("is halted, since {}: {reason}", since(at, now)));
+        return Some(format!(
+            "is halted, since {}: {reason}; it goes on {}",
+            moment(at, now),
+            after_halt(standing.halted_cause.as_deref())
+        ));
     }
     let (head, front) = (standing.head_id?, standing.head_since?);
     let awaited = releasing(standing);
@@ -49,7 +53,7 @@ pub(in crate::cli) fn waits(standing: &SequenceStanding, now: OffsetDateTime) ->
         return Some(format!(
             "for message {head} to be {awaited}; it is in front since {}, is {state} and waits for {own}; the timeout starts when \
              it is accepted",
-            since(front, now)
+            moment(front, now)
         ));
     };
     let then = match standing.on_timeout.as_str() {
@@ -59,15 +63,23 @@ pub(in crate::cli) fn waits(standing: &SequenceStanding, now: OffsetDateTime) ->
     let overdue = standing.timeout_at.map_or_else(String::new, |at| {
         format!("; the timeout comes {}, {then}", moment(at, now))
     });
-    let accepted = since(accepted_at, now);
+    let accepted = moment(accepted_at, now);
     Some(format!(
         "for message {head} to be {awaited}, since its acceptance at {accepted}{overdue}"
     ))
 }
 
-/// `12:00 (5 min ago)`: when something began that still lasts.
-fn since(at: OffsetDateTime, now: OffsetDateTime) -> String {
-    moment(at, now)
+/// What ends a halt.
+fn after_halt(cause: Option<&str>) -> &'static str {
+    match cause {
+        Some("failed" | "timeout") => {
+            "if that is delivered after all, or by a person's word (sequence resume)"
+        }
+        Some("uncertain") => {
+            "when that is settled (uncertain resolve), or by a person's word (sequence resume)"
+        }
+        Some(_) | None => "by a person's word (sequence resume)",
+    }
 }
 
 /// The statuses that would release it, in words.
@@ -233,7 +245,7 @@ mod tests {
         assert_eq!(
             sentence(&halted, CLOSED, NOW),
             "Sequence 'story' to +165…34 is halted, since 2026-03-01 11:55:00 UTC (5 min ago): message 17 failed: (131026) \
-             Message undeliverable. More than 10,000 messages wait behind it."
+             Message undeliverable; it goes on if that is delivered after all, or by a person's word (sequence resume). More than 10,000 messages wait behind it."
         );
     }
 
