@@ -22,7 +22,7 @@ use super::desk::{Desk, DeskSettings, Ready};
 use super::ownership::Holding;
 use super::recorder::RecorderQueue;
 use super::resting::OnTrial;
-use super::sending::{Answered, Errand, LEAVE_WITHIN, Returned, Sending};
+use super::sending::{Answered, Errand, LEAVE_WITHIN, Returned, Sending, WayOut};
 use super::signals::Signals;
 use crate::clock::BootInstant;
 use crate::domain::hold::Mismatches;
@@ -489,29 +489,28 @@ impl Dispatcher {
                     pair_strikes: desk.throttle.pair_refusals(&ready.due.recipient),
                     endpoint: Arc::clone(&endpoint),
                     fingerprint: desk.resting.fingerprint(),
-                    ours: desk.ours(),
                     due: ready.due,
                     begun: ready.begun,
-                    leave_by: ready.leave_by,
-                    permit,
                 };
-                errands.push((errand, ready.departure));
+                let way_out =
+                    self.sending
+                        .way_out(ready.leave_by, desk.ours(), permit, ready.departure);
+                errands.push((errand, way_out));
             }
         }
-        for (errand, departure) in errands {
-            self.send(errand, departure);
+        for (errand, way_out) in errands {
+            self.send(errand, way_out);
         }
     }
 
-    fn send(&self, errand: Errand, departure: Departure) {
+    fn send(&self, errand: Errand, way_out: WayOut) {
         let (sending, recorder, tell) = (
             Arc::clone(&self.sending),
             self.recorder.clone(),
             self.tell.clone(),
         );
         self.in_flight.spawn(async move {
-            drop(departure);
-            let Returned { answered, record } = sending.send(errand).await;
+            let Returned { answered, record } = sending.send(errand, way_out).await;
             recorder.push(record);
             // The loop may have ended: then nobody needs to know.
             let _ = tell.send(Event::Returned(Box::new(answered)));

@@ -1,37 +1,85 @@
 //! How fast one sender may go.
 //!
-//! In no half-open window of one second are more permits given than the rate, whatever the demand, however the rate changes,
-//! and across a change of owner. Two rules together keep it. The last permits are remembered, and none is given while a whole
-//! second's worth lies within the window: that is exact and wastes nothing, for it leaves no slack to lose by asking late. And
-//! a bucket (GCRA) of a few hundredths of a second's worth spreads the permits over the second: so a new owner knows how much
-//! the last one can have used, without asking.
+//! In no half-open window of one second do more requests leave than the rate, whatever the demand, however long each takes from
+//! its permit to the wire, however the rate changes, and across a change of owner. Two rules together keep it. A permit is given
+//! only while the requests of the last window and those that have their permit and have not left come to less than the rate: that
+//! is exact and wastes nothing, for it leaves no slack to lose by asking late. And a bucket (GCRA) of a few hundredths of a
+//! second's worth spreads the permits over the second: so a new owner knows how much the last one can have used, without asking.
 //!
 //! **A change of owner.** An owner gives its i-th permit no sooner than (i − burst) periods after its first. A new owner, who
 //! starts its bucket so empty that its first permit is `burst` periods away, gives its k-th burst + k − 1 periods after the
 //! change. So i + k permits span i + k − 1 periods or more, and one more than the rate spans a window. That holds as well if
 //! the old owner's rate was lowered and raised meanwhile, for a bucket keeps its tokens when the rate changes, and so never
-//! has more of them than one that had run at the highest rate.
+//! has more of them than one that had run at the highest rate. Where requests of the old owner left later than their permits,
+//! the change has to be put off by as much as the latest was late ([`Permit::leaves`] tells).
 //!
 //! The bucket alone would not do. To be exact over any window its burst has to be taken off its pace, and a burst large
 //! enough not to lose by late timers costs a slow sender much of its rate (two at 20/s: a twentieth).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Start;
 use super::cell::Cells;
-use super::{Permit, Start};
 
 const SECOND: u64 = 1_000_000_000;
-/// The window that is kept: longer than a second, because a request leaves, and is counted at the other end, a little after
-/// its permit, and not always by the same little. Costs 1.5 % of the rate.
-const WINDOW: u64 = 1_015_000_000;
+/// The window that is kept: longer than a second, because a request is counted at the other end a little after it has left, and
+/// not always by the same little. Costs 2 % of the rate.
+const WINDOW: u64 = 1_020_000_000;
 /// A permit that is asked for this much too late is not lost: the bucket's burst makes up for it.
 const LATE: u64 = 25_000_000;
 /// The slowest and the fastest rate that is understood, requests a second.
 const SLOWEST: f64 = 0.000_1;
 const FASTEST: f64 = 100_000.0;
+/// When the requests that have not left are as many as the rate, nobody can say when the next may: then it is asked again.
+const ASK_AGAIN: u64 = 1_000_000;
+
+/// The right to make one request now. Taken before its request is made; given back by being dropped before that left.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit(Arc<Slip>);
+
+/// What a bucket and one of its permits both know.
+#[derive(Debug)]
+struct Slip {
+    epoch: Instant,
+    given_at: u64,
+    left: AtomicU64,
+}
+
+/// Its request has not left yet.
+const HERE: u64 = u64::MAX;
+/// Nor ever will.
+const UNUSED: u64 = u64::MAX - 1;
+
+impl Permit {
+    fn new(epoch: Instant, given_at: u64) -> Self {
+        Self(Arc::new(Slip {
+            epoch,
+            given_at,
+            left: AtomicU64::new(HERE),
+        }))
+    }
+
+    /// The request leaves now. Tells how late that is; see the change of owner, above.
+    pub fn leaves(&self, now: Instant) -> Duration {
+        let now = nanos_since(self.0.epoch, now);
+        self.0.left.store(now, Ordering::Release);
+        Duration::from_nanos(now.saturating_sub(self.0.given_at))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let unused = |left| (left == HERE).then_some(UNUSED);
+        // Where it has left, it stays so.
+        let _ = (self.0.left).fetch_update(Ordering::AcqRel, Ordering::Acquire, unused);
+    }
+}
 
 /// Gives permits at a rate.
 pub(super) struct Bucket {
@@ -40,9 +88,10 @@ pub(super) struct Bucket {
     pace: Pace,
     /// The state of the bucket: when it will be full.
     full_at: u64,
-    /// The permits of the last window, in order of time.
-    given: VecDeque<Given>,
-    next_number: u64,
+    /// When the requests of the last window left, in order of time.
+    left: VecDeque<u64>,
+    /// The permits of those that have not.
+    leaving: VecDeque<Arc<Slip>>,
     /// Time does not go back, even if the caller's does.
     latest: u64,
 }
@@ -54,14 +103,6 @@ struct Pace {
     /// … so many permits at most.
     most: usize,
     cells: Cells,
-}
-
-/// A permit that was given.
-struct Given {
-    number: u64,
-    at: u64,
-    /// The bucket's state before it, as long as it can be put back.
-    before: Option<u64>,
 }
 
 impl Pace {
@@ -101,8 +142,8 @@ impl Bucket {
             rate,
             pace,
             full_at,
-            given: VecDeque::new(),
-            next_number: 0,
+            left: VecDeque::new(),
+            leaving: VecDeque::new(),
             latest: 0,
         }
     }
@@ -120,49 +161,48 @@ impl Bucket {
         }
         self.full_at = pace.cells.taken_over(self.full_at, &self.pace.cells, now);
         self.pace = pace;
-        self.given.iter_mut().for_each(|given| given.before = None);
     }
 
     /// A permit for one request now, or the time from which there may be one.
     pub(super) fn take(&mut self, now: Instant) -> Result<Permit, Instant> {
         let now = self.nanos(now);
-        self.forget_before(now);
-        let window_has_room = self.window_has_room_at(self.given.len(), |nth| self.given[nth].at);
+        self.take_note(now);
+        let window_has_room = self.window_has_room_at(now);
         if window_has_room > now {
             let bucket_has_one = self.pace.cells.free_at(self.full_at);
             return Err(self.instant(window_has_room.max(bucket_has_one)));
         }
         match self.pace.cells.take(self.full_at, now) {
             Ok(full_at) => {
-                let number = self.next_number;
-                self.next_number += 1;
-                let before = Some(std::mem::replace(&mut self.full_at, full_at));
-                self.given.push_back(Given {
-                    number,
-                    at: now,
-                    before,
-                });
-                Ok(Permit { number })
+                self.full_at = full_at;
+                let permit = Permit::new(self.epoch, now);
+                self.leaving.push_back(Arc::clone(&permit.0));
+                Ok(permit)
             }
             Err(free_at) => Err(self.instant(free_at)),
         }
     }
 
-    /// How many permits would be given from `from` until `until`, both included, if each were taken as soon as it is there.
-    pub(super) fn how_many(&self, from: Instant, until: Instant) -> usize {
-        let (mut at, until) = (
-            self.since_epoch(from).max(self.latest),
-            self.since_epoch(until),
-        );
-        let first = self.first_within_the_window(at);
-        let known = self.given.len() - first;
-        let mut full_at = self.full_at;
+    /// How many permits would be given from `from` until `until`, both included, if each were taken as soon as it is there and
+    /// its request, like those that are leaving now, left at once.
+    pub(super) fn how_many(&mut self, from: Instant, until: Instant) -> usize {
+        self.take_note(self.latest);
+        let (from, until) = (self.since_epoch(from), self.since_epoch(until));
+        let mut at = from.max(self.latest);
+        let (known, before) = (self.left.len(), self.left.len() + self.leaving.len());
+        let (start, mut full_at) = (at, self.full_at);
         let mut more: Vec<u64> = Vec::new();
         loop {
-            let room = self.window_has_room_at(known + more.len(), |nth| match nth < known {
-                true => self.given[first + nth].at,
-                false => more[nth - known],
-            });
+            let room = (before + more.len())
+                .checked_sub(self.pace.most)
+                .map_or(0, |nth| {
+                    let left = match nth {
+                        nth if nth < known => self.left[nth],
+                        nth if nth < before => start,
+                        nth => more[nth - before],
+                    };
+                    left + self.pace.window
+                });
             at = at.max(room).max(self.pace.cells.free_at(full_at));
             match self.pace.cells.take(full_at, at) {
                 Ok(after) if at <= until => full_at = after,
@@ -172,57 +212,40 @@ impl Bucket {
         }
     }
 
-    /// Takes back a permit that was not used: only for a request of which no byte has left. Its place in the window is free
-    /// again at once. Its place in the bucket is, as soon as every later permit has come back too; else it is lost, for
-    /// the later ones may rely on it.
-    pub(super) fn give_back(&mut self, permit: Permit) {
-        let Ok(nth) = self
-            .given
-            .binary_search_by_key(&permit.number, |given| given.number)
+    /// Requests that left in the last second, or are about to.
+    pub(super) fn left_lately(&mut self, now: Instant) -> usize {
+        let now = self.nanos(now);
+        self.take_note(now);
+        let lately = |left: &&u64| **left + SECOND > now;
+        self.leaving.len() + self.left.iter().rev().take_while(lately).count()
+    }
+
+    /// From when the window has room for one more.
+    fn window_has_room_at(&self, now: u64) -> u64 {
+        let Some(too_many) = (self.left.len() + self.leaving.len()).checked_sub(self.pace.most)
         else {
-            return;
+            return 0;
         };
-        let Some(gone) = self.given.remove(nth) else {
-            return;
-        };
-        match self.given.get_mut(nth) {
-            // Were both given back, the bucket would stand as it stood before the first.
-            Some(next) => {
-                next.before = next.before.and(gone.before);
-            }
-            None => {
-                if let Some(before) = gone.before {
-                    self.full_at = before;
+        // Of those that are leaving the window's end is not known.
+        self.left
+            .get(too_many)
+            .map_or(now + ASK_AGAIN, |left| left + self.pace.window)
+    }
+
+    /// Takes note of what has left, and forgets what left before the window.
+    fn take_note(&mut self, now: u64) {
+        let left = &mut self.left;
+        self.leaving
+            .retain(|slip| match slip.left.load(Ordering::Acquire) {
+                HERE => true,
+                UNUSED => false,
+                at => {
+                    left.insert(left.partition_point(|before| *before <= at), at);
+                    false
                 }
-            }
-        }
-    }
-
-    /// Permits given in the last second.
-    pub(super) fn given_lately(&self, now: Instant) -> usize {
-        let now = self.since_epoch(now);
-        self.given
-            .iter()
-            .rev()
-            .take_while(|given| given.at + SECOND > now)
-            .count()
-    }
-
-    /// From when the window has room for one more after `count` permits, of which `at` tells the times.
-    fn window_has_room_at(&self, count: usize, at: impl Fn(usize) -> u64) -> u64 {
-        count
-            .checked_sub(self.pace.most)
-            .map_or(0, |nth| at(nth) + self.pace.window)
-    }
-
-    fn first_within_the_window(&self, now: u64) -> usize {
-        self.given
-            .partition_point(|given| given.at + self.pace.window <= now)
-    }
-
-    fn forget_before(&mut self, now: u64) {
-        let gone = self.first_within_the_window(now);
-        self.given.drain(..gone);
+            });
+        let gone = left.partition_point(|at| at + self.pace.window <= now);
+        left.drain(..gone);
     }
 
     fn nanos(&mut self, now: Instant) -> u64 {
@@ -231,12 +254,16 @@ impl Bucket {
     }
 
     fn since_epoch(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX >> 2)
+        nanos_since(self.epoch, at)
     }
 
     fn instant(&self, nanos: u64) -> Instant {
         self.epoch + Duration::from_nanos(nanos)
     }
+}
+
+fn nanos_since(epoch: Instant, at: Instant) -> u64 {
+    u64::try_from(at.saturating_duration_since(epoch).as_nanos()).unwrap_or(u64::MAX >> 2)
 }
 
 #[cfg(test)]
