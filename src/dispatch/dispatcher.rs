@@ -265,17 +265,20 @@ impl Dispatcher {
         if self.reading.is_some() {
             return;
         }
-        let asks: Vec<Ask> = self
-            .desks
-            .values_mut()
-            .flat_map(|desk| desk.asks(now, RESCAN_EVERY))
-            .collect();
+        let (mut asks, mut known) = (Vec::new(), Vec::new());
+        for desk in self.desks.values_mut() {
+            let (more, known_there) = desk.asks(now, RESCAN_EVERY);
+            asks.extend(more);
+            known.extend(known_there);
+        }
         if asks.is_empty() {
             return;
         }
         self.asked.clone_from(&asks);
         let store = self.store.clone();
-        self.reading = Some(tokio::spawn(async move { store.read_ahead(&asks).await }));
+        self.reading = Some(tokio::spawn(async move {
+            store.read_ahead(&asks, &known).await
+        }));
     }
 
     fn take_read(&mut self, read: Result<Vec<Due>, StoreError>) {

@@ -24,8 +24,10 @@ pub struct Ask {
     pub priority: i16,
     /// After this place in the order (due time, then id).
     pub after: (OffsetDateTime, i64),
-    /// So many at most.
+    /// So many at most, without those that are known.
     pub limit: i64,
+    /// So many that are known may lie behind that place.
+    pub known: i64,
 }
 
 /// A due message, read ahead.
@@ -85,20 +87,21 @@ pub struct Begun {
 }
 
 impl Store {
-    /// Due messages of several senders and priorities, in order.
-    pub async fn read_ahead(&self, asks: &[Ask]) -> Result<Vec<Due>, StoreError> {
+    /// Due messages of several senders and priorities, in order, without those that are `known`.
+    pub async fn read_ahead(&self, asks: &[Ask], known: &[i64]) -> Result<Vec<Due>, StoreError> {
         let senders: Vec<&str> = asks.iter().map(|ask| ask.sender.as_str()).collect();
         let priorities: Vec<i16> = asks.iter().map(|ask| ask.priority).collect();
         let after_due: Vec<OffsetDateTime> = asks.iter().map(|ask| ask.after.0).collect();
         let after_id: Vec<i64> = asks.iter().map(|ask| ask.after.1).collect();
-        let limits: Vec<i64> = asks.iter().map(|ask| ask.limit).collect();
+        let limits: Vec<i64> = asks.iter().map(|ask| ask.limit + ask.known).collect();
         let rows = sqlx::query_file!(
             "src/store/sql/read_ahead.sql",
             &senders as &[&str],
             &priorities,
             &after_due,
             &after_id,
-            &limits
+            &limits,
+            known
         )
         .fetch_all(&self.pool)
         .await
