@@ -47,6 +47,9 @@ struct EventRow {
     longest_gap_ms: u128,
     /// The median of the senders' longest gaps.
     median_gap_ms: u128,
+    /// Messages in doubt when it happened, and when the next thing did.
+    uncertain_before: i64,
+    uncertain_after: i64,
 }
 
 impl Report {
@@ -84,21 +87,27 @@ impl Report {
             .events
             .iter()
             .skip(1)
-            .map(|event| event.at)
-            .chain([until]);
-        let events = run.events.iter().zip(ends).map(|(event, end)| {
-            let gap = |sender: &String| witness.longest_gap(sender, event.at, end).as_millis();
-            let mut gaps: Vec<u128> = event.senders.iter().map(gap).collect();
-            gaps.sort_unstable();
-            EventRow {
-                what: event.kind.in_words(),
-                at_seconds: event.at.saturating_sub(from).as_secs_f64(),
-                senders: event.senders.len(),
-                over_after_ms: event.over_at.map(|over| (over - event.at).as_millis()),
-                longest_gap_ms: gaps.last().copied().unwrap_or(0),
-                median_gap_ms: gaps.get(gaps.len() / 2).copied().unwrap_or(0),
-            }
-        });
+            .map(|event| (event.at, event.uncertain))
+            .chain([(until, run.uncertain)]);
+        let events = run
+            .events
+            .iter()
+            .zip(ends)
+            .map(|(event, (end, uncertain))| {
+                let gap = |sender: &String| witness.longest_gap(sender, event.at, end).as_millis();
+                let mut gaps: Vec<u128> = event.senders.iter().map(gap).collect();
+                gaps.sort_unstable();
+                EventRow {
+                    what: event.kind.in_words(),
+                    at_seconds: event.at.saturating_sub(from).as_secs_f64(),
+                    senders: event.senders.len(),
+                    over_after_ms: event.over_at.map(|over| (over - event.at).as_millis()),
+                    longest_gap_ms: gaps.last().copied().unwrap_or(0),
+                    median_gap_ms: gaps.get(gaps.len() / 2).copied().unwrap_or(0),
+                    uncertain_before: event.uncertain,
+                    uncertain_after: uncertain,
+                }
+            });
         Self {
             seconds: (until - from).as_secs_f64(),
             lease_seconds: run.lease.lasts.as_secs_f64(),
@@ -167,6 +176,8 @@ impl Report {
             numbers("OVER AFTER MS"),
             numbers("MEDIAN GAP MS"),
             numbers("LONGEST GAP MS"),
+            numbers("UNCERTAIN BEFORE"),
+            numbers("AFTER"),
         ]);
         for row in &self.events {
             events.row([
@@ -177,6 +188,8 @@ impl Report {
                     .map_or_else(String::new, |over| over.to_string()),
                 row.median_gap_ms.to_string(),
                 row.longest_gap_ms.to_string(),
+                row.uncertain_before.to_string(),
+                row.uncertain_after.to_string(),
             ]);
         }
         println!("{}", events.render(false));

@@ -51,6 +51,8 @@ pub(super) struct Event {
     /// When its cause was gone.
     pub(super) over_at: Option<Duration>,
     pub(super) senders: Vec<String>,
+    /// So many messages were uncertain before.
+    pub(super) uncertain: i64,
 }
 
 impl Event {
