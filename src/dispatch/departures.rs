@@ -15,7 +15,9 @@ use tokio::time::Instant;
 use crate::domain::id::SenderId;
 
 /// So late is in time: the window of the rate has room for it.
-const IN_TIME: Duration = Duration::from_millis(5);
+const IN_TIME: Duration = Duration::from_millis(2);
+/// What has left is on its way for some time, and not all for the same: so much later is a sender handed over at least.
+const ON_THE_WAY: Duration = Duration::from_millis(25);
 /// Longer ago, it does not matter that a request left late: no window of the rate is so long.
 const MATTERS_FOR: Duration = Duration::from_secs(2);
 
@@ -51,8 +53,8 @@ impl Departures {
         }
     }
 
-    /// Waits until none is about to leave for the senders in question, and as long again as the latest was late; no longer
-    /// than `within`. `true`: it waited for all that.
+    /// Waits until none is about to leave for the senders in question, and as long again as the latest was late and more; no
+    /// longer than `within`. `true`: it waited for all that.
     pub async fn none_for(&self, concerns: impl Fn(&SenderId) -> bool, within: Duration) -> bool {
         tokio::time::timeout(within, async {
             let mut all = self.0.subscribe();
@@ -62,7 +64,7 @@ impl Departures {
             };
             // The channel lives as long as we do.
             let _ = all.wait_for(none).await;
-            tokio::time::sleep(self.latest_of(&concerns)).await;
+            tokio::time::sleep(self.latest_of(&concerns) + ON_THE_WAY).await;
         })
         .await
         .is_ok()
@@ -154,11 +156,11 @@ mod tests {
     async fn a_request_that_left_late_counts_for_as_long_as_it_was_late() {
         let sender = SenderId::from("busy");
         let departures = Departures::default();
-        departures.announce(&sender).left(IN_TIME);
-        assert!(departures.none_for(|_| true, Duration::ZERO).await);
-        departures.announce(&sender).left(IN_TIME * 2);
-        assert!(departures.none_for(|_| true, PATIENCE).await);
+        for late_by in [IN_TIME, IN_TIME * 2] {
+            departures.announce(&sender).left(late_by);
+            assert!(departures.none_for(|_| true, PATIENCE).await);
+        }
         departures.announce(&sender).left(PATIENCE * 60);
-        assert!(!departures.none_for(|_| true, Duration::ZERO).await);
+        assert!(!departures.none_for(|_| true, ON_THE_WAY * 4).await);
     }
 }

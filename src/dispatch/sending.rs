@@ -124,7 +124,9 @@ impl Sending {
 
     /// Makes the request of an errand.
     pub async fn send(&self, errand: Errand, way_out: WayOut) -> Returned {
+        let receipt = way_out.permit.receipt();
         let outcome = self.outcome_of(&errand, way_out).await;
+        receipt.answered(Instant::now());
         let Errand {
             due,
             begun,

@@ -10,15 +10,25 @@ fn ms(n: u64) -> Duration {
 
 /// The most of these times, in order, that lie in one half-open second, and in the little more that is kept.
 fn most_in_a_second(times: &[Instant]) -> usize {
+    most_within(times, Duration::from_nanos(WINDOW))
+}
+
+fn most_within(times: &[Instant], window: Duration) -> usize {
     let mut first = 0;
     let mut most = 0;
     for (last, time) in times.iter().enumerate() {
-        while *time - times[first] >= Duration::from_nanos(WINDOW) {
+        while *time - times[first] >= window {
             first += 1;
         }
         most = most.max(last + 1 - first);
     }
     most
+}
+
+/// A request that leaves and is answered at once.
+fn goes(permit: &Permit, now: Instant) {
+    permit.leaves(now);
+    permit.receipt().answered(now);
 }
 
 /// How a sender is asked for permits.
@@ -59,7 +69,7 @@ fn ask(
         for _ in 0..wanted {
             match bucket.take(now) {
                 Ok(permit) => {
-                    permit.leaves(now);
+                    goes(&permit, now);
                     times.push(now);
                 }
                 Err(when) => {
@@ -201,7 +211,7 @@ fn a_raised_rate_lets_nothing_through_that_was_not_saved_up() {
     let start = Instant::now();
     let mut bucket = Bucket::new(20.0, Start::Full, start);
     while let Ok(permit) = bucket.take(start) {
-        permit.leaves(start);
+        goes(&permit, start);
     }
     bucket.set_rate(1_000.0, start);
     let next = bucket.take(start).unwrap_err();
@@ -301,9 +311,7 @@ fn a_permit_whose_request_never_left_frees_its_place_in_the_window() {
     }
     let (full, later) = (now, now + ms(100));
     assert!(bucket.take(later).is_err());
-    permits.iter().skip(1).for_each(|permit| {
-        permit.leaves(full);
-    });
+    permits.iter().skip(1).for_each(|permit| goes(permit, full));
     assert!(bucket.take(later).is_err());
     drop(permits);
     assert!(bucket.take(later).is_ok());
@@ -323,7 +331,7 @@ fn no_second_holds_more_than_the_rate_however_late_each_request_leaves() {
         let (mut now, end) = (start, start + ms(3_000));
         while now <= end {
             for (at, permit) in leaving.extract_if(.., |(at, _)| *at <= now) {
-                permit.leaves(at);
+                goes(&permit, at);
                 times.push(at);
             }
             while let Ok(permit) = bucket.take(now) {
@@ -362,7 +370,7 @@ fn while_as_many_as_the_rate_have_not_left_there_is_none_and_it_is_asked_again()
     let again = bucket.take(later).unwrap_err();
     assert!(again > later && again < later + ms(10));
     assert_eq!(bucket.left_lately(later), 1);
-    permit.leaves(later);
+    goes(&permit, later);
     assert!(bucket.take(later).unwrap_err() > later + ms(999));
     assert!(bucket.take(later + Duration::from_secs(2)).is_ok());
 }
@@ -385,6 +393,7 @@ fn no_second_around_a_change_that_was_put_off_by_the_latest_request_holds_more_t
             now += Duration::from_micros(dice.u64(1..slowest));
             for permit in leaving.drain(..) {
                 latest = latest.max(permit.leaves(now));
+                permit.receipt().answered(now);
                 times.push(now);
             }
         }
@@ -424,12 +433,86 @@ fn rates_without_sense_are_very_slow_or_very_fast() {
     assert!(Bucket::new(1e300, Start::Full, start).how_many(start, start) > 1_000);
 }
 
+/// Times on the way to the other end and back, in order of leaving.
+fn journeys(dice: &mut Rng, there: u64, back: u64) -> (Duration, Duration) {
+    let late = if dice.u8(0..20) == 0 {
+        dice.u64(0..20_000)
+    } else {
+        dice.u64(0..300)
+    };
+    (
+        Duration::from_micros(there + late),
+        Duration::from_micros(back),
+    )
+}
+
+#[test]
+fn no_second_at_the_other_end_holds_more_than_the_rate_where_some_are_longer_on_the_way() {
+    let mut dice = Rng::with_seed(12);
+    let start = Instant::now();
+    for round in 0..60 {
+        let rate = RATES[round % RATES.len()];
+        let (there, back) = (dice.u64(100..40_000), dice.u64(100..200_000));
+        let mut bucket = Bucket::new(rate, Start::Full, start);
+        let mut out: Vec<(Instant, Permit)> = Vec::new();
+        let mut times = Vec::new();
+        let (mut now, end) = (start, start + Duration::from_secs(4));
+        while now <= end {
+            for (at, permit) in out.extract_if(.., |(at, _)| *at <= now) {
+                permit.receipt().answered(at);
+            }
+            while let Ok(permit) = bucket.take(now) {
+                permit.leaves(now);
+                let (there, back) = journeys(&mut dice, there, back);
+                times.push(now + there);
+                out.push((now + there + back, permit));
+            }
+            now += Duration::from_micros(dice.u64(1..3_000));
+        }
+        times.sort_unstable();
+        // Until the first answers have come, nobody knows what is fast.
+        let times = &times[times.partition_point(|at| *at < start + ms(300))..];
+        let most = most_within(times, Duration::from_secs(1));
+        assert!(most <= rate as usize, "{rate} {round}: {most}");
+        let used = times.len() as f64 / 3.7 / rate;
+        assert!(rate < 2.0 || used > 0.97, "{rate} {round}: {used}");
+    }
+}
+
+#[test]
+fn slow_answers_cost_little_of_the_rate() {
+    let mut dice = Rng::with_seed(13);
+    let start = Instant::now();
+    for rate in [20.0, 80.0, 200.0, 1_000.0] {
+        let mut bucket = Bucket::new(rate, Start::Full, start);
+        let mut out: Vec<(Instant, Permit)> = Vec::new();
+        let (mut now, mut count) = (start, 0);
+        let end = start + Duration::from_secs(20);
+        while now <= end {
+            for (at, permit) in out.extract_if(.., |(at, _)| *at <= now) {
+                permit.receipt().answered(at);
+            }
+            assert!(bucket.how_many(now, now + ms(100)) <= rate as usize);
+            while let Ok(permit) = bucket.take(now) {
+                permit.leaves(now);
+                count += 1;
+                // Some never are.
+                let answer = [ms(dice.u64(50..3_000)), Duration::from_secs(60)];
+                out.push((now + answer[usize::from(dice.u8(0..10) == 0)], permit));
+            }
+            now += Duration::from_micros(dice.u64(1..5_000));
+        }
+        let used = f64::from(count) / 20.0 / rate;
+        assert!(used >= 0.965, "{rate}: {used}");
+    }
+}
+
 #[test]
 fn what_left_in_the_last_second_is_counted() {
     let start = Instant::now();
     let mut bucket = Bucket::new(1_000.0, Start::Full, start);
     for at in [start, start + ms(400)] {
-        bucket.take(at).expect("there are many").leaves(at);
+        goes(&bucket.take(at).expect("there are many"), at);
     }
     assert_eq!(bucket.left_lately(start + ms(999)), 2);
     assert_eq!(bucket.left_lately(start + ms(1_000)), 1);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::adaptive::Adaptive;
-pub use self::bucket::Permit;
+pub use self::bucket::{Permit, Receipt};
 
 use self::bucket::Bucket;
 use self::pair::Pairs;
@@ -200,6 +200,7 @@ mod tests {
             match throttle.take(now) {
                 Ok(permit) => {
                     permit.leaves(now);
+                    permit.receipt().answered(now);
                     count += 1;
                 }
                 Err(when) => now = when,

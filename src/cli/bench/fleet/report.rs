@@ -30,6 +30,9 @@ struct SenderRow {
     requests: usize,
     /// In any window of one second, over the whole run and what came before it.
     most_in_one_second: usize,
+    /// The shortest time in which as many as the rate and one more came, and when in the run that began.
+    closest_ms: f64,
+    closest_at_seconds: f64,
     share_of_rate: f64,
     /// Without the time in which nobody could work it.
     share_while_owned: f64,
@@ -73,11 +76,15 @@ impl Report {
             let requests = witness.requests(sender, from, until);
             let share = |time: Duration| requests as f64 / (pace.rate * time.as_secs_f64());
             let second = Duration::from_secs(1);
+            let closest = witness.closest(sender, pace.rate as usize);
+            let (closest, closest_at) = closest.unwrap_or((second, from));
             SenderRow {
                 sender: sender.to_owned(),
                 rate: pace.rate,
                 requests,
                 most_in_one_second: scene.simulator.ledger().max_in_any_window(sender, second),
+                closest_ms: closest.as_secs_f64() * 1_000.0,
+                closest_at_seconds: closest_at.as_secs_f64() - from.as_secs_f64(),
                 share_of_rate: share(until - from),
                 share_while_owned: share((until - from).saturating_sub(unowned)),
                 longest_gap_ms: witness.longest_gap(sender, from, until).as_millis(),
@@ -153,6 +160,8 @@ impl Report {
             numbers("RATE"),
             numbers("REQUESTS"),
             numbers("MOST IN 1 S"),
+            numbers("RATE + 1 IN MS"),
+            numbers("AT S"),
             numbers("OF RATE"),
             numbers("WHILE OWNED"),
             numbers("LONGEST GAP MS"),
@@ -163,6 +172,8 @@ impl Report {
                 format!("{:.0}", row.rate),
                 row.requests.to_string(),
                 row.most_in_one_second.to_string(),
+                format!("{:.1}", row.closest_ms),
+                format!("{:.1}", row.closest_at_seconds),
                 percent(row.share_of_rate),
                 percent(row.share_while_owned),
                 row.longest_gap_ms.to_string(),
