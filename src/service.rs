@@ -102,13 +102,20 @@ pub struct Service {
 /// Connects to the database that the settings name.
 pub async fn connect(config: &Config, env: &Environment) -> Result<Store, ServiceError> {
     use secrecy::ExposeSecret;
-    let settings = ConnectSettings {
-        url: config.database_url(env)?.expose_secret().to_owned(),
-        max_connections: config.database.max_connections,
-        statement_timeout: config.database.statement_timeout,
-        lock_timeout: config.database.lock_timeout,
-    };
+    let url = config.database_url(env)?;
+    let settings = connect_settings(config, url.expose_secret());
     Ok(Store::connect(&settings).await?)
+}
+
+/// How a process that works connects to its database: so that one silent connection does not cost its lease.
+pub fn connect_settings(config: &Config, url: &str) -> ConnectSettings {
+    let statement_timeout = config.statement_limit();
+    ConnectSettings {
+        url: url.to_owned(),
+        max_connections: config.database.max_connections,
+        statement_timeout,
+        lock_timeout: config.database.lock_timeout.min(statement_timeout),
+    }
 }
 
 impl Service {

@@ -20,7 +20,8 @@ use sqlx::postgres::{
     PgConnectOptions, PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgStatement, PgTypeInfo,
 };
 use sqlx::{
-    AssertSqlSafe, Connection as _, Describe, Either, Execute, Executor, PgConnection, Postgres, SqlStr,
+    AssertSqlSafe, Connection as _, Describe, Either, Execute, Executor, PgConnection, Postgres,
+    SqlStr,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -317,10 +318,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
     {
         // The whole answer at once: the time for it must not depend on how slowly it is read.
         let asking = self.ask(move |raw| raw.fetch_many(query).try_collect::<Vec<_>>());
-        stream::once(asking)
-            .map_ok(at_hand)
-            .try_flatten()
-            .boxed()
+        stream::once(asking).map_ok(at_hand).try_flatten().boxed()
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(
@@ -367,10 +365,7 @@ impl<'c> Executor<'c> for &'c Connections {
                 .ask(move |raw| raw.fetch_many(query).try_collect::<Vec<_>>())
                 .await
         };
-        stream::once(asking)
-            .map_ok(at_hand)
-            .try_flatten()
-            .boxed()
+        stream::once(asking).map_ok(at_hand).try_flatten().boxed()
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(

@@ -187,10 +187,7 @@ async fn write_failures(
     .map(drop)
 }
 
-async fn write_doubts(
-    transaction: &mut Transaction,
-    records: &[Record],
-) -> Result<(), StoreError> {
+async fn write_doubts(transaction: &mut Transaction, records: &[Record]) -> Result<(), StoreError> {
     let doubtful: Vec<(&Record, &str, bool)> = records
         .iter()
         .filter_map(|record| match &record.transition {

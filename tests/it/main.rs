@@ -16,6 +16,7 @@ mod main_job;
 mod outcomes;
 mod pgbouncer;
 mod sick_database;
+mod silent_connections;
 mod storm;
 mod support;
 mod webhooks;
