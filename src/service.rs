@@ -149,22 +149,20 @@ impl Service {
                 .receive_webhooks(config, env, token_key.clone())
                 .await?;
         }
-        let (may_send, progress) = match roles.contains(&Role::Worker) {
-            true => {
-                let key = service.store.callback_token_key().await?;
-                let fingerprints = FingerprintKey::from_bytes(&key);
-                let (may_send, progress) = service.work(config, token_key, fingerprints)?;
-                (Some(may_send), Some(progress))
-            }
-            false => (None, None),
+        let mut health = admin::Health {
+            store: service.store.clone(),
+            clock: Clock::system(),
+            may_send: None,
+            progress: None,
+            stuck: None,
         };
+        if roles.contains(&Role::Worker) {
+            let key = service.store.callback_token_key().await?;
+            let fingerprints = FingerprintKey::from_bytes(&key);
+            service.work(config, token_key, fingerprints, &mut health)?;
+        }
         if roles.contains(&Role::Admin) {
-            let routes = admin::routes(admin::Health {
-                store: service.store.clone(),
-                clock: Clock::system(),
-                may_send,
-                progress,
-            });
+            let routes = admin::routes(health);
             service.admin_address = Some(
                 service
                     .listen("admin.listen", config.admin.listen, routes)
@@ -198,7 +196,8 @@ impl Service {
         );
         self.tasks.spawn(writer.run());
         let applier = Applier::new(self.store.clone(), token_key, config.webhook.apply_batch);
-        self.tasks.spawn(applier.run(stored, self.stop.clone()));
+        let applying = applier.run(stored, self.stop.clone());
+        self.tasks.spawn(applying);
         Ok(())
     }
 
@@ -207,7 +206,8 @@ impl Service {
         config: &Config,
         token_key: TokenKey,
         fingerprints: FingerprintKey,
-    ) -> Result<(admin::MaySend, admin::Progress), ServiceError> {
+        health: &mut admin::Health,
+    ) -> Result<(), ServiceError> {
         let clock = Clock::system();
         let provider = Provider::new(&HttpSettings {
             connect_timeout: config.http.connect_timeout,
@@ -251,12 +251,14 @@ impl Service {
         });
         let signals = Arc::new(Signals::default());
         let max_in_flight = config.worker.max_in_flight as usize;
+        let max_unwritten = max_in_flight * 16;
+        let backlog = queue.backlog();
         let settings = DispatchSettings {
             tick: config.worker.tick,
             idle_poll: config.worker.idle_poll,
             // The whole exchange, and before it the time in which it may still start.
             answer_due_in: LEAVE_WITHIN + config.http.response_timeout + Duration::from_secs(1),
-            max_unwritten: max_in_flight * 16,
+            max_unwritten,
             desk: DeskSettings {
                 read_ahead: config.worker.read_ahead as usize,
                 max_in_flight,
@@ -284,29 +286,35 @@ impl Service {
                 hold: config.reconcile.on_uncertain == OnUncertain::Hold,
             },
         );
-        self.ownership = Some(tokio::spawn(
-            ownership.run(self.stop_sending.clone(), self.release.clone()),
-        ));
+        let owning = ownership.run(self.stop_sending.clone(), self.release.clone());
+        self.ownership = Some(tokio::spawn(owning));
         self.recorder = Some(tokio::spawn(recorder.run()));
-        self.dispatcher = Some(tokio::spawn(dispatcher.run(self.stop_sending.clone())));
-        self.tasks.spawn(watch_over(
+        let dispatching = dispatcher.run(self.stop_sending.clone());
+        self.dispatcher = Some(tokio::spawn(dispatching));
+        let watching = watch_over(
             Arc::clone(&signals),
             clock.clone(),
             self.stop_sending.clone(),
-        ));
+        );
+        self.tasks.spawn(watching);
         self.signals = Some(Arc::clone(&signals));
-        let progress = progress_of(Arc::clone(&signals), clock);
-        self.tasks
-            .spawn(reconciler.run(holding.clone(), Arc::clone(&signals), self.stop.clone()));
-        self.tasks.spawn(wake::run(
+        health.progress = Some(progress_of(Arc::clone(&signals), clock));
+        health.stuck = Some(Arc::new(move || {
+            let unwritten = backlog.unwritten();
+            (backlog.is_failing() && unwritten > max_unwritten).then_some(unwritten)
+        }));
+        health.may_send = Some(Arc::new(move |clock| trust.holds_at(clock.boot())));
+        let settling = reconciler.run(holding.clone(), Arc::clone(&signals), self.stop.clone());
+        self.tasks.spawn(settling);
+        let listening = wake::run(
             self.store.clone(),
             holding,
             signals,
             leases,
             self.stop.clone(),
-        ));
-        let may_send = move |clock: &Clock| trust.holds_at(clock.boot());
-        Ok((Arc::new(may_send), progress))
+        );
+        self.tasks.spawn(listening);
+        Ok(())
     }
 
     async fn listen(
@@ -323,7 +331,7 @@ impl Service {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let stop = self.stop.clone();
-        self.tasks.spawn(async move {
+        let serving = async move {
             let served = axum::serve(listener, routes)
                 .with_graceful_shutdown(stop.cancelled_owned())
                 .await;
@@ -333,7 +341,8 @@ impl Service {
                     "The listener on {address} ended"
                 );
             }
-        });
+        };
+        self.tasks.spawn(serving);
         info!("Listening on {address} ({setting})");
         Ok(address)
     }
@@ -384,14 +393,9 @@ impl Service {
 }
 
 async fn ended(task: Option<JoinHandle<()>>) {
-    if let Some(Err(error)) = match task {
-        Some(task) => Some(task.await),
-        None => None,
-    } {
-        warn!(
-            error = &error as &dyn std::error::Error,
-            "A part of the service ended badly"
-        );
+    if let Some(task) = task {
+        // Its panic was told already.
+        let _ = task.await;
     }
 }
 

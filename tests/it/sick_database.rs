@@ -94,8 +94,12 @@ async fn sending_stops_while_too_many_answers_wait_to_be_written() {
     }
     let requests = world.simulator.ledger().request_count();
     assert!(requests <= 64 + 2 * 4, "{requests} requests were made");
+    world.until_ready_is(false).await;
+    let said = world.readiness().await.body;
+    assert!(said.contains("outcomes cannot be written"), "{said}");
 
     stuck.rollback().await.expect("the lock is given back");
+    world.until_ready_is(true).await;
     world.until_all_have_ended().await;
     world.until_webhooks_are_applied().await;
     world.assert_each_was_accepted_once(&written).await;
