@@ -4,6 +4,8 @@
 //! its answer; every answer is written; then the rest ends. So after a clean stop no message is uncertain. The time it may take is the
 //! response timeout and a little: an answer cannot come later.
 
+mod supervision;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
+
+use supervision::Supervision;
 
 use crate::admin;
 use crate::clock::Clock;
@@ -96,6 +100,7 @@ pub struct Service {
     recorder: Option<JoinHandle<()>>,
     ownership: Option<JoinHandle<()>>,
     tasks: TaskTracker,
+    parts: Supervision,
     grace: Duration,
 }
 
@@ -142,6 +147,7 @@ impl Service {
             recorder: None,
             ownership: None,
             tasks: TaskTracker::new(),
+            parts: Supervision::default(),
             grace: config.shutdown(),
         };
         if roles.contains(&Role::Webhook) {
@@ -194,10 +200,12 @@ impl Service {
             self.listen("webhook.listen", config.webhook.listen, routes)
                 .await?,
         );
-        self.tasks.spawn(writer.run());
+        self.tasks
+            .spawn(self.parts.of("writer of webhook deliveries", writer.run()));
         let applier = Applier::new(self.store.clone(), token_key, config.webhook.apply_batch);
         let applying = applier.run(stored, self.stop.clone());
-        self.tasks.spawn(applying);
+        self.tasks
+            .spawn(self.parts.of("applier of webhooks", applying));
         Ok(())
     }
 
@@ -286,17 +294,19 @@ impl Service {
                 hold: config.reconcile.on_uncertain == OnUncertain::Hold,
             },
         );
+        let parts = &self.parts;
         let owning = ownership.run(self.stop_sending.clone(), self.release.clone());
-        self.ownership = Some(tokio::spawn(owning));
-        self.recorder = Some(tokio::spawn(recorder.run()));
+        self.ownership = Some(tokio::spawn(parts.of("keeper of leases", owning)));
+        self.recorder = Some(tokio::spawn(parts.of("recorder", recorder.run())));
         let dispatching = dispatcher.run(self.stop_sending.clone());
-        self.dispatcher = Some(tokio::spawn(dispatching));
+        self.dispatcher = Some(tokio::spawn(parts.of("dispatcher", dispatching)));
         let watching = watch_over(
             Arc::clone(&signals),
             clock.clone(),
             self.stop_sending.clone(),
         );
-        self.tasks.spawn(watching);
+        self.tasks
+            .spawn(parts.of("watch over the dispatcher", watching));
         self.signals = Some(Arc::clone(&signals));
         health.progress = Some(progress_of(Arc::clone(&signals), clock));
         health.stuck = Some(Arc::new(move || {
@@ -305,7 +315,7 @@ impl Service {
         }));
         health.may_send = Some(Arc::new(move |clock| trust.holds_at(clock.boot())));
         let settling = reconciler.run(holding.clone(), Arc::clone(&signals), self.stop.clone());
-        self.tasks.spawn(settling);
+        self.tasks.spawn(parts.of("reconciler", settling));
         let listening = wake::run(
             self.store.clone(),
             holding,
@@ -313,7 +323,7 @@ impl Service {
             leases,
             self.stop.clone(),
         );
-        self.tasks.spawn(listening);
+        self.tasks.spawn(parts.of("listener for calls", listening));
         Ok(())
     }
 
@@ -342,7 +352,8 @@ impl Service {
                 );
             }
         };
-        self.tasks.spawn(serving);
+        self.tasks
+            .spawn(self.parts.of("listener on a port", serving));
         info!("Listening on {address} ({setting})");
         Ok(address)
     }
@@ -360,6 +371,11 @@ impl Service {
             }
             None => std::future::pending().await,
         }
+    }
+
+    /// Waits until a part has broken off, and names it. The service is of no use any more: stop it, and end the process.
+    pub async fn broken(&self) -> &'static str {
+        self.parts.broken().await
     }
 
     /// Stops in order. `true`: every request had its answer and every answer is written.

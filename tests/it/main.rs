@@ -1,5 +1,6 @@
 //! The promises of the product, on real Postgres and over real HTTP. A file for a promise.
 
+mod broken_part;
 mod demo;
 mod embedded;
 mod enqueue;
