@@ -4,8 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use wa_outbox::cli::bench::cable::Cable;
 use wa_outbox::config::Config;
 use wa_outbox::domain::id::MessageId;
+use wa_outbox::store::connections::Connection;
+use wa_outbox::store::{ConnectSettings, Store};
 
 use crate::support::make::a_text;
 use crate::support::world::{APP_SECRET, World, quick_settings};
@@ -17,7 +20,7 @@ const LOAD: usize = 400;
 async fn a_worker_whose_connections_go_silent_goes_on_with_new_ones_before_its_lease_ends() {
     let (world, cable) = World::start_on_a_cable_with(patient_settings()).await;
     let written = world.enqueue_a_slow_load().await;
-    world.simulator.ledger().wait_for_accepted(50).await;
+    world.until_taken(50).await;
     let rival = world.another_service().await;
     let before = world.lease_of_the_sender().await;
 
@@ -46,7 +49,7 @@ async fn a_worker_whose_connections_go_silent_again_and_again_loses_nothing() {
     let (world, cable) = World::start_on_a_cable_with(patient_settings()).await;
     let written = world.enqueue_a_slow_load().await;
     for accepted in [50, 150, 250] {
-        world.simulator.ledger().wait_for_accepted(accepted).await;
+        world.until_taken(accepted).await;
         cable.forget_connections();
     }
     world.until_all_have_ended().await;
@@ -61,7 +64,7 @@ async fn a_database_that_is_silent_for_longer_than_the_lease_costs_the_sender_an
     config.reconcile.window = Duration::from_secs(5);
     let (mut world, cable) = World::start_on_a_cable_with(config).await;
     let mut written = world.enqueue_a_slow_load().await;
-    world.simulator.ledger().wait_for_accepted(50).await;
+    world.until_taken(50).await;
     let rival = world.another_service().await;
     let webhooks = rival.webhook_address.expect("it receives webhooks");
     world
@@ -128,6 +131,85 @@ async fn a_listener_that_went_silent_is_replaced() {
         .await;
     let message = world.enqueue(a_text()).await;
     world.until_state(message, "accepted").await;
+}
+
+#[tokio::test]
+async fn connections_that_went_silent_together_cost_one_wait() {
+    let (_world, cable, store) = a_store_on_a_cable(4).await;
+    // All are lent at once, so that four lie idle afterwards.
+    let lent = futures_util::future::join_all((0..4).map(|_| store.pool().acquire())).await;
+    assert!(lent.iter().all(Result::is_ok));
+    drop(lent);
+
+    cable.forget_connections();
+    store.ping().await.expect_err("nobody answers");
+    store.ping().await.expect("a new one is made");
+}
+
+#[tokio::test]
+async fn a_connection_that_went_silent_frees_its_place() {
+    let (_world, cable, store) = a_store_on_a_cable(1).await;
+    let mut transaction = store.pool().begin().await.expect("it begins");
+
+    cable.forget_connections();
+    sqlx::query("select 1")
+        .execute(&mut *transaction)
+        .await
+        .expect_err("nobody answers");
+    sqlx::query("select 1")
+        .execute(&mut *transaction)
+        .await
+        .expect_err("it is not asked again");
+    drop(transaction);
+    store.ping().await.expect("a new one is made");
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_dropped_is_undone_and_its_connection_with_it() {
+    let (_world, _cable, store) = a_store_on_a_cable(1).await;
+    let mut transaction = store.pool().begin().await.expect("it begins");
+    sqlx::query("delete from wa.keys")
+        .execute(&mut *transaction)
+        .await
+        .expect("it is deleted");
+
+    drop(transaction);
+    store.callback_token_key().await.expect("it is there");
+}
+
+#[tokio::test]
+async fn a_statement_that_was_given_up_takes_its_connection_with_it() {
+    let (_world, _cable, store) = a_store_on_a_cable(1).await;
+    let mut connection = store.pool().acquire().await.expect("a connection");
+    let before = backend(&mut connection).await;
+    let asked = sqlx::query("select pg_sleep(0.3)").execute(&mut connection);
+    let given_up = tokio::time::timeout(Duration::from_millis(1), asked).await;
+    given_up.expect_err("it takes longer");
+    drop(connection);
+
+    let mut connection = store.pool().acquire().await.expect("a connection");
+    assert_ne!(backend(&mut connection).await, before);
+}
+
+async fn backend(connection: &mut Connection) -> i32 {
+    sqlx::query_scalar("select pg_backend_pid()")
+        .fetch_one(connection)
+        .await
+        .expect("it answers")
+}
+
+/// A store with so many connections, which waits for no answer longer than a moment.
+async fn a_store_on_a_cable(connections: u32) -> (World, Cable, Store) {
+    let world = World::at_rest().await;
+    let cable = Cable::to(&world.database.url).await.expect("a cable");
+    let store = Store::connect(&ConnectSettings {
+        max_connections: connections,
+        statement_timeout: Duration::from_secs(1),
+        ..ConnectSettings::new(cable.url())
+    })
+    .await
+    .expect("the database answers");
+    (world, cable, store)
 }
 
 /// A lease that outlasts a connection that went silent, on a machine that is busy with other tests.
