@@ -118,7 +118,7 @@ async fn what_was_begun_and_had_not_left_is_put_back_even_if_that_fails_twice() 
     let wire = Wire::to(&world.database.url);
     world.start_service_over(&wire).await;
     let begin = wire.set("The write-ahead intent", Mishap::AnswerLate);
-    let put_back = "set state = 'queued', attempts";
+    let put_back = "set state = 'queued', attempt = c";
     let first_try = wire.set(put_back, Mishap::SentLateByNobody);
     let second_try = wire.set(put_back, Mishap::SentLateByNobody);
     let message = world.enqueue(a_text()).await;
