@@ -1,8 +1,8 @@
 //! Writes outcomes, many at a time.
 //!
 //! An answer is a fact. It is kept and tried again for as long as the process lives, whatever happens to the lease; a batch
-//! that the database refuses is halved until the one record that it refuses stands alone, so that one cannot keep back the
-//! others. While too many wait to be written, nothing new is begun.
+//! that the database refuses, or takes too long over, is halved, until the one record that it refuses stands alone: so one cannot
+//! keep back the others. While too many wait to be written, nothing new is begun.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -135,7 +135,7 @@ impl Recorder {
                 .store(written.is_err(), Ordering::Release);
             match written {
                 Ok(()) => {}
-                Err(error) if error.is_refusal_of_data() && part.len() > 1 => {
+                Err(error) if error.may_go_in_parts() && part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.push(second);
                     parts.push(first);

@@ -106,6 +106,35 @@ async fn sending_stops_while_too_many_answers_wait_to_be_written() {
 }
 
 #[tokio::test]
+async fn outcomes_that_take_a_slow_database_too_long_together_are_written_in_parts() {
+    let mut config = slowed_settings();
+    // One after the other, and all in one batch.
+    config.worker.record_delay = Duration::from_secs(1);
+    let world = World::start_with(config).await;
+    // Nobody but the recorder writes that they were accepted.
+    world
+        .simulator
+        .set_statuses(wa_outbox::simulator::Statuses::none());
+    world
+        .run_sql(
+            "create function public.takes_its_time() returns trigger language plpgsql as
+             $$ begin perform pg_sleep(0.3); return new; end $$",
+        )
+        .await;
+    world
+        .run_sql(
+            "create trigger slow before insert on wa.acceptances for each row execute function public.takes_its_time()",
+        )
+        .await;
+
+    let drafts = (0..6).map(|number| a_text().saying(&number.to_string()));
+    let written = world.enqueue_all(drafts).await;
+
+    world.until_all_have_ended().await;
+    world.assert_each_was_accepted_once(&written).await;
+}
+
+#[tokio::test]
 async fn connections_that_all_end_at_once_under_load_cost_no_message() {
     let (world, _cable) = World::start_on_a_cable_with(slowed_settings()).await;
     let written = world.enqueue_a_load().await;
