@@ -117,7 +117,7 @@ impl Connections {
     pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
         let mut connection = self.acquire().await?;
         connection.in_transaction = true;
-        sqlx::raw_sql("begin").execute(&mut connection).await?;
+        sqlx::raw_sql("BEGIN").execute(&mut connection).await?;
         Ok(Transaction(connection))
     }
 
@@ -271,7 +271,7 @@ impl Transaction {
     /// # Errors
     /// When the server refuses it, or does not answer.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql("commit").execute(&mut self.0).await?;
+        sqlx::raw_sql("COMMIT").execute(&mut self.0).await?;
         self.0.in_transaction = false;
         Ok(())
     }
