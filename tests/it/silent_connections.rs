@@ -25,7 +25,7 @@ async fn a_worker_whose_connections_go_silent_goes_on_with_new_ones_before_its_l
     let before = world.lease_of_the_sender().await;
 
     cable.forget_connections();
-    let accepted = world.simulator.ledger().accepted_count() as u64;
+    let accepted = world.simulator.ledger().accepted_count();
     assert!(accepted < LOAD as u64, "the silence came after the load");
     world.until_all_have_ended().await;
 
