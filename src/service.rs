@@ -4,6 +4,8 @@
 //! its answer; every answer is written; then the rest ends. So after a clean stop no message is uncertain. The time it may take is the
 //! response timeout and a little: an answer cannot come later.
 
+mod supervision;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
+
+use supervision::Supervision;
 
 use crate::admin;
 use crate::clock::Clock;
@@ -97,19 +101,27 @@ pub struct Service {
     recorder: Option<JoinHandle<()>>,
     ownership: Option<JoinHandle<()>>,
     tasks: TaskTracker,
+    parts: Supervision,
     grace: Duration,
 }
 
 /// Connects to the database that the settings name.
 pub async fn connect(config: &Config, env: &Environment) -> Result<Store, ServiceError> {
     use secrecy::ExposeSecret;
-    let settings = ConnectSettings {
-        url: config.database_url(env)?.expose_secret().to_owned(),
-        max_connections: config.database.max_connections,
-        statement_timeout: config.database.statement_timeout,
-        lock_timeout: config.database.lock_timeout,
-    };
+    let url = config.database_url(env)?;
+    let settings = connect_settings(config, url.expose_secret());
     Ok(Store::connect(&settings).await?)
+}
+
+/// How a process that works connects to its database: so that one silent connection does not cost its lease.
+pub fn connect_settings(config: &Config, url: &str) -> ConnectSettings {
+    let statement_timeout = config.statement_limit();
+    ConnectSettings {
+        url: url.to_owned(),
+        max_connections: config.database.max_connections,
+        statement_timeout,
+        lock_timeout: config.database.lock_timeout.min(statement_timeout),
+    }
 }
 
 impl Service {
@@ -136,6 +148,7 @@ impl Service {
             recorder: None,
             ownership: None,
             tasks: TaskTracker::new(),
+            parts: Supervision::default(),
             grace: config.shutdown(),
         };
         let sequence = &config.sequence;
@@ -152,22 +165,20 @@ impl Service {
                 .receive_webhooks(config, env, token_key.clone())
                 .await?;
         }
-        let (may_send, progress) = match roles.contains(&Role::Worker) {
-            true => {
-                let key = service.store.callback_token_key().await?;
-                let fingerprints = FingerprintKey::from_bytes(&key);
-                let (may_send, progress) = service.work(config, token_key, fingerprints)?;
-                (Some(may_send), Some(progress))
-            }
-            false => (None, None),
+        let mut health = admin::Health {
+            store: service.store.clone(),
+            clock: Clock::system(),
+            may_send: None,
+            progress: None,
+            stuck: None,
         };
+        if roles.contains(&Role::Worker) {
+            let key = service.store.callback_token_key().await?;
+            let fingerprints = FingerprintKey::from_bytes(&key);
+            service.work(config, token_key, fingerprints, &mut health)?;
+        }
         if roles.contains(&Role::Admin) {
-            let routes = admin::routes(admin::Health {
-                store: service.store.clone(),
-                clock: Clock::system(),
-                may_send,
-                progress,
-            });
+            let routes = admin::routes(health);
             service.admin_address = Some(
                 service
                     .listen("admin.listen", config.admin.listen, routes)
@@ -199,9 +210,12 @@ impl Service {
             self.listen("webhook.listen", config.webhook.listen, routes)
                 .await?,
         );
-        self.tasks.spawn(writer.run());
+        self.tasks
+            .spawn(self.parts.of("writer of webhook deliveries", writer.run()));
         let applier = Applier::new(self.store.clone(), token_key, config.webhook.apply_batch);
-        self.tasks.spawn(applier.run(stored, self.stop.clone()));
+        let applying = applier.run(stored, self.stop.clone());
+        self.tasks
+            .spawn(self.parts.of("applier of webhooks", applying));
         Ok(())
     }
 
@@ -210,7 +224,8 @@ impl Service {
         config: &Config,
         token_key: TokenKey,
         fingerprints: FingerprintKey,
-    ) -> Result<(admin::MaySend, admin::Progress), ServiceError> {
+        health: &mut admin::Health,
+    ) -> Result<(), ServiceError> {
         let clock = Clock::system();
         let provider = Provider::new(&HttpSettings {
             connect_timeout: config.http.connect_timeout,
@@ -254,12 +269,14 @@ impl Service {
         });
         let signals = Arc::new(Signals::default());
         let max_in_flight = config.worker.max_in_flight as usize;
+        let max_unwritten = max_in_flight * 16;
+        let backlog = queue.backlog();
         let settings = DispatchSettings {
             tick: config.worker.tick,
             idle_poll: config.worker.idle_poll,
             // The whole exchange, and before it the time in which it may still start.
             answer_due_in: LEAVE_WITHIN + config.http.response_timeout + Duration::from_secs(1),
-            max_unwritten: max_in_flight * 16,
+            max_unwritten,
             desk: DeskSettings {
                 read_ahead: config.worker.read_ahead as usize,
                 max_in_flight,
@@ -287,29 +304,37 @@ impl Service {
                 hold: config.reconcile.on_uncertain == OnUncertain::Hold,
             },
         );
-        self.ownership = Some(tokio::spawn(
-            ownership.run(self.stop_sending.clone(), self.release.clone()),
-        ));
-        self.recorder = Some(tokio::spawn(recorder.run()));
-        self.dispatcher = Some(tokio::spawn(dispatcher.run(self.stop_sending.clone())));
-        self.tasks.spawn(watch_over(
+        let parts = &self.parts;
+        let owning = ownership.run(self.stop_sending.clone(), self.release.clone());
+        self.ownership = Some(tokio::spawn(parts.of("keeper of leases", owning)));
+        self.recorder = Some(tokio::spawn(parts.of("recorder", recorder.run())));
+        let dispatching = dispatcher.run(self.stop_sending.clone());
+        self.dispatcher = Some(tokio::spawn(parts.of("dispatcher", dispatching)));
+        let watching = watch_over(
             Arc::clone(&signals),
             clock.clone(),
             self.stop_sending.clone(),
-        ));
-        self.signals = Some(Arc::clone(&signals));
-        let progress = progress_of(Arc::clone(&signals), clock);
+        );
         self.tasks
-            .spawn(reconciler.run(holding.clone(), Arc::clone(&signals), self.stop.clone()));
-        self.tasks.spawn(wake::run(
+            .spawn(parts.of("watch over the dispatcher", watching));
+        self.signals = Some(Arc::clone(&signals));
+        health.progress = Some(progress_of(Arc::clone(&signals), clock));
+        health.stuck = Some(Arc::new(move || {
+            let unwritten = backlog.unwritten();
+            (backlog.is_failing() && unwritten > max_unwritten).then_some(unwritten)
+        }));
+        health.may_send = Some(Arc::new(move |clock| trust.holds_at(clock.boot())));
+        let settling = reconciler.run(holding.clone(), Arc::clone(&signals), self.stop.clone());
+        self.tasks.spawn(parts.of("reconciler", settling));
+        let listening = wake::run(
             self.store.clone(),
             holding,
             signals,
             leases,
             self.stop.clone(),
-        ));
-        let may_send = move |clock: &Clock| trust.holds_at(clock.boot());
-        Ok((Arc::new(may_send), progress))
+        );
+        self.tasks.spawn(parts.of("listener for calls", listening));
+        Ok(())
     }
 
     async fn listen(
@@ -326,7 +351,7 @@ impl Service {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let stop = self.stop.clone();
-        self.tasks.spawn(async move {
+        let serving = async move {
             let served = axum::serve(listener, routes)
                 .with_graceful_shutdown(stop.cancelled_owned())
                 .await;
@@ -336,7 +361,9 @@ impl Service {
                     "The listener on {address} ended"
                 );
             }
-        });
+        };
+        self.tasks
+            .spawn(self.parts.of("listener on a port", serving));
         info!("Listening on {address} ({setting})");
         Ok(address)
     }
@@ -354,6 +381,11 @@ impl Service {
             }
             None => std::future::pending().await,
         }
+    }
+
+    /// Waits until a part has broken off, and names it. The service is of no use any more: stop it, and end the process.
+    pub async fn broken(&self) -> &'static str {
+        self.parts.broken().await
     }
 
     /// Stops in order. `true`: every request had its answer and every answer is written.
@@ -387,14 +419,9 @@ impl Service {
 }
 
 async fn ended(task: Option<JoinHandle<()>>) {
-    if let Some(Err(error)) = match task {
-        Some(task) => Some(task.await),
-        None => None,
-    } {
-        warn!(
-            error = &error as &dyn std::error::Error,
-            "A part of the service ended badly"
-        );
+    if let Some(task) = task {
+        // Its panic was told already.
+        let _ = task.await;
     }
 }
 

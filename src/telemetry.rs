@@ -3,6 +3,8 @@
 //! Standard output is kept for what a command was asked for. Nothing here hides anything: secrets, wamids and keys
 //! are types whose `Debug` shows nothing, so there is no line to forget to clean.
 
+mod json;
+
 use std::io::IsTerminal;
 
 use tracing::Subscriber;
@@ -80,14 +82,7 @@ where
         .with_writer(writer);
     match look {
         Look::Human { colours } => Box::new(lines.with_ansi(colours).finish()),
-        // Fields stand beside the message, so that `sender.id` is found where it is looked for.
-        Look::Json => Box::new(
-            lines
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .finish(),
-        ),
+        Look::Json => Box::new(lines.with_ansi(false).event_format(json::Lines).finish()),
     }
 }
 
@@ -146,6 +141,33 @@ mod tests {
         assert_eq!(object["level"], "INFO");
         assert_eq!(object["message"], "Sender 4711 held: its token expired");
         assert_eq!(object["sender.id"], "4711");
+    }
+
+    #[test]
+    fn an_error_is_told_with_all_its_causes() {
+        use crate::store::StoreError;
+        let refused = std::io::Error::new(std::io::ErrorKind::TimedOut, "nobody is there");
+        let error = StoreError::Database {
+            doing: "record outcomes",
+            source: sqlx::Error::Tls(Box::new(refused)),
+        };
+        let speak = || {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "Could not; trying again"
+            )
+        };
+        let line = written(Look::Json, &[], speak);
+        let object: serde_json::Value = serde_json::from_str(&line).expect("one JSON object");
+        assert_eq!(object["error"], "could not record outcomes");
+        let sources = object["error.sources"].as_array().expect("its causes");
+        assert_eq!(sources.last().expect("one"), "nobody is there");
+
+        let line = written(Look::Human { colours: false }, &[], speak);
+        assert!(
+            line.contains("could not record outcomes") && line.contains("nobody is there"),
+            "{line}"
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What operators and orchestrators ask.
 //!
 //! `/healthz`: the process answers. `/readyz`: the database answers and, where this process sends, its leases can be trusted and
-//! its loop turns. What of these is not so is named in the answer, so that a page at night says where to look.
+//! its loop turns and its outcomes can be written. What of these is not so is said in the answer, in words, so that a page at
+//! night says where to look.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,9 @@ pub type MaySend = Arc<dyn Fn(&Clock) -> bool + Send + Sync>;
 /// How long ago the loop that sends last turned.
 pub type Progress = Arc<dyn Fn() -> Duration + Send + Sync>;
 
+/// How many outcomes wait to be written, where so many cannot be that nothing new is sent; none while that is not so.
+pub type Stuck = Arc<dyn Fn() -> Option<usize> + Send + Sync>;
+
 /// What is asked of, to tell how this process is.
 pub struct Health {
     /// The database.
@@ -35,6 +39,8 @@ pub struct Health {
     pub may_send: Option<MaySend>,
     /// Whether its loop turns; none where it does not send at all.
     pub progress: Option<Progress>,
+    /// Whether its outcomes can be written; none where it does not send at all.
+    pub stuck: Option<Stuck>,
 }
 
 /// What was found.
@@ -43,6 +49,8 @@ struct Found {
     database: bool,
     leases: Option<bool>,
     last_turn: Option<Duration>,
+    /// So many outcomes cannot be written.
+    stuck: Option<usize>,
 }
 
 impl Found {
@@ -50,8 +58,21 @@ impl Found {
         self.last_turn.map(|ago| ago <= STALLED_AFTER)
     }
 
-    fn is_ready(self) -> bool {
-        self.database && self.leases != Some(false) && self.dispatcher() != Some(false)
+    /// What is amiss, in words; nothing when it is ready.
+    fn reasons(self) -> Vec<String> {
+        let database = (!self.database).then(|| "the database does not answer".to_owned());
+        let leases = (self.leases == Some(false))
+            .then(|| "the leases could not be renewed in time, so nothing may be sent".to_owned());
+        let stalled = self.last_turn.filter(|ago| *ago > STALLED_AFTER);
+        let dispatcher =
+            stalled.map(|ago| format!("the sending loop has not turned for {} s", ago.as_secs()));
+        let stuck = self.stuck.map(|outcomes| {
+            format!("{outcomes} outcomes cannot be written to the database, so nothing new is sent")
+        });
+        [database, leases, dispatcher, stuck]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 
@@ -74,14 +95,17 @@ async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Json<serde_jso
             .as_ref()
             .map(|may_send| may_send(&health.clock)),
         last_turn: health.progress.as_ref().map(|progress| progress()),
+        stuck: health.stuck.as_ref().and_then(|stuck| stuck()),
     };
-    let status = if found.is_ready() {
+    let reasons = found.reasons();
+    let status = if reasons.is_empty() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
     let answer = json!({
-        "ready": found.is_ready(),
+        "ready": reasons.is_empty(),
+        "reasons": reasons,
         "database": found.database,
         "leases": found.leases,
         "dispatcher": found.dispatcher(),
@@ -98,6 +122,7 @@ mod tests {
         database: true,
         leases: Some(true),
         last_turn: Some(STALLED_AFTER),
+        stuck: None,
     };
 
     #[test]
@@ -107,22 +132,42 @@ mod tests {
             last_turn: None,
             ..WELL
         };
-        assert!(WELL.is_ready() && only_webhooks.is_ready());
-        for amiss in [
-            Found {
-                database: false,
-                ..WELL
-            },
-            Found {
-                leases: Some(false),
-                ..WELL
-            },
-            Found {
-                last_turn: Some(STALLED_AFTER + Duration::from_millis(1)),
-                ..WELL
-            },
+        assert!(WELL.reasons().is_empty() && only_webhooks.reasons().is_empty());
+        for (amiss, words) in [
+            (
+                Found {
+                    database: false,
+                    ..WELL
+                },
+                "the database",
+            ),
+            (
+                Found {
+                    leases: Some(false),
+                    ..WELL
+                },
+                "the leases",
+            ),
+            (
+                Found {
+                    last_turn: Some(STALLED_AFTER + Duration::from_millis(1)),
+                    ..WELL
+                },
+                "the sending loop",
+            ),
+            (
+                Found {
+                    stuck: Some(17),
+                    ..WELL
+                },
+                "17 outcomes",
+            ),
         ] {
-            assert!(!amiss.is_ready(), "{amiss:?}");
+            let reasons = amiss.reasons();
+            assert!(
+                reasons.len() == 1 && reasons[0].starts_with(words),
+                "{reasons:?}"
+            );
         }
     }
 }

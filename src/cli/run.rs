@@ -3,6 +3,9 @@
 //! The first SIGTERM or SIGINT ends it in order: nothing new is begun, what is out gets its answer, every answer is
 //! written, the senders are given back. A second one ends it at once; what is out is settled later, by evidence.
 //! Signals are listened for before anything is started, so none that comes early is lost.
+//!
+//! A part that breaks off ends it too, with 1: what is out gets its answer, the senders go to other workers, and whatever watches
+//! over the process starts it anew.
 
 use std::collections::BTreeSet;
 
@@ -71,6 +74,7 @@ impl Options {
     /// When it cannot start, or when something was still out after the time that an orderly end may take.
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let mut signals = Signals::listen().context("could not listen for signals")?;
+        info!("Starting: {}", self.roles_in_words());
         let store = tokio::select! {
             ready = self.database(context) => ready?,
             name = signals.next() => {
@@ -82,15 +86,21 @@ impl Options {
         let service = Service::start(store, context.config()?, context.env(), &roles).await?;
         info!("Running: {}", self.roles_in_words());
 
-        let why = tokio::select! {
-            name = signals.next() => name,
-            () = service.drained(), if self.drain => "--drain, for nothing is due",
+        let (why, broken) = tokio::select! {
+            name = signals.next() => (name, None),
+            () = service.drained(), if self.drain => ("--drain, for nothing is due", None),
+            part = service.broken() => ("a part that broke off", Some(part)),
         };
         info!("Stopping by {why}: nothing new is begun; a second signal ends it at once");
         let clean = tokio::select! {
             clean = service.stop() => clean,
             name = signals.next() => end_at_once(name),
         };
+        if let Some(part) = broken {
+            bail!(
+                "the {part} broke off; start it again, and report what it said on standard error"
+            );
+        }
         if !clean {
             bail!(
                 "some requests had no answer in time; the next worker takes their messages for uncertain"

@@ -149,6 +149,7 @@ impl Options {
             ledger: LedgerSettings {
                 capacity: self.ledger_size,
                 compact: self.compact,
+                tellings: false,
             },
             ..Settings::default()
         })

@@ -20,7 +20,6 @@ impl Config {
         self.database.check()?;
         self.http.check()?;
         self.worker.check()?;
-        self.check_takeover()?;
         self.check_end()?;
         self.retry.check()?;
         self.reconcile.check(self.http.response_timeout)?;
@@ -28,23 +27,6 @@ impl Config {
         self.webhook.check()?;
         self.admin.check(self.webhook.listen)?;
         self.sender.check()
-    }
-
-    /// A statement of a worker that is gone may hold its leases until the server ends it, and a renewal that hangs as long
-    /// must leave time for another.
-    fn check_takeover(&self) -> Checked {
-        let (statement, lease) = (self.database.statement_timeout, self.worker.lease);
-        refuse(
-            statement > lease,
-            "database.statement_timeout_s",
-            statement.as_secs_f64(),
-            "is longer than worker.lease_s, so a statement that hangs would outlast the lease and keep others from taking \
-             the senders over",
-            format!(
-                "set at most {}, or lengthen worker.lease_s",
-                lease.as_secs_f64()
-            ),
-        )
     }
 
     fn check_end(&self) -> Checked {

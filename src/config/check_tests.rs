@@ -102,14 +102,17 @@ fn a_lease_outlasts_a_busy_moment() {
 }
 
 #[test]
-fn a_lease_outlasts_a_statement_that_hangs() {
-    let message = refused(|config| config.database.statement_timeout = Duration::from_secs(16));
-    assert!(
-        message.starts_with("database.statement_timeout_s = 16: ")
-            && message.contains("worker.lease_s")
-            && message.contains("at most 15"),
-        "{message}"
-    );
+fn a_lease_outlasts_several_statements_that_hang() {
+    let limit_ms = |statement, lease| {
+        let mut config = Config::default();
+        config.database.statement_timeout = Duration::from_secs(statement);
+        config.worker.lease = Duration::from_secs(lease);
+        config.statement_limit().as_millis()
+    };
+    assert_eq!(limit_ms(15, 15), 3_750);
+    assert_eq!(limit_ms(600, 60), 15_000);
+    assert_eq!(limit_ms(2, 60), 2_000, "as it was set");
+    assert_eq!(limit_ms(15, 2), 1_000, "a busy server is not silent");
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub use error::ConfigError;
 pub use load::Environment;
 pub use secret::{DatabaseUrl, NotAReference, SecretError, SecretRef};
 
+/// A statement that runs for so long may still be one of many on a busy server.
+const SHORTEST_LIMIT: Duration = Duration::from_secs(1);
 /// Where the app secret is kept unless settings say otherwise.
 const APP_SECRET: &str = "WHATSAPP_APP_SECRET";
 
@@ -64,10 +66,11 @@ pub struct Database {
     pub url: Option<DatabaseUrl>,
     /// Connections of one process. Default 8.
     pub max_connections: u32,
-    /// How long one statement may run. Setting `statement_timeout_s`, default 15 seconds.
+    /// How long one statement may run; in a process that works, a quarter of its lease at most
+    /// ([`Config::statement_limit`]). Setting `statement_timeout_s`, default 15 seconds.
     #[serde(rename = "statement_timeout_s", deserialize_with = "values::seconds")]
     pub statement_timeout: Duration,
-    /// How long one statement may wait for a lock. Setting `lock_timeout_s`, default 5 seconds.
+    /// How long one statement may wait for a lock, if it may run so long. Setting `lock_timeout_s`, default 5 seconds.
     #[serde(rename = "lock_timeout_s", deserialize_with = "values::seconds")]
     pub lock_timeout: Duration,
 }
@@ -408,6 +411,14 @@ impl OnUncertain {
 }
 
 impl Config {
+    /// How long one statement may run in a process that works. A connection that went silent is found by it, so a renewal that
+    /// met one must leave time for another: it is a quarter of the lease at most, but not under a second, for a server that has
+    /// a busy moment is not silent.
+    pub fn statement_limit(&self) -> Duration {
+        let of_lease = (self.worker.lease / 4).max(SHORTEST_LIMIT);
+        self.database.statement_timeout.min(of_lease)
+    }
+
     /// How long an orderly end may take: every request that is out comes to its end within it.
     pub fn shutdown(&self) -> Duration {
         self.worker

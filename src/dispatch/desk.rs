@@ -28,6 +28,8 @@ use crate::throttle::{Limits, Permit, SenderThrottle, Start};
 const PRIORITIES: i16 = 10;
 /// Before every message there is.
 const FRONT: (OffsetDateTime, i64) = (OffsetDateTime::UNIX_EPOCH, 0);
+/// So many are read ahead for the slowest sender.
+const LEAST_AHEAD: usize = 32;
 /// A hold that we have asked for stands in the database, and is read back, within this.
 pub(super) const HOLD_SHOWS_WITHIN: Duration = Duration::from_secs(5);
 
@@ -192,46 +194,63 @@ impl Desk {
         self.next_read = now;
     }
 
-    /// What to read now; nothing when the desk is full or it is not time.
-    pub fn asks(&mut self, now: Instant, rescan_every: Duration) -> Vec<Ask> {
-        let low = self.waiting.len() < self.read_ahead / 2;
+    /// What to read now, and what of it is known; nothing when the desk is full or it is not time.
+    pub fn asks(&mut self, now: Instant, rescan_every: Duration) -> (Vec<Ask>, Vec<i64>) {
+        let enough = self.enough(now);
+        let low = self.waiting.len() < enough.div_ceil(2);
         if self.may_begin(now) == 0 || now < self.next_read && (self.exhausted || !low) {
-            return Vec::new();
+            return <_>::default();
         }
-        if self.exhausted || now >= self.next_rescan {
-            self.places = [FRONT; PRIORITIES as usize];
+        let from_the_front = self.exhausted || now >= self.next_rescan;
+        if from_the_front {
             self.next_rescan = now + rescan_every;
         }
         let mut asks = Vec::new();
         let mut ahead = 0;
         for priority in 0..PRIORITIES {
-            let here = self
+            ahead += self
                 .waiting
                 .range((priority, FRONT.0, 0)..(priority + 1, FRONT.0, 0))
                 .count();
-            ahead += here;
-            let room = self.read_ahead.saturating_sub(ahead);
+            let room = enough.saturating_sub(ahead);
             if room > 0 {
-                let after = self.places[priority as usize];
-                // From the front, what is at hand already is found again and must not use up the room.
-                let again = if after == FRONT { here } else { 0 };
+                let (after, known) = match from_the_front {
+                    true => (FRONT, self.known.len()),
+                    false => (self.places[priority as usize], 0),
+                };
                 asks.push(Ask {
                     sender: self.sender.clone(),
                     priority,
                     after,
-                    limit: (room + again) as i64,
+                    limit: room as i64,
+                    known: known as i64,
                 });
             }
         }
         self.exhausted = true;
-        asks
+        let known = match from_the_front {
+            true => self.known.iter().copied().collect(),
+            false => Vec::new(),
+        };
+        (asks, known)
+    }
+
+    /// Messages worth having at hand: what may leave in a second or so.
+    fn enough(&self, now: Instant) -> usize {
+        let a_second = self.throttle.limit(now).ceil() as usize;
+        a_second.max(LEAST_AHEAD).min(self.read_ahead)
     }
 
     /// Takes in what was read for one of its asks.
     pub fn take_in(&mut self, ask: &Ask, found: Vec<Due>, now: Instant, look_again_in: Duration) {
         let full = found.len() as i64 >= ask.limit;
         if let Some(last) = found.last() {
-            self.places[ask.priority as usize] = (last.due_at, last.id.0);
+            let (place, last) = (
+                &mut self.places[ask.priority as usize],
+                (last.due_at, last.id.0),
+            );
+            // What was found behind the place lies among what is known, unless there was more than could be taken in.
+            *place = if full { last } else { last.max(*place) };
         }
         self.exhausted &= !full;
         for due in found {

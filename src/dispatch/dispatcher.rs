@@ -16,19 +16,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::breaker::{Breakers, Verdict};
-use super::departures::{Departure, Departures};
-use super::desk::{Desk, DeskSettings, Ready};
+use super::beginning::Beginning;
+use super::breaker::Breakers;
+use super::departures::Departures;
+use super::desk::{Desk, DeskSettings};
 use super::ownership::Holding;
 use super::recorder::RecorderQueue;
 use super::resting::OnTrial;
-use super::sending::{Answered, Errand, LEAVE_WITHIN, Returned, Sending};
+use super::sending::{Answered, Errand, Returned, Sending, WayOut};
 use super::signals::Signals;
-use crate::clock::BootInstant;
 use crate::domain::hold::Mismatches;
 use crate::domain::id::{Epoch, MessageId, SenderId};
-
-use crate::store::claim::{Ask, Begun, Claim, Due};
+use crate::store::claim::{Ask, Claim, Due};
 use crate::store::lease::WorkerId;
 use crate::store::{Store, StoreError};
 
@@ -47,18 +46,10 @@ pub struct DispatchSettings {
     pub desk: DeskSettings,
 }
 
-/// From time to time a desk reads from the front again.
-const RESCAN_EVERY: Duration = Duration::from_millis(250);
-/// After this long without work the worker says that it sleeps, so that an INSERT wakes it.
-const AWAKE_FOR: Duration = Duration::from_secs(1);
 /// While the database does not answer.
 pub(super) const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// Recipients whose limit is free again are forgotten this often.
 const FORGET_PAIRS_EVERY: Duration = Duration::from_secs(60);
-/// So far ahead of its time a message is begun, beside what a begin was seen to take.
-const HEAD_START: Duration = Duration::from_millis(10);
-/// A begin that takes longer does not make us begin further ahead.
-const LONGEST_BEGIN_AHEAD: Duration = Duration::from_millis(100);
 /// How the senders go is said this often.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
@@ -88,18 +79,10 @@ pub struct Dispatcher {
     pub(super) database_after: Instant,
     pub(super) last_work: Instant,
     pub(super) asleep: bool,
+    pub(super) dozing: Option<JoinHandle<Result<(WorkerId, bool), StoreError>>>,
     pub(super) forget_pairs_at: Instant,
     pub(super) say_at: Instant,
     pub(super) stopping: bool,
-}
-
-/// A begin under way.
-pub(super) struct Beginning {
-    task: JoinHandle<Result<Vec<Begun>, StoreError>>,
-    messages: HashMap<MessageId, (Due, Departure)>,
-    claims: Vec<Claim>,
-    leave_by: BootInstant,
-    since: Instant,
 }
 
 /// What the loop is told.
@@ -157,6 +140,7 @@ impl Dispatcher {
             database_after: now,
             last_work: now,
             asleep: false,
+            dozing: None,
             forget_pairs_at: now + FORGET_PAIRS_EVERY,
             say_at: now + SAY_EVERY,
             stopping: false,
@@ -168,9 +152,7 @@ impl Dispatcher {
     pub async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             self.turn();
-            if let Some(worker) = self.worker {
-                self.fall_asleep_or_wake(worker).await;
-            }
+            self.fall_asleep_or_wake();
             self.rest(&stop).await;
         }
         self.stop().await;
@@ -187,6 +169,7 @@ impl Dispatcher {
             () = tokio::time::sleep(pause) => {}
             begun = ended(self.beginning.as_mut().map(|beginning| &mut beginning.task)) => self.take_begun(begun),
             read = ended(self.reading.as_mut()) => self.take_read(read),
+            said = ended(self.dozing.as_mut()) => self.take_doze(said),
             () = self.signals.woken.notified(), if self.asleep => self.look_soon(),
             Ok(()) = self.holding.changed() => {}
             // While there is work, what comes back is taken in by the next turn, a few at a time.
@@ -216,7 +199,7 @@ impl Dispatcher {
     }
 
     /// The next turn reads for every desk, whenever that was done last.
-    fn look_soon(&mut self) {
+    pub(super) fn look_soon(&mut self) {
         let now = Instant::now();
         self.desks.values_mut().for_each(|desk| desk.look_soon(now));
     }
@@ -241,6 +224,7 @@ impl Dispatcher {
             }
             stays
         });
+        self.asleep &= worker == holding.worker;
         self.worker = holding.worker;
         self.taken_up = Arc::clone(&holding);
         for held in &holding.senders {
@@ -258,224 +242,7 @@ impl Dispatcher {
         self.ask_for_probes(now);
     }
 
-    // ── reading ahead ──
-
-    /// Starts a read for all desks that want one, in one statement.
-    fn start_read(&mut self, now: Instant) {
-        if self.reading.is_some() {
-            return;
-        }
-        let asks: Vec<Ask> = self
-            .desks
-            .values_mut()
-            .flat_map(|desk| desk.asks(now, RESCAN_EVERY))
-            .collect();
-        if asks.is_empty() {
-            return;
-        }
-        self.asked.clone_from(&asks);
-        let store = self.store.clone();
-        self.reading = Some(tokio::spawn(async move { store.read_ahead(&asks).await }));
-    }
-
-    fn take_read(&mut self, read: Result<Vec<Due>, StoreError>) {
-        self.reading = None;
-        let asked = std::mem::take(&mut self.asked);
-        let due = match read {
-            Ok(due) => due,
-            Err(error) => {
-                self.database_failed(&error, "look for due messages");
-                self.desks.values_mut().for_each(Desk::look_failed);
-                return;
-            }
-        };
-        let mut found: HashMap<(SenderId, i16), Vec<Due>> = HashMap::new();
-        for due in due {
-            found
-                .entry((due.sender.clone(), due.priority))
-                .or_default()
-                .push(due);
-        }
-        let now = Instant::now();
-        let look_again_in = if self.asleep {
-            self.settings.idle_poll
-        } else {
-            self.settings.tick
-        };
-        for ask in &asked {
-            let due = found
-                .remove(&(ask.sender.clone(), ask.priority))
-                .unwrap_or_default();
-            if let Some(desk) = self.desks.get_mut(&ask.sender) {
-                desk.take_in(ask, due, now, look_again_in);
-            }
-        }
-    }
-
-    // ── beginning ──
-
-    /// Starts a begin of everything that may leave within the next moment, in one statement.
-    fn start_begin(&mut self, now: Instant) {
-        let unwritten = self.recorder.unwritten();
-        if self.beginning.is_some()
-            || now < self.begin_after
-            || unwritten > self.settings.max_unwritten
-        {
-            return;
-        }
-        let asked_at = self.sending.clock.boot();
-        let Some(worker) = self
-            .worker
-            .filter(|_| self.sending.trust.holds_at(asked_at))
-        else {
-            return;
-        };
-        let wall = self.sending.clock.now();
-        let horizon = HEAD_START + self.begin_takes.min(LONGEST_BEGIN_AHEAD);
-        let mut on_the_way: HashMap<String, usize> = HashMap::new();
-        for desk in self.desks.values() {
-            *on_the_way.entry(desk.origin.clone()).or_default() += desk.on_the_way();
-        }
-        let (mut leaving, mut put_off, mut aside) = (Vec::new(), Vec::new(), Vec::new());
-        for desk in self.desks.values_mut() {
-            if desk.at_hand() == 0 {
-                continue;
-            }
-            let out = on_the_way.entry(desk.origin.clone()).or_default();
-            let verdict = self.breakers.may_begin(&desk.origin, now);
-            let at_most = match verdict {
-                Verdict::Closed { at_most } => at_most.unwrap_or(usize::MAX).saturating_sub(*out),
-                Verdict::Probe => 1,
-                Verdict::Open { .. } => 0,
-            };
-            let picked = desk.pick(now, wall, horizon, at_most);
-            if verdict == Verdict::Probe && picked.leaving.is_empty() {
-                self.breakers.probe_unused(&desk.origin, now);
-            }
-            *out += picked.leaving.len();
-            leaving.extend(picked.leaving.into_iter().map(|due| (due, desk.epoch)));
-            put_off.extend(
-                picked
-                    .put_off
-                    .into_iter()
-                    .map(|(id, until)| (desk.sender.clone(), id, until)),
-            );
-            aside.extend(
-                picked
-                    .aside
-                    .into_iter()
-                    .map(|(id, hold)| (desk.sender.clone(), id, hold)),
-            );
-        }
-        self.put_off(put_off);
-        self.set_aside(aside);
-        if leaving.is_empty() {
-            return;
-        }
-        self.begin_after = now + self.settings.tick;
-        let claims: Vec<Claim> = leaving
-            .iter()
-            .map(|(due, epoch)| Claim {
-                id: due.id,
-                sender: due.sender.clone(),
-                epoch: *epoch,
-                attempt: due.next_attempt(),
-            })
-            .collect();
-        let (store, begin, due_in) = (
-            self.store.clone(),
-            claims.clone(),
-            self.settings.answer_due_in,
-        );
-        self.beginning = Some(Beginning {
-            messages: leaving
-                .into_iter()
-                .map(|(due, _)| {
-                    let departure = self.departures.announce(&due.sender);
-                    (due.id, (due, departure))
-                })
-                .collect(),
-            claims,
-            // Under the lease as it is now. If that lapses before the answer comes, another may hold the sender by then, and a
-            // renewal that succeeds afterwards is a renewal of nothing.
-            leave_by: (asked_at + LEAVE_WITHIN).min(self.sending.trust.ends_at()),
-            since: now,
-            // After its departures were announced.
-            task: tokio::spawn(async move { store.begin(worker, &begin, due_in).await }),
-        });
-    }
-
-    fn take_begun(&mut self, begun: Result<Vec<Begun>, StoreError>) {
-        let Some(mut beginning) = self.beginning.take() else {
-            return;
-        };
-        for claim in &beginning.claims {
-            if let Some(desk) = self.desks.get_mut(&claim.sender) {
-                desk.begin_ended(1);
-                if begun.is_err() {
-                    desk.resting.unused(claim.id);
-                }
-            }
-        }
-        let begun = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                // It may have been committed all the same. Nothing of it is sent; it is put back before anything else. And it
-                // may be committed later still: that is looked after by the reconciler.
-                self.signals.suspect(&beginning.claims);
-                self.unsent.extend(beginning.claims);
-                self.database_failed(&error, "begin attempts");
-                return;
-            }
-        };
-        self.begin_takes = (self.begin_takes * 7 + beginning.since.elapsed()) / 8;
-        let epochs: HashMap<MessageId, _> = beginning
-            .claims
-            .iter()
-            .map(|claim| (claim.id, claim.epoch))
-            .collect();
-        let (leave_by, now) = (beginning.leave_by, Instant::now());
-        for begun in begun {
-            let (Some((due, departure)), Some(epoch)) = (
-                beginning.messages.remove(&begun.id),
-                epochs.get(&begun.id).copied(),
-            ) else {
-                continue;
-            };
-            match self.desks.get_mut(&due.sender) {
-                Some(desk) if desk.epoch == epoch && desk.lets_leave(due.id, now) => {
-                    desk.make_ready(Ready {
-                        due,
-                        begun,
-                        leave_by,
-                        departure,
-                    });
-                }
-                // The sender changed hands, or was held, while its begin was under way.
-                _ => self.unsent.push(Claim {
-                    id: due.id,
-                    sender: due.sender,
-                    epoch,
-                    attempt: begun.attempt,
-                }),
-            }
-        }
-        // Cancelled, settled, or of a sender that has changed hands.
-        for (gone, _) in beginning.messages.into_values() {
-            if let Some(desk) = self.desks.get_mut(&gone.sender) {
-                desk.forget(gone.id);
-                desk.resting.unused(gone.id);
-                desk.throttle.pair_unused(&gone.recipient, beginning.since);
-            }
-        }
-        if !self.stopping {
-            self.let_go_what_may_leave();
-        }
-    }
-
-    // ── leaving ──
-
-    fn let_go_what_may_leave(&mut self) {
+    pub(super) fn let_go_what_may_leave(&mut self) {
         let now = Instant::now();
         let mut errands = Vec::new();
         for desk in self.desks.values_mut() {
@@ -489,29 +256,28 @@ impl Dispatcher {
                     pair_strikes: desk.throttle.pair_refusals(&ready.due.recipient),
                     endpoint: Arc::clone(&endpoint),
                     fingerprint: desk.resting.fingerprint(),
-                    ours: desk.ours(),
                     due: ready.due,
                     begun: ready.begun,
-                    leave_by: ready.leave_by,
-                    permit,
                 };
-                errands.push((errand, ready.departure));
+                let way_out =
+                    self.sending
+                        .way_out(ready.leave_by, desk.ours(), permit, ready.departure);
+                errands.push((errand, way_out));
             }
         }
-        for (errand, departure) in errands {
-            self.send(errand, departure);
+        for (errand, way_out) in errands {
+            self.send(errand, way_out);
         }
     }
 
-    fn send(&self, errand: Errand, departure: Departure) {
+    fn send(&self, errand: Errand, way_out: WayOut) {
         let (sending, recorder, tell) = (
             Arc::clone(&self.sending),
             self.recorder.clone(),
             self.tell.clone(),
         );
         self.in_flight.spawn(async move {
-            drop(departure);
-            let Returned { answered, record } = sending.send(errand).await;
+            let Returned { answered, record } = sending.send(errand, way_out).await;
             recorder.push(record);
             // The loop may have ended: then nobody needs to know.
             let _ = tell.send(Event::Returned(Box::new(answered)));
@@ -537,31 +303,6 @@ impl Dispatcher {
             self.say_at = now + SAY_EVERY;
             self.say_how_it_goes(now);
         }
-    }
-
-    /// Falls asleep, and says so, when there has been nothing to do for a while.
-    async fn fall_asleep_or_wake(&mut self, worker: WorkerId) {
-        let now = Instant::now();
-        let idle = self.desks.values().all(Desk::is_idle)
-            && self.unsent.is_empty()
-            && self.recorder.unwritten() == 0;
-        self.signals.nothing_due.send_if_modified(|nothing_due| {
-            let is_so = idle && !self.desks.is_empty();
-            std::mem::replace(nothing_due, is_so) != is_so
-        });
-        if !idle {
-            self.last_work = now;
-        }
-        let sleepy = now - self.last_work >= AWAKE_FOR;
-        if sleepy == self.asleep || now < self.database_after {
-            return;
-        }
-        match self.store.set_asleep(worker, sleepy).await {
-            Ok(()) => self.asleep = sleepy,
-            Err(error) => self.database_failed(&error, "say whether the worker sleeps"),
-        }
-        // Whoever inserted before it was said has not called: one more look, at once.
-        self.look_soon();
     }
 
     async fn stop(mut self) {

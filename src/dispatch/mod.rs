@@ -10,12 +10,14 @@
 //! 7. [`reconciler`] settles what stayed uncertain, and sweeps what a dead worker left behind.
 
 mod aftermath;
+mod beginning;
 pub mod breaker;
 pub mod departures;
 pub mod desk;
 pub mod dispatcher;
 mod holds;
 pub mod ownership;
+mod reading;
 pub mod reconciler;
 pub mod recorder;
 pub mod resting;

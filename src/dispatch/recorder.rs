@@ -1,11 +1,11 @@
 //! Writes outcomes, many at a time.
 //!
 //! An answer is a fact. It is kept and tried again for as long as the process lives, whatever happens to the lease; a batch
-//! that the database refuses is halved until the one record that it refuses stands alone, so that one cannot keep back the
-//! others. While too many wait to be written, nothing new is begun.
+//! that the database refuses, or takes too long over, is halved, until the one record that it refuses stands alone: so one cannot
+//! keep back the others. While too many wait to be written, nothing new is begun.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -27,13 +27,33 @@ pub struct RecorderSettings {
 #[derive(Clone)]
 pub struct RecorderQueue {
     sender: mpsc::UnboundedSender<Record>,
-    unwritten: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
+}
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    unwritten: AtomicUsize,
+    /// The last try failed.
+    failing: AtomicBool,
+}
+
+impl Backlog {
+    /// How many outcomes are known and not written yet.
+    pub fn unwritten(&self) -> usize {
+        self.unwritten.load(Ordering::Acquire)
+    }
+
+    /// Whether the database took nothing when it was tried last.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
+    }
 }
 
 impl RecorderQueue {
     /// Hands a record over. It will be written.
     pub fn push(&self, record: Record) {
-        self.unwritten.fetch_add(1, Ordering::AcqRel);
+        self.backlog.unwritten.fetch_add(1, Ordering::AcqRel);
         if self.sender.send(record).is_err() {
             error!("An outcome came after the recorder had ended; its message will be swept");
         }
@@ -41,7 +61,12 @@ impl RecorderQueue {
 
     /// How many outcomes are known and not written yet.
     pub fn unwritten(&self) -> usize {
-        self.unwritten.load(Ordering::Acquire)
+        self.backlog.unwritten()
+    }
+
+    /// How it stands, for those who only look. It keeps no recorder from ending.
+    pub fn backlog(&self) -> Arc<Backlog> {
+        Arc::clone(&self.backlog)
     }
 }
 
@@ -50,7 +75,7 @@ pub struct Recorder {
     store: Store,
     settings: RecorderSettings,
     records: mpsc::UnboundedReceiver<Record>,
-    unwritten: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
 }
 
 /// Between two tries to write what the database did not take.
@@ -60,17 +85,17 @@ impl Recorder {
     /// A recorder, and the way to it.
     pub fn new(store: Store, settings: RecorderSettings) -> (Self, RecorderQueue) {
         let (sender, records) = mpsc::unbounded_channel();
-        let unwritten = Arc::new(AtomicUsize::new(0));
+        let backlog = Arc::new(Backlog::default());
         let queue = RecorderQueue {
             sender,
-            unwritten: Arc::clone(&unwritten),
+            backlog: Arc::clone(&backlog),
         };
         (
             Self {
                 store,
                 settings,
                 records,
-                unwritten,
+                backlog,
             },
             queue,
         )
@@ -83,7 +108,9 @@ impl Recorder {
             batch.push(first);
             self.gather(&mut batch).await;
             self.write(&batch).await;
-            self.unwritten.fetch_sub(batch.len(), Ordering::AcqRel);
+            self.backlog
+                .unwritten
+                .fetch_sub(batch.len(), Ordering::AcqRel);
             batch.clear();
         }
     }
@@ -102,9 +129,13 @@ impl Recorder {
     async fn write(&self, batch: &[Record]) {
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
-            match self.store.record(part).await {
+            let written = self.store.record(part).await;
+            self.backlog
+                .failing
+                .store(written.is_err(), Ordering::Release);
+            match written {
                 Ok(()) => {}
-                Err(error) if error.is_refusal_of_data() && part.len() > 1 => {
+                Err(error) if error.may_go_in_parts() && part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.push(second);
                     parts.push(first);

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::debug;
 
+use super::departures::Departure;
 use super::ownership::Trust;
 use crate::clock::{BootInstant, Clock};
 use crate::domain::hold::Fingerprint;
@@ -14,7 +16,7 @@ use crate::domain::outcome::{ApiError, Outcome};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
 use crate::domain::transition::{Progress, Transition, doubt_in_words};
-use crate::provider::{Endpoint, Expected, Payload, Provider, Recipient, Request};
+use crate::provider::{Endpoint, Expected, Gate, Payload, Provider, Recipient, Request};
 use crate::store::claim::{Begun, Due};
 use crate::store::record::{Account, Record};
 use crate::throttle::Permit;
@@ -46,14 +48,35 @@ pub struct Errand {
     pub endpoint: Arc<Endpoint>,
     /// Of the token that it goes with.
     pub fingerprint: Option<Arc<Fingerprint>>,
-    /// Nothing leaves after this.
-    pub leave_by: BootInstant,
-    /// Whether the sender is still ours.
-    pub ours: Arc<AtomicBool>,
-    /// It is time: one request may leave. Spent with the errand.
-    pub permit: Permit,
     /// How often in a row its recipient was answered with the pair limit.
     pub pair_strikes: u32,
+}
+
+/// Lets one request leave as long as all that made it right still holds.
+pub struct WayOut {
+    clock: Clock,
+    trust: Arc<Trust>,
+    /// Nothing leaves after this.
+    leave_by: BootInstant,
+    /// Whether the sender is still ours.
+    ours: Arc<AtomicBool>,
+    /// Unused if the request does not leave.
+    permit: Permit,
+    departure: Departure,
+}
+
+impl Gate for WayOut {
+    fn is_open(&self) -> bool {
+        let now = self.clock.boot();
+        self.ours.load(Ordering::Acquire)
+            && !now.has_reached(self.leave_by)
+            && self.trust.holds_at(now)
+    }
+
+    fn left(&self) {
+        let late_by = self.permit.leaves(Instant::now());
+        self.departure.left(late_by);
+    }
 }
 
 /// What came back from an errand.
@@ -81,9 +104,29 @@ pub struct Answered {
 }
 
 impl Sending {
+    /// The way out of a request that has its permit.
+    pub fn way_out(
+        &self,
+        leave_by: BootInstant,
+        ours: Arc<AtomicBool>,
+        permit: Permit,
+        departure: Departure,
+    ) -> WayOut {
+        WayOut {
+            clock: self.clock.clone(),
+            trust: Arc::clone(&self.trust),
+            leave_by,
+            ours,
+            permit,
+            departure,
+        }
+    }
+
     /// Makes the request of an errand.
-    pub async fn send(&self, errand: Errand) -> Returned {
-        let outcome = self.outcome_of(&errand).await;
+    pub async fn send(&self, errand: Errand, way_out: WayOut) -> Returned {
+        let receipt = way_out.permit.receipt();
+        let outcome = self.outcome_of(&errand, way_out).await;
+        receipt.answered(Instant::now());
         let Errand {
             due,
             begun,
@@ -116,7 +159,7 @@ impl Sending {
         Returned { answered, record }
     }
 
-    async fn outcome_of(&self, errand: &Errand) -> Outcome {
+    async fn outcome_of(&self, errand: &Errand, way_out: WayOut) -> Outcome {
         let refused = |why: String| {
             Outcome::Rejected(ApiError {
                 title: Some(why),
@@ -149,14 +192,7 @@ impl Sending {
                 Expected::Message(recipient)
             },
         };
-        let ours = Arc::clone(&errand.ours);
-        let (clock, trust, leave_by) =
-            (self.clock.clone(), Arc::clone(&self.trust), errand.leave_by);
-        let may_leave = move || {
-            let now = clock.boot();
-            ours.load(Ordering::Acquire) && !now.has_reached(leave_by) && trust.holds_at(now)
-        };
-        self.provider.send(&request, may_leave).await
+        self.provider.send(&request, way_out).await
     }
 }
 

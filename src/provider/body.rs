@@ -30,11 +30,29 @@ const TAKEN_BACK: u8 = 2;
 /// It was asked for when the time to send had passed, and refused.
 const REFUSED: u8 = 3;
 
-/// A request body that is handed over at most once, and only while `may_leave` says so.
-pub struct RevocableBody<F> {
+/// Stands between a request and the network. Asked in the middle of sending: it must be quick and must not block.
+pub trait Gate: Send + Sync + Unpin + 'static {
+    /// Whether the request may leave now.
+    fn is_open(&self) -> bool;
+
+    /// It leaves now: its body is handed over. Said once at most.
+    fn left(&self) {}
+}
+
+impl<F> Gate for F
+where
+    F: Fn() -> bool + Send + Sync + Unpin + 'static,
+{
+    fn is_open(&self) -> bool {
+        self()
+    }
+}
+
+/// A request body that is handed over at most once, and only while its gate is open.
+pub struct RevocableBody<G> {
     content: Option<Bytes>,
     state: Arc<AtomicU8>,
-    may_leave: F,
+    gate: G,
 }
 
 /// Takes a [`RevocableBody`] back.
@@ -66,13 +84,10 @@ impl fmt::Display for Withheld {
 
 impl std::error::Error for Withheld {}
 
-impl<F> RevocableBody<F>
-where
-    F: Fn() -> bool,
-{
-    /// A body, and the means to take it back. `may_leave` is asked at the very moment the body is: a connection
+impl<G: Gate> RevocableBody<G> {
+    /// A body, and the means to take it back. The gate is asked at the very moment the body is: a connection
     /// may take seconds to open, and a machine may sleep in between.
-    pub fn new(content: Bytes, may_leave: F) -> (Self, Recall) {
+    pub fn new(content: Bytes, gate: G) -> (Self, Recall) {
         let state = Arc::new(AtomicU8::new(UNASKED));
         let recall = Recall {
             state: Arc::clone(&state),
@@ -80,13 +95,13 @@ where
         let body = Self {
             content: Some(content),
             state,
-            may_leave,
+            gate,
         };
         (body, recall)
     }
 }
 
-impl<F> fmt::Debug for RevocableBody<F> {
+impl<G> fmt::Debug for RevocableBody<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RevocableBody(…)")
     }
@@ -104,10 +119,7 @@ impl Recall {
     }
 }
 
-impl<F> Body for RevocableBody<F>
-where
-    F: Fn() -> bool + Unpin,
-{
+impl<G: Gate> Body for RevocableBody<G> {
     type Data = Bytes;
     type Error = Withheld;
 
@@ -118,13 +130,14 @@ where
         if self.content.is_none() {
             return Poll::Ready(None);
         }
-        let next = if (self.may_leave)() {
+        let next = if self.gate.is_open() {
             HANDED_OVER
         } else {
             REFUSED
         };
         match leave(&self.state, UNASKED, next) {
             Ok(_) if next == HANDED_OVER => {
+                self.gate.left();
                 Poll::Ready(self.content.take().map(|content| Ok(Frame::data(content))))
             }
             Ok(_) | Err(_) => Poll::Ready(Some(Err(Withheld))),
@@ -156,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    fn ask<F: Fn() -> bool + Unpin>(body: &mut RevocableBody<F>) -> Option<Bytes> {
+    fn ask(body: &mut RevocableBody<impl Gate>) -> Option<Bytes> {
         let mut context = Context::from_waker(std::task::Waker::noop());
         match Pin::new(body).poll_frame(&mut context) {
             Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
@@ -192,6 +205,31 @@ mod tests {
         assert_eq!(ask(&mut body), None);
         assert_eq!(recall.take_back(), Whereabouts::Refused);
         assert_eq!(ask(&mut body), None);
+    }
+
+    #[test]
+    fn a_gate_is_told_of_a_body_that_leaves_and_of_no_other() {
+        struct Counting(bool, Arc<AtomicU8>);
+        impl Gate for Counting {
+            fn is_open(&self) -> bool {
+                self.0
+            }
+
+            fn left(&self) {
+                self.1.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        for (open, taken_back, told) in [(true, false, 1), (true, true, 0), (false, false, 0)] {
+            let count = Arc::new(AtomicU8::new(0));
+            let (mut body, recall) =
+                RevocableBody::new(content(), Counting(open, Arc::clone(&count)));
+            if taken_back {
+                recall.take_back();
+            }
+            ask(&mut body);
+            ask(&mut body);
+            assert_eq!(count.load(Ordering::SeqCst), told);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::address::Endpoint;
-use super::body::{Recall, RevocableBody, Whereabouts};
+use super::body::{Gate, Recall, RevocableBody, Whereabouts};
 use super::verdict::{Expected, Happened, judge};
 use crate::domain::outcome::{Doubt, LostAnswer, NotSent, Outcome};
 
@@ -122,22 +122,19 @@ impl Provider {
 
     /// Sends `request` and says what became of it.
     ///
-    /// `may_leave` is asked before anything is done, and once more at the moment the body is asked for: opening
-    /// a connection takes time, in which the machine may have slept and the lease may have gone. It must be
-    /// quick and must not block; where it says no, the outcome is [`NotSent::TooLate`].
+    /// `gate` is asked before anything is done, and once more at the moment the body is asked for: opening
+    /// a connection takes time, in which the machine may have slept and the lease may have gone. Where it is
+    /// closed, the outcome is [`NotSent::TooLate`].
     ///
     /// A caller that drops this future learns nothing: the request may have been sent.
-    pub async fn send<F>(&self, request: &Request<'_>, may_leave: F) -> Outcome
-    where
-        F: Fn() -> bool + Send + Sync + Unpin + 'static,
-    {
-        if !may_leave() {
+    pub async fn send(&self, request: &Request<'_>, gate: impl Gate) -> Outcome {
+        if !gate.is_open() {
             return Outcome::NotSent(NotSent::TooLate);
         }
         let start = Instant::now();
         let deadline = start + self.settings.response_timeout;
         let pool = self.pool();
-        let (body, recall) = RevocableBody::new(request.body.clone(), may_leave);
+        let (body, recall) = RevocableBody::new(request.body.clone(), gate);
         let http = http_request(request.endpoint, reqwest::Body::wrap(body));
 
         let sending = pool.client.execute(http);

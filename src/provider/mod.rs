@@ -14,6 +14,7 @@ pub mod verdict;
 pub mod wire;
 
 pub use address::{AddressError, AddressSettings, Endpoint};
+pub use body::Gate;
 pub use client::{HttpSettings, Provider, ProviderError, Request};
 pub use codes::{Class, Dialect, Fault, classify, explain};
 pub use credential::{Credential, CredentialError};

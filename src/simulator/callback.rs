@@ -92,6 +92,17 @@ impl PostCounts {
     }
 }
 
+/// A status was told: from this moment its receiver may know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telling {
+    /// Of this message.
+    pub wamid: String,
+    /// What was told.
+    pub status: Status,
+    /// When its first post began, on the ledger's clock.
+    pub at: Duration,
+}
+
 /// Why a webhook could not be posted.
 #[derive(Debug, thiserror::Error)]
 pub enum PostError {
@@ -118,7 +129,9 @@ impl News {
         let first = self.early.then(|| self.chain.first()).flatten();
         let Some(first) = first else { return };
         self.chain.steps.pop_front();
-        let body = delivery(&[first], unix_time().as_secs());
+        let news = [first];
+        self.callbacks.note(&news);
+        let body = delivery(&news, unix_time().as_secs());
         if !self.callbacks.post_once(body.clone()).await {
             self.callbacks.try_later(body);
         }
@@ -200,6 +213,9 @@ struct Inner {
     more: Notify,
     free: Arc<Semaphore>,
     counts: watch::Sender<PostCounts>,
+    started: Instant,
+    /// Kept only when asked for.
+    tellings: Option<Mutex<Vec<Telling>>>,
 }
 
 #[derive(Debug, Default)]
@@ -209,7 +225,12 @@ struct Agenda {
 }
 
 impl Callbacks {
-    pub(super) fn new(receiver: Option<Webhook>, posting: Posting) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(
+        receiver: Option<Webhook>,
+        posting: Posting,
+        started: Instant,
+        keep_tellings: bool,
+    ) -> Result<Self, reqwest::Error> {
         let plain = client(posting).tls_certs_only([]).build()?;
         let inner = Inner {
             receiver: Mutex::new(receiver),
@@ -220,6 +241,8 @@ impl Callbacks {
             more: Notify::new(),
             free: Arc::new(Semaphore::new(posting.concurrent.max(1))),
             counts: watch::Sender::default(),
+            started,
+            tellings: keep_tellings.then(Mutex::default),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -256,6 +279,25 @@ impl Callbacks {
             },
             early,
         }
+    }
+
+    /// What has been told, in the order in which it was posted; nothing where it is not kept.
+    pub(super) fn tellings(&self) -> Vec<Telling> {
+        let kept = self.inner.tellings.as_ref().map(kept);
+        kept.map_or_else(Vec::new, |tellings| tellings.clone())
+    }
+
+    /// A delivery with these is about to be posted.
+    pub(super) fn note(&self, news: &[(Arc<Told>, Status)]) {
+        let Some(tellings) = &self.inner.tellings else {
+            return;
+        };
+        let at = self.inner.started.elapsed();
+        kept(tellings).extend(news.iter().map(|(told, status)| Telling {
+            wamid: told.wamid.clone(),
+            status: *status,
+            at,
+        }));
     }
 
     /// Posts this body now, once, and gives the HTTP status of the answer.
@@ -322,6 +364,7 @@ impl Callbacks {
         match load {
             Load::News(chains) => {
                 let news: Vec<_> = chains.iter().filter_map(Chain::first).collect();
+                self.note(&news);
                 let body = delivery(&news, unix_time().as_secs());
                 let answered = self.post_once(body.clone()).await;
                 if !answered {
@@ -455,6 +498,12 @@ impl Chain {
             .front()
             .map(|step| (self.told.clone(), step.status))
     }
+}
+
+fn kept(tellings: &Mutex<Vec<Telling>>) -> MutexGuard<'_, Vec<Telling>> {
+    tellings
+        .lock()
+        .expect("nobody panics with the tellings open")
 }
 
 fn client(posting: Posting) -> reqwest::ClientBuilder {

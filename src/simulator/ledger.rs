@@ -22,6 +22,8 @@ pub struct LedgerSettings {
     pub capacity: usize,
     /// Keep no bodies: for runs of millions.
     pub compact: bool,
+    /// Also keep when each status was told.
+    pub tellings: bool,
 }
 
 impl Default for LedgerSettings {
@@ -29,6 +31,7 @@ impl Default for LedgerSettings {
         Self {
             capacity: 200_000,
             compact: false,
+            tellings: false,
         }
     }
 }
@@ -416,6 +419,7 @@ mod tests {
         let ledger = Ledger::new(LedgerSettings {
             capacity: 2,
             compact: true,
+            tellings: false,
         });
         for n in 0..5 {
             ledger.enter(entry(n, "1", None, accepted(&n.to_string())));

@@ -50,7 +50,7 @@ mod status;
 mod tests;
 mod world;
 
-pub use callback::{PostCounts, PostError, Posting, Webhook};
+pub use callback::{PostCounts, PostError, Posting, Telling, Webhook};
 pub use entry::{Decision, Entry};
 pub use fault::{Fault, UnknownFault, WebhookFault};
 pub use ledger::{Counts, Ledger, LedgerSettings};
@@ -309,7 +309,9 @@ impl Simulator {
             .find(wamid)
             .ok_or(TellError::NoSuchMessage)?;
         let told = Arc::new(Told::of_entry(&entry, wamid));
-        let body = delivery(&[(told, status)], unix_time().as_secs());
+        let news = [(told, status)];
+        self.world.callbacks.note(&news);
+        let body = delivery(&news, unix_time().as_secs());
         Ok(self.world.callbacks.post(body).await?)
     }
 
@@ -324,6 +326,11 @@ impl Simulator {
             .callbacks
             .post(news.delivery(unix_time().as_secs()))
             .await
+    }
+
+    /// Which statuses were told, and when, in order; nothing unless [`LedgerSettings::tellings`] asks for them.
+    pub fn tellings(&self) -> Vec<Telling> {
+        self.world.callbacks.tellings()
     }
 
     /// What has become of the webhooks.

@@ -51,10 +51,16 @@ impl World {
     pub(super) fn new(settings: &Settings) -> Result<Self, StartError> {
         control::check_shares(&settings.faults.probabilities).map_err(StartError::Plan)?;
         control::check_shares(&settings.faults.webhook_probabilities).map_err(StartError::Plan)?;
-        let callbacks = Callbacks::new(settings.webhook.clone(), settings.posting)
-            .map_err(StartError::Posting)?;
+        let started = Instant::now();
+        let callbacks = Callbacks::new(
+            settings.webhook.clone(),
+            settings.posting,
+            started,
+            settings.ledger.tellings,
+        )
+        .map_err(StartError::Posting)?;
         Ok(Self {
-            started: Instant::now(),
+            started,
             seed: settings.faults.seed,
             tokens: settings.tokens.clone(),
             key_header: settings.key_header.clone(),

@@ -24,8 +24,10 @@ pub struct Ask {
     pub priority: i16,
     /// After this place in the order (due time, then id).
     pub after: (OffsetDateTime, i64),
-    /// So many at most.
+    /// So many at most, without those that are known.
     pub limit: i64,
+    /// So many that are known may lie behind that place.
+    pub known: i64,
 }
 
 /// A due message, read ahead.
@@ -85,20 +87,21 @@ pub struct Begun {
 }
 
 impl Store {
-    /// Due messages of several senders and priorities, in order.
-    pub async fn read_ahead(&self, asks: &[Ask]) -> Result<Vec<Due>, StoreError> {
+    /// Due messages of several senders and priorities, in order, without those that are `known`.
+    pub async fn read_ahead(&self, asks: &[Ask], known: &[i64]) -> Result<Vec<Due>, StoreError> {
         let senders: Vec<&str> = asks.iter().map(|ask| ask.sender.as_str()).collect();
         let priorities: Vec<i16> = asks.iter().map(|ask| ask.priority).collect();
         let after_due: Vec<OffsetDateTime> = asks.iter().map(|ask| ask.after.0).collect();
         let after_id: Vec<i64> = asks.iter().map(|ask| ask.after.1).collect();
-        let limits: Vec<i64> = asks.iter().map(|ask| ask.limit).collect();
+        let limits: Vec<i64> = asks.iter().map(|ask| ask.limit + ask.known).collect();
         let rows = sqlx::query_file!(
             "src/store/sql/read_ahead.sql",
             &senders as &[&str],
             &priorities,
             &after_due,
             &after_id,
-            &limits
+            &limits,
+            known
         )
         .fetch_all(&self.pool)
         .await
@@ -158,16 +161,20 @@ impl Store {
     /// hands before they could leave. The caller has sent none of them, so it needs no lease for this.
     ///
     /// The request is named by its number: a statement that reaches the server late, when it was tried again long ago, must not
-    /// put back the next request of the message, which is on its way.
+    /// put back the next request of the message, which is on its way. So that number is spent even if the begin has not been
+    /// done: the next request, which may be begun at once, has another.
     pub async fn take_back(&self, claims: &[Claim]) -> Result<u64, StoreError> {
         let ids: Vec<i64> = claims.iter().map(|claim| claim.id.0).collect();
         let senders: Vec<&str> = claims.iter().map(|claim| claim.sender.as_str()).collect();
         let epochs: Vec<i64> = claims.iter().map(|claim| claim.epoch.0).collect();
         let attempts: Vec<i32> = claims.iter().map(|claim| claim.attempt.0).collect();
         let returned = sqlx::query!(
-            "update wa.queue q set state = 'queued', attempts = q.attempts - 1, epoch = null, begun_at = null, deadline = null
+            "update wa.queue q set state = 'queued', attempt = c.attempt, attempts = q.attempts - (q.state = 'sending')::int,
+               epoch = null, begun_at = null, deadline = null
              from unnest($1::bigint[], $2::text[], $3::bigint[], $4::int[]) as c (id, sender, epoch, attempt)
-             where q.id = c.id and q.sender = c.sender and q.epoch = c.epoch and q.attempt = c.attempt and q.state = 'sending'",
+             where q.id = c.id and q.sender = c.sender
+               and (q.state = 'sending' and q.epoch = c.epoch and q.attempt = c.attempt
+                 or q.state = 'queued' and q.attempt < c.attempt)",
             &ids,
             &senders as &[&str],
             &epochs,

@@ -69,6 +69,19 @@ impl StoreError {
             .is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
     }
 
+    /// Whether the same may go better in smaller parts: the data is refused, or the server took longer over it than a statement
+    /// may run (class 57014, from `statement_timeout`).
+    pub fn may_go_in_parts(&self) -> bool {
+        let Self::Database {
+            source: sqlx::Error::Database(error),
+            ..
+        } = self
+        else {
+            return false;
+        };
+        self.is_refusal_of_data() || error.code().is_some_and(|code| code == "57014")
+    }
+
     /// The refusal of a bad row, as the schema words it: message and hint. None when it is another error.
     pub fn refusal(&self) -> Option<(String, Option<String>)> {
         let Self::Database {

@@ -3,9 +3,9 @@
 //! Each step is one conditional update by the database's clock. So of several workers that find a probe due one begins it; an
 //! answer that comes late changes no other hold than its own; and what a person holds no machine sets free.
 
-use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use super::connections::Connection;
 use super::error::Doing;
 use super::lease::WorkerId;
 use super::record::storable;
@@ -255,7 +255,7 @@ impl Store {
 // Each of the three ends only a hold of which a probe is out: whoever has ended or replaced it meanwhile has ended its probe too.
 
 async fn probe_was_accepted(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     sender: &SenderId,
 ) -> Result<u64, sqlx::Error> {
     let released = sqlx::query!(
@@ -269,7 +269,7 @@ async fn probe_was_accepted(
 }
 
 async fn probe_was_refused(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     sender: &SenderId,
     hold: &NewHold<'_>,
 ) -> Result<u64, sqlx::Error> {
@@ -297,7 +297,7 @@ async fn probe_was_refused(
 }
 
 async fn probe_taught_nothing(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     sender: &SenderId,
 ) -> Result<u64, sqlx::Error> {
     // Given up a little later rather than now, so that what stands in its way is not asked without a pause.

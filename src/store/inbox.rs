@@ -1,8 +1,8 @@
 //! Webhook deliveries as they came.
 
-use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
+use super::connections::Transaction;
 use super::error::Doing;
 use super::{Store, StoreError};
 
@@ -18,7 +18,7 @@ pub struct Delivery {
 
 /// Deliveries set aside by one applier; nobody else sees them until this is committed or dropped.
 pub struct InboxBatch {
-    pub(super) transaction: Transaction<'static, Postgres>,
+    pub(super) transaction: Transaction,
     /// What came, oldest first.
     pub deliveries: Vec<Delivery>,
 }

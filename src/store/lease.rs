@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::error::Doing;
 use super::sender::Sender;
-use super::{Store, StoreError};
+use super::{Store, StoreError, connections};
 use crate::domain::id::{Epoch, MessageId, SenderId};
 
 /// Nobody has been silent for so long.
@@ -104,30 +104,23 @@ impl Store {
 
     /// Renews everything the worker holds. `false`: its row is gone, so it holds nothing any more.
     ///
-    /// An answer that does not come `within` is not waited for: the connection may be dead, and is not used again.
+    /// Neither a connection nor its answer is waited for longer than `within` together.
     pub async fn heartbeat(
         &self,
         worker: WorkerId,
         lease: Duration,
         within: Duration,
     ) -> Result<bool, StoreError> {
-        let doing = "renew the worker's leases";
-        let mut connection = self.pool.acquire().await.doing(doing)?;
         let renewing = sqlx::query!(
             "update wa.workers set expires_at = clock_timestamp() + make_interval(secs => $2), renewed_at = clock_timestamp()
              where worker = $1",
             worker.0,
             lease.as_secs_f64()
         )
-        .execute(&mut *connection);
-        match tokio::time::timeout(within, renewing).await {
-            Ok(renewed) => Ok(renewed.doing(doing)?.rows_affected() == 1),
-            Err(_) => {
-                connection.close_on_drop();
-                let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time");
-                Err(sqlx::Error::Io(late)).doing(doing)
-            }
-        }
+        .execute(&self.pool);
+        let renewed = tokio::time::timeout(within, renewing).await;
+        let renewed = renewed.unwrap_or_else(|_| Err(connections::no_answer()));
+        Ok(renewed.doing("renew the worker's leases")?.rows_affected() == 1)
     }
 
     /// Takes senders that nobody alive holds: as many as are missing to the worker's fair share.

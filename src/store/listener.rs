@@ -1,11 +1,19 @@
 //! Wake-up calls: `NOTIFY wa_outbox_due`, sent by an INSERT to an owner that has said it sleeps, and `NOTIFY wa_outbox_lease`,
 //! sent to a worker that a sender was handed to.
 //!
+//! A connection on which nothing is heard may have nothing to say or be dead; so a quiet one is asked from time to time.
+//!
 //! Only hints to look sooner. One that is lost costs a poll interval and never a message. A pooler in transaction mode passes
 //! none on, and could pass ours to somebody who does not expect it: there nothing listens.
 
-use sqlx::postgres::PgListener;
+use std::time::Duration;
 
+use sqlx::Executor as _;
+use sqlx::postgres::{PgListener, PgNotification, PgPoolOptions};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::connections::no_answer;
 use super::error::Doing;
 use super::lease::WorkerId;
 use super::pooler::Pooling;
@@ -13,12 +21,23 @@ use super::{Store, StoreError};
 
 const NEW_MESSAGES: &str = "wa_outbox_due";
 const LEASES: &str = "wa_outbox_lease";
+const DOING: &str = "listen for calls";
+
+/// A connection on which nothing was heard for so long is asked whether it lives.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// A connection that listens for this worker.
 pub struct WakeListener {
     /// None where no call can come.
-    listener: Option<PgListener>,
+    line: Option<Line>,
     worker: String,
+}
+
+/// A connection that listens, beside those that are lent, and the place among them that it counts for.
+struct Line {
+    listener: PgListener,
+    answer_within: Duration,
+    _place: OwnedSemaphorePermit,
 }
 
 /// What there may be to look for.
@@ -35,38 +54,77 @@ pub enum Call {
 impl Store {
     /// Starts listening for a worker.
     pub async fn listen_for(&self, worker: WorkerId) -> Result<WakeListener, StoreError> {
-        let doing = "listen for calls";
-        if self.pooling == Pooling::Transaction {
-            return Ok(WakeListener {
-                listener: None,
-                worker: worker.0.to_string(),
-            });
-        }
-        let mut listener = PgListener::connect_with(&self.pool).await.doing(doing)?;
-        listener.ignore_pool_close_event(false);
-        listener
-            .listen_all([NEW_MESSAGES, LEASES])
-            .await
-            .doing(doing)?;
+        let line = match self.pooling {
+            Pooling::Transaction => None,
+            Pooling::Direct | Pooling::Session => Some(self.line().await?),
+        };
         Ok(WakeListener {
-            listener: Some(listener),
+            line,
             worker: worker.0.to_string(),
+        })
+    }
+
+    async fn line(&self) -> Result<Line, StoreError> {
+        let place = self.pool.place().await.doing(DOING)?;
+        let terms = self.pool.terms();
+        // Of its own, for what listens cannot be closed by force: a dead one stays with this pool until TCP gives it up.
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(terms.lent_within)
+            .test_before_acquire(false)
+            .connect_lazy_with(terms.options.clone());
+        let listening = async {
+            let mut listener = PgListener::connect_with(&pool).await?;
+            // The next call of `woken` says that it was lost, and whoever listens starts anew.
+            listener.eager_reconnect(false);
+            listener.listen_all([NEW_MESSAGES, LEASES]).await?;
+            Ok(listener)
+        };
+        Ok(Line {
+            listener: bounded(terms.answer_within, listening).await?,
+            answer_within: terms.answer_within,
+            _place: place,
         })
     }
 }
 
+impl Line {
+    /// Waits for the next call. `None`: the connection was lost.
+    async fn heard(&mut self) -> Result<Option<PgNotification>, StoreError> {
+        loop {
+            match timeout(QUIET, self.listener.try_recv()).await {
+                Ok(heard) => return heard.doing(DOING),
+                Err(_) => {
+                    // What is heard meanwhile is kept for the next turn.
+                    let question = self.listener.execute("select 1");
+                    bounded(self.answer_within, question).await?;
+                }
+            }
+        }
+    }
+}
+
+async fn bounded<T>(
+    within: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    let done = timeout(within, work).await;
+    done.unwrap_or_else(|_| Err(no_answer())).doing(DOING)
+}
+
 impl WakeListener {
-    /// Waits until there may be something to do: a notification for this worker, or a lost connection (the next call
-    /// reconnects).
+    /// Waits until there may be something to do: a notification for this worker, or a lost connection.
+    ///
+    /// # Errors
+    /// When the connection is silent; then it is of no use any more.
     pub async fn woken(&mut self) -> Result<Call, StoreError> {
-        let Some(listener) = &mut self.listener else {
+        let Some(line) = &mut self.line else {
             return std::future::pending().await;
         };
         loop {
-            let heard = listener.try_recv().await.doing("listen for calls")?;
-            match heard {
-                Some(notification) if notification.payload() != self.worker => {}
-                Some(notification) if notification.channel() == LEASES => return Ok(Call::Leases),
+            match line.heard().await? {
+                Some(call) if call.payload() != self.worker => {}
+                Some(call) if call.channel() == LEASES => return Ok(Call::Leases),
                 Some(_) => return Ok(Call::NewMessages),
                 None => return Ok(Call::Anything),
             }

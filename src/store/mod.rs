@@ -8,6 +8,7 @@
 //! No transaction is open while a request is out, and every decision about time is made by the database's clock.
 
 pub mod claim;
+pub mod connections;
 mod error;
 pub mod hold;
 pub mod inbox;
@@ -29,13 +30,14 @@ pub mod uncertain;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Executor as _, PgPool};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, Executor as _, PgPool};
 
+use connections::{Connections, Terms};
 use error::Doing;
 pub use error::StoreError;
-use pooler::Pooling;
+use pooler::{Limit, Pooling};
 
 /// How to reach the database, and how long a statement may take there.
 #[derive(Clone, Debug)]
@@ -50,6 +52,9 @@ pub struct ConnectSettings {
     pub lock_timeout: Duration,
 }
 
+/// What the server may take longer than it was told, and its answer on its way: this part of the time of a statement.
+const ON_ITS_WAY: f64 = 0.25;
+
 impl ConnectSettings {
     /// The defaults for a URL: 8 connections, 15 s a statement, 5 s a lock.
     pub fn new(url: impl Into<String>) -> Self {
@@ -60,15 +65,39 @@ impl ConnectSettings {
             lock_timeout: Duration::from_secs(5),
         }
     }
+
+    /// How long an answer is waited for before its connection counts as silent and is dropped: longer than the server itself
+    /// takes, so that one that is slow says so instead.
+    pub fn answer_within(&self) -> Duration {
+        self.statement_timeout.mul_f64(1.0 + ON_ITS_WAY)
+    }
+
+    /// What the server is told about each of our connections.
+    fn limits(&self) -> Vec<Limit> {
+        let milliseconds = |time: Duration| time.as_millis().to_string();
+        vec![
+            ("statement_timeout", milliseconds(self.statement_timeout)),
+            ("lock_timeout", milliseconds(self.lock_timeout)),
+            // We never think between two statements: who is silent there is gone, and must not keep rows locked.
+            (
+                "idle_in_transaction_session_timeout",
+                milliseconds(self.answer_within()),
+            ),
+            // The server, too, finds out that we are gone: after a minute, not after two hours.
+            ("tcp_keepalives_idle", "30".into()),
+            ("tcp_keepalives_interval", "10".into()),
+            ("tcp_keepalives_count", "3".into()),
+        ]
+    }
 }
 
-/// Nobody waits longer than this for a connection.
-const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
+/// Nobody waits longer than this for a connection, nor longer than for an answer.
+const LENT_WITHIN: Duration = Duration::from_secs(5);
 
 /// The database.
 #[derive(Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Connections,
     pooling: Pooling,
 }
 
@@ -95,51 +124,37 @@ impl Store {
     /// Connects, and fails with the reason when that is not possible within five seconds, or when the pooler in front of
     /// the database would mix our statements up.
     pub async fn connect(settings: &ConnectSettings) -> Result<Self, StoreError> {
-        let milliseconds = |time: Duration| time.as_millis().to_string();
         let options = PgConnectOptions::from_str(&settings.url)
             .doing("read the database's URL")?
             .application_name("wa-outbox");
-        let limits = [
-            (
-                "statement_timeout",
-                milliseconds(settings.statement_timeout),
-            ),
-            ("lock_timeout", milliseconds(settings.lock_timeout)),
-            ("idle_in_transaction_session_timeout", "30000".into()),
-        ];
-        // By hand first: a pool would only say that it timed out, and not why.
-        let way = pooler::explore(options, &limits, ACQUIRE_WITHIN).await?;
+        // By hand first: what is lent later would only say that it came too late, and not why.
+        let way = pooler::explore(options, &settings.limits(), LENT_WITHIN).await?;
         way.tell(settings.max_connections);
-        let greeting = way.greeting;
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.max_connections)
-            .acquire_timeout(ACQUIRE_WITHIN)
-            // A ping before each use would cost a round trip a statement; a dead connection shows at its first use.
-            .test_before_acquire(false)
-            .max_lifetime(Duration::from_secs(30 * 60))
-            .after_connect(move |connection, _| {
-                let greeting = greeting.clone();
-                Box::pin(async move {
-                    match greeting {
-                        Some(greeting) => connection
-                            .execute(sqlx::raw_sql(AssertSqlSafe(greeting)))
-                            .await
-                            .map(drop),
-                        None => Ok(()),
-                    }
-                })
-            })
-            .connect_lazy_with(way.options);
+        let answer_within = settings.answer_within();
         Ok(Self {
-            pool,
+            pool: Connections::new(Terms {
+                options: way.options,
+                greeting: way.greeting,
+                at_most: settings.max_connections,
+                lent_within: LENT_WITHIN.min(answer_within),
+                answer_within,
+            }),
             pooling: way.pooling,
         })
     }
 
-    /// Uses a pool that exists already and is connected to Postgres itself.
+    /// Uses the address and the number of connections of a pool that exists already and is connected to Postgres itself; not
+    /// its connections.
     pub fn over(pool: PgPool) -> Self {
+        let defaults = ConnectSettings::new("");
         Self {
-            pool,
+            pool: Connections::new(Terms {
+                options: PgConnectOptions::clone(&pool.connect_options()),
+                greeting: None,
+                at_most: pool.options().get_max_connections(),
+                lent_within: LENT_WITHIN,
+                answer_within: defaults.answer_within(),
+            }),
             pooling: Pooling::Direct,
         }
     }
@@ -149,8 +164,8 @@ impl Store {
         self.pooling
     }
 
-    /// The pool, for what is not ours to wrap (the listener, a caller's transaction).
-    pub fn pool(&self) -> &PgPool {
+    /// The connections, for what is not ours to wrap (a caller's transaction, a question of its own).
+    pub fn pool(&self) -> &Connections {
         &self.pool
     }
 
@@ -160,34 +175,43 @@ impl Store {
             // The lock that keeps two migrations apart lives in a server connection that we would not find again.
             return Err(StoreError::CannotMigrateHere);
         }
-        migrator()
-            .run(&self.pool)
+        let doing = "connect to migrate the database";
+        let mut connection = self.pool.connect().await.doing(doing)?;
+        // A table with millions of rows takes its time to be changed. What is waited for too long is a lock.
+        connection
+            .execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
             .await
-            .map_err(StoreError::Migrate)
+            .doing(doing)?;
+        migrator()
+            .run(&mut connection)
+            .await
+            .map_err(StoreError::Migrate)?;
+        // Nothing is lost if the server does not hear our goodbye.
+        let _ = connection.close().await;
+        Ok(())
     }
 
     /// What has been applied and what has not.
     pub async fn migrations(&self) -> Result<Vec<MigrationState>, StoreError> {
-        let migrator = migrator();
         let exists: bool =
             sqlx::query_scalar!(r#"select to_regclass('wa.migrations') is not null as "exists!""#)
                 .fetch_one(&self.pool)
                 .await
                 .doing("look for the migrations table")?;
-        let mut applied = Vec::new();
-        if exists {
-            let mut connection = self.pool.acquire().await.doing("list the migrations")?;
-            applied = connection
-                .list_applied_migrations(&migrator.table_name)
+        let applied: Vec<i64> = if exists {
+            sqlx::query_scalar("select version from wa.migrations")
+                .fetch_all(&self.pool)
                 .await
-                .map_err(StoreError::Migrate)?;
-        }
-        Ok(migrator
+                .doing("list the migrations")?
+        } else {
+            Vec::new()
+        };
+        Ok(migrator()
             .iter()
             .map(|migration| MigrationState {
                 version: migration.version,
                 description: migration.description.to_string(),
-                applied: applied.iter().any(|row| row.version == migration.version),
+                applied: applied.contains(&migration.version),
             })
             .collect())
     }

@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
+use super::connections::Transaction;
 use super::error::Doing;
 use super::{Store, StoreError};
 use crate::domain::id::{AttemptNumber, MessageId, SenderId};
@@ -82,7 +82,7 @@ impl<'a> Keys<'a> {
 }
 
 async fn write_acceptances(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     records: &[Record],
 ) -> Result<(), StoreError> {
     let named: Vec<(&Record, &Acceptance, &str)> = records
@@ -130,7 +130,7 @@ async fn write_acceptances(
 /// Accepted, and never to get an id: a mark-as-read, a typing indicator. Also when a new holder has swept it meanwhile: no
 /// webhook would ever tell.
 async fn write_nameless_acceptances(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     records: &[Record],
 ) -> Result<(), StoreError> {
     let keys = Keys::of(records.iter().filter(
@@ -157,7 +157,7 @@ async fn write_nameless_acceptances(
 }
 
 async fn write_failures(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     records: &[Record],
 ) -> Result<(), StoreError> {
     let failed: Vec<(&Record, Option<i64>, &str)> = records
@@ -187,10 +187,7 @@ async fn write_failures(
     .map(drop)
 }
 
-async fn write_doubts(
-    transaction: &mut Transaction<'_, Postgres>,
-    records: &[Record],
-) -> Result<(), StoreError> {
+async fn write_doubts(transaction: &mut Transaction, records: &[Record]) -> Result<(), StoreError> {
     let doubtful: Vec<(&Record, &str, bool)> = records
         .iter()
         .filter_map(|record| match &record.transition {
@@ -220,7 +217,7 @@ async fn write_doubts(
 
 /// Messages that go back into the queue: provably not sent, told to slow down, or held.
 async fn write_returns(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     records: &[Record],
 ) -> Result<(), StoreError> {
     let returned: Vec<(&Record, Duration, bool, &str)> = records
@@ -282,7 +279,7 @@ async fn write_returns(
 }
 
 async fn write_accounts(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     records: &[Record],
 ) -> Result<(), StoreError> {
     let told: Vec<(&Record, &Account)> = records

@@ -1,8 +1,8 @@
 //! Senders: their settings and holds.
 
-use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
+use super::connections::Transaction;
 use super::error::Doing;
 use super::hold::{MACHINE, NewHold};
 use super::{Store, StoreError};
@@ -186,7 +186,7 @@ impl Store {
 }
 
 async fn change(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut Transaction,
     sender: &SenderId,
     change: &SenderChange,
 ) -> Result<bool, StoreError> {

@@ -7,9 +7,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
+use super::connections::Transaction;
 use super::error::Doing;
 use super::inbox::InboxBatch;
 use super::record::storable;
@@ -179,7 +179,7 @@ type Owners = HashMap<String, (MessageKey, i32)>;
 
 /// Finds the message of each wamid; where only our token tells it, the acceptance is written down first.
 async fn identify(
-    transaction: &mut Transaction<'static, Postgres>,
+    transaction: &mut Transaction,
     seen: &[StatusSeen],
 ) -> Result<(Owners, u64), StoreError> {
     let doing = "find the messages of statuses";
@@ -216,7 +216,7 @@ async fn identify(
 }
 
 async fn known_owners(
-    transaction: &mut Transaction<'static, Postgres>,
+    transaction: &mut Transaction,
     seen: &[StatusSeen],
 ) -> Result<Owners, StoreError> {
     let wamids: Vec<&str> = seen.iter().map(|one| one.wamid.reveal()).collect();
@@ -245,7 +245,7 @@ async fn known_owners(
 }
 
 async fn write_events(
-    transaction: &mut Transaction<'static, Postgres>,
+    transaction: &mut Transaction,
     seen: &[StatusSeen],
     owners: &[Option<&(MessageKey, i32)>],
 ) -> Result<(), StoreError> {
@@ -306,7 +306,7 @@ async fn write_events(
 
 /// Writes what is new about messages, opens the gates of their sequences, and notes that webhooks flow.
 async fn write_news(
-    transaction: &mut Transaction<'static, Postgres>,
+    transaction: &mut Transaction,
     news: BTreeMap<MessageKey, News>,
 ) -> Result<(), StoreError> {
     if news.is_empty() {

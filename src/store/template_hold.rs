@@ -4,9 +4,9 @@
 //! of that template leave. Those that stand in the way of others are set aside, to a due time that belongs to the hold, and
 //! brought back when it is released. What is set aside is still queued; it can be cancelled, and expires.
 
-use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use super::connections::Connection;
 use super::error::Doing;
 use super::hold::MACHINE;
 use super::inbox::InboxBatch;
@@ -300,7 +300,7 @@ impl Store {
 }
 
 async fn end_probe(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     hold: i64,
     end: TemplateProbeEnd<'_>,
 ) -> Result<u64, sqlx::Error> {

@@ -3,9 +3,9 @@
 //! Evidence does most of it without us: a wamid learned from a webhook or a late answer ends its message by the books. What
 //! stays silent is settled here, by the message's policy, once the evidence clock has run out (`sql/silent.sql` says when).
 
-use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use super::connections::Connection;
 use super::error::Doing;
 use super::{Store, StoreError};
 use crate::domain::id::{MessageId, Wamid};
@@ -107,7 +107,7 @@ impl Store {
                  where id = any($1) and not needs_person",
                 &keep
             )
-            .execute(&mut *connection)
+            .execute(&mut connection)
             .await
             .doing(doing)?;
             settled.kept = kept.rows_affected();
@@ -188,7 +188,7 @@ impl Store {
 
 /// Puts uncertain messages back into the queue.
 async fn send_again(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     ids: &[i64],
     why: &str,
 ) -> Result<u64, StoreError> {
@@ -204,7 +204,7 @@ async fn send_again(
 }
 
 async fn end(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     ids: &[i64],
     state: &str,
     message: &str,

@@ -10,15 +10,25 @@ fn ms(n: u64) -> Duration {
 
 /// The most of these times, in order, that lie in one half-open second, and in the little more that is kept.
 fn most_in_a_second(times: &[Instant]) -> usize {
+    most_within(times, Duration::from_nanos(WINDOW))
+}
+
+fn most_within(times: &[Instant], window: Duration) -> usize {
     let mut first = 0;
     let mut most = 0;
     for (last, time) in times.iter().enumerate() {
-        while *time - times[first] >= Duration::from_nanos(WINDOW) {
+        while *time - times[first] >= window {
             first += 1;
         }
         most = most.max(last + 1 - first);
     }
     most
+}
+
+/// A request that leaves and is answered at once.
+fn goes(permit: &Permit, now: Instant) {
+    permit.leaves(now);
+    permit.receipt().answered(now);
 }
 
 /// How a sender is asked for permits.
@@ -58,7 +68,10 @@ fn ask(
         let mut free_at = now;
         for _ in 0..wanted {
             match bucket.take(now) {
-                Ok(_) => times.push(now),
+                Ok(permit) => {
+                    goes(&permit, now);
+                    times.push(now);
+                }
                 Err(when) => {
                     assert!(when > now, "told to come back at once");
                     free_at = when;
@@ -197,7 +210,9 @@ fn the_permits_of_a_second_are_spread_over_it() {
 fn a_raised_rate_lets_nothing_through_that_was_not_saved_up() {
     let start = Instant::now();
     let mut bucket = Bucket::new(20.0, Start::Full, start);
-    while bucket.take(start).is_ok() {}
+    while let Ok(permit) = bucket.take(start) {
+        goes(&permit, start);
+    }
     bucket.set_rate(1_000.0, start);
     let next = bucket.take(start).unwrap_err();
     assert!(next > start && next <= start + ms(2), "{:?}", next - start);
@@ -283,61 +298,108 @@ fn how_many_is_what_would_be_given() {
 }
 
 #[test]
-fn a_permit_given_back_is_given_again_at_once() {
+fn a_permit_whose_request_never_left_frees_its_place_in_the_window() {
     let start = Instant::now();
-    for rate in RATES {
-        let mut bucket = Bucket::new(rate, Start::Full, start);
-        let permits: Vec<Permit> = std::iter::from_fn(|| bucket.take(start).ok()).collect();
-        let there = permits.len();
-        assert_eq!(bucket.how_many(start, start), 0);
-        permits
-            .into_iter()
-            .for_each(|permit| bucket.give_back(permit));
-        assert_eq!(bucket.how_many(start, start), there, "{rate}");
+    let mut bucket = Bucket::new(20.0, Start::Full, start);
+    let mut permits = Vec::new();
+    let mut now = start;
+    while permits.len() < 20 {
+        match bucket.take(now) {
+            Ok(permit) => permits.push(permit),
+            Err(when) => now = when,
+        }
     }
+    let (full, later) = (now, now + ms(100));
+    assert!(bucket.take(later).is_err());
+    permits.iter().skip(1).for_each(|permit| goes(permit, full));
+    assert!(bucket.take(later).is_err());
+    drop(permits);
+    assert!(bucket.take(later).is_ok());
+    assert!(bucket.take(later).is_err());
 }
 
 #[test]
-fn a_permit_from_before_a_change_of_rate_frees_its_place_in_the_window_only() {
-    let start = Instant::now();
-    let mut bucket = Bucket::new(1_000.0, Start::Full, start);
-    let last = std::iter::from_fn(|| bucket.take(start).ok()).last();
-    bucket.set_rate(500.0, start);
-    let next = bucket.take(start).unwrap_err();
-    let given = bucket.given_lately(start);
-    bucket.give_back(last.expect("a full bucket gives permits"));
-    assert_eq!(bucket.take(start).unwrap_err(), next);
-    assert_eq!(bucket.given_lately(start), given - 1);
-}
-
-#[test]
-fn permits_given_back_at_any_time_never_make_a_second_hold_more_than_the_rate() {
+fn no_second_holds_more_than_the_rate_however_late_each_request_leaves() {
     let mut dice = Rng::with_seed(9);
     let start = Instant::now();
     for round in 0..200 {
         let rate = RATES[round % RATES.len()];
+        let slowest = [2_000, 50_000, 700_000][round % 3];
         let mut bucket = Bucket::new(rate, Start::Full, start);
-        let mut used: Vec<(Instant, Option<Permit>)> = Vec::new();
-        let (mut now, change) = (start, start + ms(dice.u64(100..3_000)));
-        while now <= change {
-            let free_at = loop {
-                match bucket.take(now) {
-                    Ok(permit) => used.push((now, Some(permit))),
-                    Err(when) => break when,
-                }
-            };
-            while dice.u8(0..3) == 0 && !used.is_empty() {
-                let nth = dice.usize(used.len().saturating_sub(8)..used.len());
-                if let Some(permit) = used[nth].1.take() {
-                    bucket.give_back(permit);
-                    used.remove(nth);
+        let mut leaving: Vec<(Instant, Permit)> = Vec::new();
+        let mut times = Vec::new();
+        let (mut now, end) = (start, start + ms(3_000));
+        while now <= end {
+            for (at, permit) in leaving.extract_if(.., |(at, _)| *at <= now) {
+                goes(&permit, at);
+                times.push(at);
+            }
+            while let Ok(permit) = bucket.take(now) {
+                // One in eight never leaves.
+                if dice.u8(0..8) > 0 {
+                    let late = Duration::from_micros(dice.u64(0..slowest));
+                    leaving.push((now + late, permit));
                 }
             }
-            now = free_at.max(now + Duration::from_micros(dice.u64(1..20_000)));
+            now += Duration::from_micros(dice.u64(1..5_000));
         }
-        let mut times: Vec<Instant> = used.into_iter().map(|(at, _)| at).collect();
+        times.sort_unstable();
+        assert!(most_in_a_second(&times) <= rate as usize, "{rate} {round}");
+        assert!(
+            rate < 2.0 || times.len() as f64 > rate * 1.5,
+            "{rate} {round}: {} requests",
+            times.len()
+        );
+    }
+}
+
+#[test]
+fn a_request_says_how_late_it_leaves() {
+    let start = Instant::now();
+    let mut bucket = Bucket::new(1.0, Start::Full, start);
+    let permit = bucket.take(start + ms(5)).expect("nothing has left");
+    assert_eq!(permit.leaves(start + ms(12)), ms(7));
+}
+
+#[test]
+fn while_as_many_as_the_rate_have_not_left_there_is_none_and_it_is_asked_again() {
+    let start = Instant::now();
+    let mut bucket = Bucket::new(1.0, Start::Full, start);
+    let permit = bucket.take(start).expect("nothing has left");
+    let later = start + Duration::from_secs(60);
+    let again = bucket.take(later).unwrap_err();
+    assert!(again > later && again < later + ms(10));
+    assert_eq!(bucket.left_lately(later), 1);
+    goes(&permit, later);
+    assert!(bucket.take(later).unwrap_err() > later + ms(999));
+    assert!(bucket.take(later + Duration::from_secs(2)).is_ok());
+}
+
+#[test]
+fn no_second_around_a_change_that_was_put_off_by_the_latest_request_holds_more_than_the_rate() {
+    let mut dice = Rng::with_seed(11);
+    let start = Instant::now();
+    for round in 0..300 {
+        let rate = RATES[round % RATES.len()];
+        let slowest = [2_000, 50_000, 400_000][round % 3];
+        let mut bucket = Bucket::new(rate, Start::Full, start);
+        let (mut times, mut latest) = (Vec::new(), Duration::ZERO);
+        let (mut now, until) = (start, start + ms(dice.u64(100..2_000)));
+        let mut leaving = Vec::new();
+        while now <= until {
+            while let Ok(permit) = bucket.take(now) {
+                leaving.push(permit);
+            }
+            now += Duration::from_micros(dice.u64(1..slowest));
+            for permit in leaving.drain(..) {
+                latest = latest.max(permit.leaves(now));
+                permit.receipt().answered(now);
+                times.push(now);
+            }
+        }
+        let change = now + latest;
         let mut new = Bucket::new(rate, Start::Empty, change);
-        let span = (change, change + ms(1_200));
+        let span = (change, change + ms(1_500));
         ask(&mut new, Demand::Greedy, span, &mut dice, &mut times);
         assert!(most_in_a_second(&times) <= rate as usize, "{rate} {round}");
     }
@@ -371,13 +433,88 @@ fn rates_without_sense_are_very_slow_or_very_fast() {
     assert!(Bucket::new(1e300, Start::Full, start).how_many(start, start) > 1_000);
 }
 
+/// Times on the way to the other end and back, in order of leaving.
+fn journeys(dice: &mut Rng, there: u64, back: u64) -> (Duration, Duration) {
+    let late = if dice.u8(0..20) == 0 {
+        dice.u64(0..20_000)
+    } else {
+        dice.u64(0..300)
+    };
+    (
+        Duration::from_micros(there + late),
+        Duration::from_micros(back),
+    )
+}
+
 #[test]
-fn the_permits_of_the_last_second_are_counted() {
+fn no_second_at_the_other_end_holds_more_than_the_rate_where_some_are_longer_on_the_way() {
+    let mut dice = Rng::with_seed(12);
+    let start = Instant::now();
+    for round in 0..60 {
+        let rate = RATES[round % RATES.len()];
+        let (there, back) = (dice.u64(100..40_000), dice.u64(100..200_000));
+        let mut bucket = Bucket::new(rate, Start::Full, start);
+        let mut out: Vec<(Instant, Permit)> = Vec::new();
+        let mut times = Vec::new();
+        let (mut now, end) = (start, start + Duration::from_secs(4));
+        while now <= end {
+            for (at, permit) in out.extract_if(.., |(at, _)| *at <= now) {
+                permit.receipt().answered(at);
+            }
+            while let Ok(permit) = bucket.take(now) {
+                permit.leaves(now);
+                let (there, back) = journeys(&mut dice, there, back);
+                times.push(now + there);
+                out.push((now + there + back, permit));
+            }
+            now += Duration::from_micros(dice.u64(1..3_000));
+        }
+        times.sort_unstable();
+        // Until the first answers have come, nobody knows what is fast.
+        let times = &times[times.partition_point(|at| *at < start + ms(300))..];
+        let most = most_within(times, Duration::from_secs(1));
+        assert!(most <= rate as usize, "{rate} {round}: {most}");
+        let used = times.len() as f64 / 3.7 / rate;
+        assert!(rate < 2.0 || used > 0.97, "{rate} {round}: {used}");
+    }
+}
+
+#[test]
+fn slow_answers_cost_little_of_the_rate() {
+    let mut dice = Rng::with_seed(13);
+    let start = Instant::now();
+    for rate in [20.0, 80.0, 200.0, 1_000.0] {
+        let mut bucket = Bucket::new(rate, Start::Full, start);
+        let mut out: Vec<(Instant, Permit)> = Vec::new();
+        let (mut now, mut count) = (start, 0);
+        let end = start + Duration::from_secs(20);
+        while now <= end {
+            for (at, permit) in out.extract_if(.., |(at, _)| *at <= now) {
+                permit.receipt().answered(at);
+            }
+            assert!(bucket.how_many(now, now + ms(100)) <= rate as usize);
+            while let Ok(permit) = bucket.take(now) {
+                permit.leaves(now);
+                count += 1;
+                // Some never are.
+                let answer = [ms(dice.u64(50..3_000)), Duration::from_secs(60)];
+                out.push((now + answer[usize::from(dice.u8(0..10) == 0)], permit));
+            }
+            now += Duration::from_micros(dice.u64(1..5_000));
+        }
+        let used = f64::from(count) / 20.0 / rate;
+        assert!(used >= 0.965, "{rate}: {used}");
+    }
+}
+
+#[test]
+fn what_left_in_the_last_second_is_counted() {
     let start = Instant::now();
     let mut bucket = Bucket::new(1_000.0, Start::Full, start);
-    assert!(bucket.take(start).is_ok());
-    assert!(bucket.take(start + ms(400)).is_ok());
-    assert_eq!(bucket.given_lately(start + ms(999)), 2);
-    assert_eq!(bucket.given_lately(start + ms(1_000)), 1);
-    assert_eq!(bucket.given_lately(start + ms(1_400)), 0);
+    for at in [start, start + ms(400)] {
+        goes(&bucket.take(at).expect("there are many"), at);
+    }
+    assert_eq!(bucket.left_lately(start + ms(999)), 2);
+    assert_eq!(bucket.left_lately(start + ms(1_000)), 1);
+    assert_eq!(bucket.left_lately(start + ms(1_400)), 0);
 }

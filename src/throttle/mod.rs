@@ -15,6 +15,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::adaptive::Adaptive;
+pub use self::bucket::{Permit, Receipt};
+
 use self::bucket::Bucket;
 use self::pair::Pairs;
 use crate::domain::outcome::ThrottleScope;
@@ -40,13 +42,6 @@ pub enum Start {
     Empty,
     /// Nothing has left lately: nobody ever owned the sender before.
     Full,
-}
-
-/// The right to make one request now. Taken before a message is begun, so that nothing waits in `sending`.
-#[derive(Debug)]
-#[must_use]
-pub struct Permit {
-    number: u64,
 }
 
 /// Lets the requests of one sender through at its pace.
@@ -96,11 +91,6 @@ impl SenderThrottle {
             return 0;
         }
         self.bucket.how_many(from, until)
-    }
-
-    /// Takes back a permit whose request never began to leave.
-    pub fn give_back(&mut self, permit: Permit) {
-        self.bucket.give_back(permit);
     }
 
     /// Whether a message may go to this recipient now, and if not, until when to put it off. A yes is spent; a no has booked
@@ -163,9 +153,9 @@ impl SenderThrottle {
         self.pace.source(now)
     }
 
-    /// Requests let through in the last second.
-    pub fn rate_now(&self, now: Instant) -> usize {
-        self.bucket.given_lately(now)
+    /// Requests that left in the last second, or are about to.
+    pub fn rate_now(&mut self, now: Instant) -> usize {
+        self.bucket.left_lately(now)
     }
 
     /// Forgets recipients of whom nothing matters any more. Worth calling about once a minute.
@@ -208,7 +198,11 @@ mod tests {
         let (mut now, mut count) = (from, 0);
         while now <= until {
             match throttle.take(now) {
-                Ok(_) => count += 1,
+                Ok(permit) => {
+                    permit.leaves(now);
+                    permit.receipt().answered(now);
+                    count += 1;
+                }
                 Err(when) => now = when,
             }
         }

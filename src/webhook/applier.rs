@@ -120,10 +120,11 @@ impl Applier {
     /// Applies the oldest deliveries. Nothing is left when the report says that fewer than a batch were there.
     pub async fn run_once(&self) -> Result<Report, StoreError> {
         match self.apply(self.batch).await {
-            Err(failure) if failure.error.is_refusal_of_data() => {}
+            Err(failure) if failure.error.may_go_in_parts() => {}
             done => return done.map_err(|failure| failure.error),
         }
-        // One of them holds what the database refuses. Alone, it shows itself; there may be more behind it.
+        // One of them holds what the database refuses, or all of them take too long. Alone, it shows itself or is done; there may
+        // be more behind it.
         match self.apply(1).await {
             Ok(report) => Ok(Report {
                 deliveries: self.batch as usize,

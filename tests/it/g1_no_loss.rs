@@ -171,6 +171,17 @@ async fn a_begin_that_arrives_when_nobody_waits_for_it_any_more_strands_nothing(
 
 #[tokio::test]
 async fn a_put_back_that_arrives_late_does_not_take_back_the_next_attempt() {
+    a_late_put_back_of(Mishap::AnswerLost).await;
+}
+
+#[tokio::test]
+async fn a_put_back_of_what_was_never_begun_that_arrives_late_does_not_take_back_the_next_attempt()
+{
+    a_late_put_back_of(Mishap::SentLateByNobody).await;
+}
+
+/// The begin of the first request meets this, and its put-back arrives when the second request is out.
+async fn a_late_put_back_of(lost: Mishap) {
     let mut config = quick_settings();
     // The second request is still out when the first is put back.
     config.http.response_timeout = Duration::from_secs(20);
@@ -180,10 +191,13 @@ async fn a_put_back_that_arrives_late_does_not_take_back_the_next_attempt() {
     world.simulator.fault_next(ALICE, Fault::AcceptThenHang);
     let wire = Wire::to(&world.database.url);
     world.start_service_over(&wire).await;
-    let begin = wire.set(BEGIN, Mishap::AnswerLost);
-    let put_back = wire.set("set state = 'queued', attempts", Mishap::SentLateByNobody);
+    let begin = wire.set(BEGIN, lost);
+    let put_back = wire.set(
+        "set state = 'queued', attempt = c",
+        Mishap::SentLateByNobody,
+    );
     let message = world.enqueue(a_text()).await;
-    begin.over().await;
+    begin.reached().await;
     put_back.reached().await;
     world.until_taken(1).await;
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use wa_outbox::cli::bench::cable::Cable;
 use wa_outbox::simulator::{Fault, Statuses};
 
 use crate::support::make::{ALICE, a_text};
@@ -117,7 +118,7 @@ async fn what_was_begun_and_had_not_left_is_put_back_even_if_that_fails_twice() 
     let wire = Wire::to(&world.database.url);
     world.start_service_over(&wire).await;
     let begin = wire.set("The write-ahead intent", Mishap::AnswerLate);
-    let put_back = "set state = 'queued', attempts";
+    let put_back = "set state = 'queued', attempt = c";
     let first_try = wire.set(put_back, Mishap::SentLateByNobody);
     let second_try = wire.set(put_back, Mishap::SentLateByNobody);
     let message = world.enqueue(a_text()).await;
@@ -132,4 +133,18 @@ async fn what_was_begun_and_had_not_left_is_put_back_even_if_that_fails_twice() 
     assert!(stopping.await.expect("it stops"), "it was no clean end");
     assert_eq!(world.state_of(message).await, "queued");
     assert_eq!(world.simulator.ledger().request_count(), 0);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_stop_while_its_database_is_silent_has_nothing_to_give_back() {
+    let world = World::at_rest().await;
+    let cable = Cable::to(&world.database.url).await.expect("a cable");
+    cable.cut();
+    let process = world.spawn_process("early", &cable.url());
+    // From here on it waits for the database.
+    process.until_logged("Starting").await;
+
+    process.ask_to_stop();
+    process.until_logged("before anything was started").await;
+    assert_eq!(process.ended().await.code(), Some(0));
 }

@@ -1,5 +1,6 @@
 //! The promises of the product, on real Postgres and over real HTTP. A file for a promise.
 
+mod broken_part;
 mod demo;
 mod embedded;
 mod enqueue;
@@ -16,6 +17,7 @@ mod main_job;
 mod outcomes;
 mod pgbouncer;
 mod sick_database;
+mod silent_connections;
 mod storm;
 mod support;
 mod webhooks;

@@ -94,10 +94,43 @@ async fn sending_stops_while_too_many_answers_wait_to_be_written() {
     }
     let requests = world.simulator.ledger().request_count();
     assert!(requests <= 64 + 2 * 4, "{requests} requests were made");
+    world.until_ready_is(false).await;
+    let said = world.readiness().await.body;
+    assert!(said.contains("outcomes cannot be written"), "{said}");
 
     stuck.rollback().await.expect("the lock is given back");
+    world.until_ready_is(true).await;
     world.until_all_have_ended().await;
     world.until_webhooks_are_applied().await;
+    world.assert_each_was_accepted_once(&written).await;
+}
+
+#[tokio::test]
+async fn outcomes_that_take_a_slow_database_too_long_together_are_written_in_parts() {
+    let mut config = slowed_settings();
+    // One after the other, and all in one batch.
+    config.worker.record_delay = Duration::from_secs(1);
+    let world = World::start_with(config).await;
+    // Nobody but the recorder writes that they were accepted.
+    world
+        .simulator
+        .set_statuses(wa_outbox::simulator::Statuses::none());
+    world
+        .run_sql(
+            "create function public.takes_its_time() returns trigger language plpgsql as
+             $$ begin perform pg_sleep(0.3); return new; end $$",
+        )
+        .await;
+    world
+        .run_sql(
+            "create trigger slow before insert on wa.acceptances for each row execute function public.takes_its_time()",
+        )
+        .await;
+
+    let drafts = (0..6).map(|number| a_text().saying(&number.to_string()));
+    let written = world.enqueue_all(drafts).await;
+
+    world.until_all_have_ended().await;
     world.assert_each_was_accepted_once(&written).await;
 }
 

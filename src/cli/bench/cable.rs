@@ -1,4 +1,4 @@
-//! A way to Postgres that can be cut.
+//! A way to Postgres that can be cut, whole or strand by strand.
 //!
 //! It carries bytes between a TCP port of this machine and the server. Cut, it carries nothing and closes nothing: both
 //! ends see a silence, as they do when a cable is pulled or a firewall forgets a connection. What is a silence to one end
@@ -14,13 +14,28 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+/// What is carried. Connections are numbered as they come.
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    cut: bool,
+    /// Nothing of those with a lower number.
+    silent_below: u64,
+    next: u64,
+}
+
+impl State {
+    fn carries(self, number: u64) -> bool {
+        !self.cut && number >= self.silent_below
+    }
+}
+
 /// A proxy in front of a Postgres. Gone with this value, and its connections with it.
 #[derive(Debug)]
 pub struct Cable {
     address: SocketAddr,
     database: String,
     user: String,
-    cut: watch::Sender<bool>,
+    state: watch::Sender<State>,
     _carrier: AbortOnDropHandle<()>,
 }
 
@@ -37,13 +52,13 @@ impl Cable {
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let cut = watch::Sender::new(false);
-        let carrier = tokio::spawn(carry_all(listener, far, cut.clone()));
+        let state = watch::Sender::default();
+        let carrier = tokio::spawn(carry_all(listener, far, state.clone()));
         Ok(Self {
             address,
             database: options.get_database().unwrap_or("postgres").to_owned(),
             user: options.get_username().to_owned(),
-            cut,
+            state,
             _carrier: AbortOnDropHandle::new(carrier),
         })
     }
@@ -61,12 +76,37 @@ impl Cable {
 
     /// From now on nothing is carried. Connections stay open, and can even be made.
     pub fn cut(&self) {
-        self.cut.send_replace(true);
+        self.state.send_modify(|state| state.cut = true);
+    }
+
+    /// From now on nothing of the connections that there are is carried, as when a firewall has forgotten them. Others can be
+    /// made, and work.
+    pub fn forget_connections(&self) {
+        self.state
+            .send_modify(|state| state.silent_below = state.next);
     }
 
     /// Carries again, also what was held up meanwhile.
     pub fn mend(&self) {
-        self.cut.send_replace(false);
+        self.state.send_modify(|state| {
+            state.cut = false;
+            state.silent_below = 0;
+        });
+    }
+}
+
+/// One connection.
+#[derive(Clone)]
+struct Strand {
+    number: u64,
+    state: watch::Receiver<State>,
+}
+
+impl Strand {
+    async fn until_carried(&mut self) -> Result<(), watch::error::RecvError> {
+        let number = self.number;
+        let carried = self.state.wait_for(|state| state.carries(number)).await;
+        carried.map(drop)
     }
 }
 
@@ -75,17 +115,25 @@ enum Far {
     Tcp(String, u16),
 }
 
-async fn carry_all(listener: TcpListener, far: Far, cut: watch::Sender<bool>) {
+async fn carry_all(listener: TcpListener, far: Far, state: watch::Sender<State>) {
     // With the carrier everything that it carries ends.
     let mut carried = tokio::task::JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
-        let cut = cut.subscribe();
+        let mut number = 0;
+        state.send_modify(|state| {
+            number = state.next;
+            state.next += 1;
+        });
+        let strand = Strand {
+            number,
+            state: state.subscribe(),
+        };
         match &far {
             Far::Socket(path) => {
                 let path = path.clone();
                 carried.spawn(async move {
                     if let Ok(far) = UnixStream::connect(path).await {
-                        carry(near, far, cut).await;
+                        carry(near, far, strand).await;
                     }
                 });
             }
@@ -93,7 +141,7 @@ async fn carry_all(listener: TcpListener, far: Far, cut: watch::Sender<bool>) {
                 let (host, port) = (host.clone(), *port);
                 carried.spawn(async move {
                     if let Ok(far) = TcpStream::connect((host, port)).await {
-                        carry(near, far, cut).await;
+                        carry(near, far, strand).await;
                     }
                 });
             }
@@ -103,26 +151,26 @@ async fn carry_all(listener: TcpListener, far: Far, cut: watch::Sender<bool>) {
 }
 
 /// Carries both ways until one end closes.
-async fn carry(near: TcpStream, far: impl AsyncRead + AsyncWrite, cut: watch::Receiver<bool>) {
+async fn carry(near: TcpStream, far: impl AsyncRead + AsyncWrite, strand: Strand) {
     // As Postgres' own socket: a small answer must not wait for the next.
     let _ = near.set_nodelay(true);
     let ((near_out, near_in), (far_out, far_in)) = (tokio::io::split(near), tokio::io::split(far));
     tokio::select! {
-        () = one_way(near_out, far_in, cut.clone()) => {}
-        () = one_way(far_out, near_in, cut) => {}
+        () = one_way(near_out, far_in, strand.clone()) => {}
+        () = one_way(far_out, near_in, strand) => {}
     }
 }
 
 async fn one_way(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut cut: watch::Receiver<bool>,
+    mut strand: Strand,
 ) {
     let mut bytes = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut bytes).await;
         // An end that closes is not heard of through a cut cable either.
-        if cut.wait_for(|cut| !*cut).await.is_err() {
+        if strand.until_carried().await.is_err() {
             return;
         }
         match read {

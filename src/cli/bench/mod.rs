@@ -10,6 +10,7 @@ mod pair;
 pub mod pgbouncer;
 mod process;
 mod scene;
+mod sequences;
 mod worker;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub struct Options {
     /// drain: send a backlog, without and with status webhooks. storm: the same with lost answers, refused connections and
     /// server errors, webhooks doubled and reordered, and a count in the ledger of what was accepted how often. fleet: 12
     /// senders at 20 to 1,000 a second on 3 workers that are killed and stopped meanwhile. pair: the limit of one recipient.
+    /// sequences: order while webhooks come in disorder and a worker is killed, how soon the next one leaves, and the cost.
     #[arg(value_enum)]
     scenario: Scenario,
 
@@ -62,6 +64,18 @@ pub struct Options {
     #[arg(long)]
     cut: bool,
 
+    /// sequences: how many.
+    #[arg(long, value_name = "COUNT", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    sequences: u32,
+
+    /// sequences: messages in each.
+    #[arg(long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    length: u32,
+
+    /// sequences: measure the cost of a message also while so many sequences of ten are open.
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    backlog: u32,
+
     /// Put an installed PgBouncer in front of the database.
     #[arg(long, value_enum, value_name = "MODE")]
     pooler: Option<PoolerMode>,
@@ -81,6 +95,7 @@ enum Scenario {
     Storm,
     Fleet,
     Pair,
+    Sequences,
 }
 
 /// How a pooler serves.
@@ -142,6 +157,7 @@ impl Options {
         let rows = match self.scenario {
             Scenario::Fleet => return fleet::run(&self).await,
             Scenario::Pair => return pair::run(&self).await,
+            Scenario::Sequences => return sequences::run(&self).await,
             Scenario::Drain => vec![
                 self.measure(
                     "drain, no statuses",
@@ -225,6 +241,7 @@ impl Options {
             .concat(),
             pooler: self.pooler.map(PoolerMode::mode),
             cable: false,
+            tellings: false,
         })
         .await?;
         scene

@@ -65,6 +65,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         settings: super::settings(3_600),
         pooler: options.pooler.map(super::PoolerMode::mode),
         cable: false,
+        tellings: false,
     })
     .await?;
     scene

@@ -1,6 +1,11 @@
-//! What a process has used, read from `/proc` (Linux).
+//! Other processes: what they have used, read from `/proc` (Linux), and that they come second.
 
 use anyhow::Context as _;
+use rustix::process::{Pid, setpriority_process};
+
+/// How nice the measured are to the one who measures: the simulator has to write down each request when it comes, and not when
+/// it gets round to it.
+const NICENESS: i32 = 10;
 
 /// Used by one process so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,4 +74,10 @@ pub(super) fn family_cpu_ms(parent: u32) -> anyhow::Result<f64> {
         }
     }
     Ok(total)
+}
+
+/// Lets a process, and what it starts from now on, come second.
+pub(super) fn comes_second(pid: u32) -> anyhow::Result<()> {
+    let pid = Pid::from_raw(pid.try_into()?).context("a process id")?;
+    setpriority_process(Some(pid), NICENESS).context("could not set a priority")
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cable::Cable;
 use super::pgbouncer::{Mode, PgBouncer};
-use super::process::{Used, family_cpu_ms};
+use super::process::{Used, comes_second, family_cpu_ms};
 use super::worker::Worker;
 use crate::domain::id::SenderId;
 use crate::embedded::{Purpose, Server};
@@ -44,6 +44,8 @@ pub(super) struct Plan {
     pub(super) pooler: Option<Mode>,
     /// Workers reach the database by a way that can be cut.
     pub(super) cable: bool,
+    /// The simulator keeps when it told each status.
+    pub(super) tellings: bool,
 }
 
 /// Everything one run needs; nothing of it is left afterwards.
@@ -128,6 +130,7 @@ impl Scene {
             ledger: LedgerSettings {
                 compact: true,
                 capacity: usize::MAX,
+                tellings: plan.tellings,
             },
             ..Settings::default()
         })
@@ -170,6 +173,26 @@ impl Scene {
         )
         .bind(i32::try_from(messages)?)
         .bind(sender.as_str())
+        .execute(self.store.pool())
+        .await?;
+        Ok(())
+    }
+
+    /// Writes so many sequences of so many messages, each to a recipient of its own: all first members, all second ones …
+    pub(super) async fn enqueue_sequences(
+        &self,
+        sender: &SenderId,
+        sequences: u32,
+        length: u32,
+    ) -> anyhow::Result<()> {
+        sqlx::query(
+            r#"insert into wa.outbox (sender, recipient, sequence, payload)
+               select $1, '+1650' || (1000000 + n), 'story', '{"type":"text","text":{"body":"Your order has shipped"}}'
+               from generate_series(1, $3) part, generate_series(1, $2) n"#,
+        )
+        .bind(sender.as_str())
+        .bind(i32::try_from(sequences)?)
+        .bind(i32::try_from(length)?)
         .execute(self.store.pool())
         .await?;
         Ok(())
@@ -379,7 +402,13 @@ async fn start_postgres() -> anyhow::Result<Server> {
         folder,
         tcp_port: None,
     };
-    Ok(tokio::task::spawn_blocking(move || Server::start(purpose)).await??)
+    let server = tokio::task::spawn_blocking(move || Server::start(purpose)).await??;
+    comes_second(
+        server
+            .postmaster_pid()
+            .context("the server has no process")?,
+    )?;
+    Ok(server)
 }
 
 async fn way_to(

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use super::process::{Used, used};
+use super::process::{Used, comes_second, used};
 
 /// A running worker. Killed with this value.
 pub(super) struct Worker {
@@ -31,6 +31,10 @@ impl Worker {
             .kill_on_drop(true)
             .spawn()
             .context("could not start the worker")?;
+        if let Some(pid) = process.id() {
+            // Before it has a second thread.
+            comes_second(pid)?;
+        }
         Ok(Self { process })
     }
 

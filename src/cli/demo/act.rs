@@ -8,7 +8,6 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sqlx::PgConnection;
 
 use super::script::{
     DURING_THE_OUTAGE, FIRST, ONE_TIME_CODE, REFUSED, REST, SILENT, Scene, TOMORROW, Trouble,
@@ -16,6 +15,7 @@ use super::script::{
 use super::stage::Stage;
 use crate::simulator::Simulator;
 use crate::store::Store;
+use crate::store::connections::Connection;
 
 /// Between two looks at what is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -170,7 +170,7 @@ async fn outage(stage: &Stage, store: &Store, board: &Board) -> anyhow::Result<(
 }
 
 async fn write(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     simulator: &Simulator,
     scene: &Scene,
     board: &Board,

@@ -3,7 +3,7 @@
 //! All of it is read from the database, from the same view and tables that any application reads: the words cannot know
 //! what was planned for a message, only what has become of it.
 
-use sqlx::PgPool;
+use crate::store::connections::Connections;
 
 /// A message and its requests so far, as `watch.sql` reads them.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -55,7 +55,7 @@ pub(super) struct Standing {
 }
 
 /// The newest `limit` messages, oldest first.
-pub(super) async fn look(pool: &PgPool, limit: i64) -> sqlx::Result<Vec<Seen>> {
+pub(super) async fn look(pool: &Connections, limit: i64) -> sqlx::Result<Vec<Seen>> {
     let mut seen: Vec<Seen> = sqlx::query_as(include_str!("watch.sql"))
         .bind(limit)
         .fetch_all(pool)

@@ -270,6 +270,7 @@ async fn a_loop_that_has_stopped_turning_makes_the_process_unready_and_is_named(
             clock: Clock::system(),
             may_send: Some(Arc::new(move |_| may_send)),
             progress: Some(Arc::new(move || last_turn)),
+            stuck: None,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 use wa_outbox::config::{Config, Environment};
 use wa_outbox::domain::id::{MessageId, SenderId};
-use wa_outbox::service::{Role, Service};
+use wa_outbox::service::{self, Role, Service};
 use wa_outbox::simulator::{Settings, Simulator};
+use wa_outbox::store::Store;
 use wa_outbox::store::message::{Message, Timeline};
 use wa_outbox::store::sender::SenderChange;
-use wa_outbox::store::{ConnectSettings, Store};
 
 use super::database::TestDatabase;
 use super::make::Draft;
@@ -152,10 +152,7 @@ impl World {
     }
 
     async fn another_service_by(&self, database_url: &str) -> Service {
-        let settings = ConnectSettings {
-            max_connections: self.config.database.max_connections,
-            ..ConnectSettings::new(database_url)
-        };
+        let settings = service::connect_settings(&self.config, database_url);
         let store = Store::connect(&settings)
             .await
             .expect("the database answers");

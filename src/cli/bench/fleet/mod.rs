@@ -86,6 +86,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         lease,
         quiet: options.json,
         events: Vec::new(),
+        uncertain: 0,
         started_workers: 0,
         from: scene.started,
         seconds: Duration::from_secs(options.seconds.into()),
@@ -103,6 +104,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     }
     run.until(1.0).await;
     let until = Instant::now();
+    run.uncertain = uncertain(&scene).await?;
     run.say("settling");
     let books = Books::close(&mut scene, written).await?;
     let (from, until) = (run.from - scene.started, until - scene.started);
@@ -155,6 +157,7 @@ async fn set(options: &Options, fleet: &[Pace], lease: Lease) -> anyhow::Result<
         settings,
         pooler: options.pooler.map(super::PoolerMode::mode),
         cable: options.cut,
+        tellings: false,
     })
     .await
 }
@@ -175,12 +178,22 @@ async fn enqueue(scene: &Scene, fleet: &[Pace], options: &Options) -> anyhow::Re
     Ok(written)
 }
 
+/// Messages whose answer was lost and that are not settled.
+async fn uncertain(scene: &Scene) -> anyhow::Result<i64> {
+    let count = sqlx::query_scalar("select count(*) from wa.uncertain")
+        .fetch_one(scene.store.pool())
+        .await?;
+    Ok(count)
+}
+
 /// A run while it goes on.
 pub(super) struct Run {
     journal: Journal,
     lease: Lease,
     quiet: bool,
     events: Vec<Event>,
+    /// Messages uncertain at the end.
+    uncertain: i64,
     started_workers: usize,
     from: Instant,
     seconds: Duration,
@@ -224,15 +237,22 @@ impl Run {
     }
 
     /// Notes what happens now, to which senders.
-    fn note(&mut self, scene: &Scene, kind: Kind, senders: Vec<String>) {
-        let at = scene.started.elapsed();
+    async fn note(
+        &mut self,
+        scene: &Scene,
+        kind: Kind,
+        senders: Vec<String>,
+    ) -> anyhow::Result<()> {
         self.say(&format!("{} ({} senders)", kind.in_words(), senders.len()));
+        let uncertain = uncertain(scene).await?;
         self.events.push(Event {
             kind,
-            at,
+            at: scene.started.elapsed(),
             over_at: None,
             senders,
+            uncertain,
         });
+        Ok(())
     }
 
     fn over(&mut self, scene: &Scene) {
@@ -244,7 +264,7 @@ impl Run {
     async fn befall_workers(&mut self, scene: &mut Scene, freeze: bool) -> anyhow::Result<()> {
         self.until(0.25).await;
         let (victim, senders) = self.journal.busiest()?;
-        self.note(scene, Kind::Killed, senders);
+        self.note(scene, Kind::Killed, senders).await?;
         scene.take_worker(&victim)?.kill().await?;
         self.journal.until_nothing_is_of(&victim).await;
         self.over(scene);
@@ -252,25 +272,25 @@ impl Run {
 
         self.until(0.5).await;
         let (leaving, senders) = self.journal.busiest()?;
-        self.note(scene, Kind::Stopped, senders);
+        self.note(scene, Kind::Stopped, senders).await?;
         scene.take_worker(&leaving)?.stop().await?;
         self.journal.until_nothing_is_of(&leaving).await;
         self.over(scene);
 
         self.until(0.625).await;
         let all = self.journal.senders();
-        self.note(scene, Kind::Joined, all);
+        self.note(scene, Kind::Joined, all).await?;
         self.start_worker(scene)?;
 
         self.until(0.75).await;
         if freeze {
             let (frozen, senders) = self.journal.busiest()?;
-            self.note(scene, Kind::Frozen, senders.clone());
+            self.note(scene, Kind::Frozen, senders.clone()).await?;
             scene.workers[&frozen].freeze()?;
             self.journal.until_nothing_is_of(&frozen).await;
             self.over(scene);
             tokio::time::sleep(self.lease.lasts / 2).await;
-            self.note(scene, Kind::Woken, senders);
+            self.note(scene, Kind::Woken, senders).await?;
             scene.workers[&frozen].thaw()?;
         }
         scene.refuse_dead_workers()
@@ -279,12 +299,12 @@ impl Run {
     async fn take_the_database_away(&mut self, scene: &mut Scene) -> anyhow::Result<()> {
         let all = self.journal.senders();
         self.until(0.25).await;
-        self.note(scene, Kind::DatabaseKilled, all.clone());
+        self.note(scene, Kind::DatabaseKilled, all.clone()).await?;
         scene.kill_postgres().await?;
         self.over(scene);
 
         self.until(0.5).await;
-        self.note(scene, Kind::DatabaseCut, all);
+        self.note(scene, Kind::DatabaseCut, all).await?;
         let cut = self.seconds.mul_f64(0.25).min(LONGEST_CUT);
         if let Some(cable) = &scene.cable {
             cable.cut();

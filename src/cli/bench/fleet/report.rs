@@ -30,6 +30,9 @@ struct SenderRow {
     requests: usize,
     /// In any window of one second, over the whole run and what came before it.
     most_in_one_second: usize,
+    /// The shortest time in which as many as the rate and one more came, and when in the run that began.
+    closest_ms: f64,
+    closest_at_seconds: f64,
     share_of_rate: f64,
     /// Without the time in which nobody could work it.
     share_while_owned: f64,
@@ -47,6 +50,9 @@ struct EventRow {
     longest_gap_ms: u128,
     /// The median of the senders' longest gaps.
     median_gap_ms: u128,
+    /// Messages in doubt when it happened, and when the next thing did.
+    uncertain_before: i64,
+    uncertain_after: i64,
 }
 
 impl Report {
@@ -70,11 +76,15 @@ impl Report {
             let requests = witness.requests(sender, from, until);
             let share = |time: Duration| requests as f64 / (pace.rate * time.as_secs_f64());
             let second = Duration::from_secs(1);
+            let closest = witness.closest(sender, pace.rate as usize);
+            let (closest, closest_at) = closest.unwrap_or((second, from));
             SenderRow {
                 sender: sender.to_owned(),
                 rate: pace.rate,
                 requests,
                 most_in_one_second: scene.simulator.ledger().max_in_any_window(sender, second),
+                closest_ms: closest.as_secs_f64() * 1_000.0,
+                closest_at_seconds: closest_at.as_secs_f64() - from.as_secs_f64(),
                 share_of_rate: share(until - from),
                 share_while_owned: share((until - from).saturating_sub(unowned)),
                 longest_gap_ms: witness.longest_gap(sender, from, until).as_millis(),
@@ -84,21 +94,27 @@ impl Report {
             .events
             .iter()
             .skip(1)
-            .map(|event| event.at)
-            .chain([until]);
-        let events = run.events.iter().zip(ends).map(|(event, end)| {
-            let gap = |sender: &String| witness.longest_gap(sender, event.at, end).as_millis();
-            let mut gaps: Vec<u128> = event.senders.iter().map(gap).collect();
-            gaps.sort_unstable();
-            EventRow {
-                what: event.kind.in_words(),
-                at_seconds: event.at.saturating_sub(from).as_secs_f64(),
-                senders: event.senders.len(),
-                over_after_ms: event.over_at.map(|over| (over - event.at).as_millis()),
-                longest_gap_ms: gaps.last().copied().unwrap_or(0),
-                median_gap_ms: gaps.get(gaps.len() / 2).copied().unwrap_or(0),
-            }
-        });
+            .map(|event| (event.at, event.uncertain))
+            .chain([(until, run.uncertain)]);
+        let events = run
+            .events
+            .iter()
+            .zip(ends)
+            .map(|(event, (end, uncertain))| {
+                let gap = |sender: &String| witness.longest_gap(sender, event.at, end).as_millis();
+                let mut gaps: Vec<u128> = event.senders.iter().map(gap).collect();
+                gaps.sort_unstable();
+                EventRow {
+                    what: event.kind.in_words(),
+                    at_seconds: event.at.saturating_sub(from).as_secs_f64(),
+                    senders: event.senders.len(),
+                    over_after_ms: event.over_at.map(|over| (over - event.at).as_millis()),
+                    longest_gap_ms: gaps.last().copied().unwrap_or(0),
+                    median_gap_ms: gaps.get(gaps.len() / 2).copied().unwrap_or(0),
+                    uncertain_before: event.uncertain,
+                    uncertain_after: uncertain,
+                }
+            });
         Self {
             seconds: (until - from).as_secs_f64(),
             lease_seconds: run.lease.lasts.as_secs_f64(),
@@ -144,6 +160,8 @@ impl Report {
             numbers("RATE"),
             numbers("REQUESTS"),
             numbers("MOST IN 1 S"),
+            numbers("RATE + 1 IN MS"),
+            numbers("AT S"),
             numbers("OF RATE"),
             numbers("WHILE OWNED"),
             numbers("LONGEST GAP MS"),
@@ -154,6 +172,8 @@ impl Report {
                 format!("{:.0}", row.rate),
                 row.requests.to_string(),
                 row.most_in_one_second.to_string(),
+                format!("{:.1}", row.closest_ms),
+                format!("{:.1}", row.closest_at_seconds),
                 percent(row.share_of_rate),
                 percent(row.share_while_owned),
                 row.longest_gap_ms.to_string(),
@@ -167,6 +187,8 @@ impl Report {
             numbers("OVER AFTER MS"),
             numbers("MEDIAN GAP MS"),
             numbers("LONGEST GAP MS"),
+            numbers("UNCERTAIN BEFORE"),
+            numbers("AFTER"),
         ]);
         for row in &self.events {
             events.row([
@@ -177,6 +199,8 @@ impl Report {
                     .map_or_else(String::new, |over| over.to_string()),
                 row.median_gap_ms.to_string(),
                 row.longest_gap_ms.to_string(),
+                row.uncertain_before.to_string(),
+                row.uncertain_after.to_string(),
             ]);
         }
         println!("{}", events.render(false));

@@ -51,6 +51,8 @@ pub(super) struct Event {
     /// When its cause was gone.
     pub(super) over_at: Option<Duration>,
     pub(super) senders: Vec<String>,
+    /// So many messages were uncertain before.
+    pub(super) uncertain: i64,
 }
 
 impl Event {
@@ -96,6 +98,13 @@ impl Witness {
 
     fn of_sender(&self, sender: &str) -> &[Duration] {
         self.0.get(sender).map_or(&[], Vec::as_slice)
+    }
+
+    /// The shortest time in which `count` requests and one more came, and when it began.
+    pub(super) fn closest(&self, sender: &str, count: usize) -> Option<(Duration, Duration)> {
+        let times = self.of_sender(sender);
+        let spans = times.iter().zip(times.iter().skip(count));
+        spans.map(|(first, last)| (*last - *first, *first)).min()
     }
 
     pub(super) fn requests(&self, sender: &str, from: Duration, until: Duration) -> usize {
@@ -147,5 +156,14 @@ mod tests {
         let witness = witness(&[1, 2]);
         assert_eq!(gap(&witness, 3, 10), 8);
         assert_eq!(gap(&Witness(BTreeMap::new()), 3, 10), 7);
+    }
+
+    #[test]
+    fn the_closest_requests_are_those_in_the_shortest_time() {
+        let witness = witness(&[1, 4, 6, 8, 20]);
+        let seconds = |span, at| Some((Duration::from_secs(span), Duration::from_secs(at)));
+        assert_eq!(witness.closest("1", 1), seconds(2, 4));
+        assert_eq!(witness.closest("1", 2), seconds(4, 4));
+        assert_eq!(witness.closest("1", 5), None);
     }
 }

@@ -1,0 +1,192 @@
+//! Begins attempts: writes down what may leave within the next moment, before it may.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::breaker::Verdict;
+use super::departures::Departure;
+use super::desk::Ready;
+use super::dispatcher::Dispatcher;
+use super::sending::LEAVE_WITHIN;
+use crate::clock::BootInstant;
+use crate::domain::id::MessageId;
+use crate::store::StoreError;
+use crate::store::claim::{Begun, Claim, Due};
+
+/// So far ahead of its time a message is begun, beside what a begin was seen to take.
+const HEAD_START: Duration = Duration::from_millis(10);
+/// A begin that takes longer does not make us begin further ahead.
+const LONGEST_BEGIN_AHEAD: Duration = Duration::from_millis(100);
+
+/// A begin under way.
+pub(super) struct Beginning {
+    pub(super) task: JoinHandle<Result<Vec<Begun>, StoreError>>,
+    messages: HashMap<MessageId, (Due, Departure)>,
+    claims: Vec<Claim>,
+    leave_by: BootInstant,
+    since: Instant,
+}
+
+impl Dispatcher {
+    /// Starts a begin of everything that may leave within the next moment, in one statement.
+    pub(super) fn start_begin(&mut self, now: Instant) {
+        let unwritten = self.recorder.unwritten();
+        if self.beginning.is_some()
+            || now < self.begin_after
+            || unwritten > self.settings.max_unwritten
+        {
+            return;
+        }
+        let asked_at = self.sending.clock.boot();
+        let Some(worker) = self
+            .worker
+            .filter(|_| self.sending.trust.holds_at(asked_at))
+        else {
+            return;
+        };
+        let wall = self.sending.clock.now();
+        let horizon = HEAD_START + self.begin_takes.min(LONGEST_BEGIN_AHEAD);
+        let mut on_the_way: HashMap<String, usize> = HashMap::new();
+        for desk in self.desks.values() {
+            *on_the_way.entry(desk.origin.clone()).or_default() += desk.on_the_way();
+        }
+        let (mut leaving, mut put_off, mut aside) = (Vec::new(), Vec::new(), Vec::new());
+        for desk in self.desks.values_mut() {
+            if desk.at_hand() == 0 {
+                continue;
+            }
+            let out = on_the_way.entry(desk.origin.clone()).or_default();
+            let verdict = self.breakers.may_begin(&desk.origin, now);
+            let at_most = match verdict {
+                Verdict::Closed { at_most } => at_most.unwrap_or(usize::MAX).saturating_sub(*out),
+                Verdict::Probe => 1,
+                Verdict::Open { .. } => 0,
+            };
+            let picked = desk.pick(now, wall, horizon, at_most);
+            if verdict == Verdict::Probe && picked.leaving.is_empty() {
+                self.breakers.probe_unused(&desk.origin, now);
+            }
+            *out += picked.leaving.len();
+            leaving.extend(picked.leaving.into_iter().map(|due| (due, desk.epoch)));
+            put_off.extend(
+                picked
+                    .put_off
+                    .into_iter()
+                    .map(|(id, until)| (desk.sender.clone(), id, until)),
+            );
+            aside.extend(
+                picked
+                    .aside
+                    .into_iter()
+                    .map(|(id, hold)| (desk.sender.clone(), id, hold)),
+            );
+        }
+        self.put_off(put_off);
+        self.set_aside(aside);
+        if leaving.is_empty() {
+            return;
+        }
+        self.begin_after = now + self.settings.tick;
+        let claims: Vec<Claim> = leaving
+            .iter()
+            .map(|(due, epoch)| Claim {
+                id: due.id,
+                sender: due.sender.clone(),
+                epoch: *epoch,
+                attempt: due.next_attempt(),
+            })
+            .collect();
+        let (store, begin, due_in) = (
+            self.store.clone(),
+            claims.clone(),
+            self.settings.answer_due_in,
+        );
+        self.beginning = Some(Beginning {
+            messages: leaving
+                .into_iter()
+                .map(|(due, _)| {
+                    let departure = self.departures.announce(&due.sender);
+                    (due.id, (due, departure))
+                })
+                .collect(),
+            claims,
+            // Under the lease as it is now. If that lapses before the answer comes, another may hold the sender by then, and a
+            // renewal that succeeds afterwards is a renewal of nothing.
+            leave_by: (asked_at + LEAVE_WITHIN).min(self.sending.trust.ends_at()),
+            since: now,
+            // After its departures were announced.
+            task: tokio::spawn(async move { store.begin(worker, &begin, due_in).await }),
+        });
+    }
+
+    pub(super) fn take_begun(&mut self, begun: Result<Vec<Begun>, StoreError>) {
+        let Some(mut beginning) = self.beginning.take() else {
+            return;
+        };
+        for claim in &beginning.claims {
+            if let Some(desk) = self.desks.get_mut(&claim.sender) {
+                desk.begin_ended(1);
+                if begun.is_err() {
+                    desk.resting.unused(claim.id);
+                }
+            }
+        }
+        let begun = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                // It may have been committed all the same. Nothing of it is sent; it is put back before anything else. And it
+                // may be committed later still: that is looked after by the reconciler.
+                self.signals.suspect(&beginning.claims);
+                self.unsent.extend(beginning.claims);
+                self.database_failed(&error, "begin attempts");
+                return;
+            }
+        };
+        self.begin_takes = (self.begin_takes * 7 + beginning.since.elapsed()) / 8;
+        let epochs: HashMap<MessageId, _> = beginning
+            .claims
+            .iter()
+            .map(|claim| (claim.id, claim.epoch))
+            .collect();
+        let (leave_by, now) = (beginning.leave_by, Instant::now());
+        for begun in begun {
+            let (Some((due, departure)), Some(epoch)) = (
+                beginning.messages.remove(&begun.id),
+                epochs.get(&begun.id).copied(),
+            ) else {
+                continue;
+            };
+            match self.desks.get_mut(&due.sender) {
+                Some(desk) if desk.epoch == epoch && desk.lets_leave(due.id, now) => {
+                    desk.make_ready(Ready {
+                        due,
+                        begun,
+                        leave_by,
+                        departure,
+                    });
+                }
+                // The sender changed hands, or was held, while its begin was under way.
+                _ => self.unsent.push(Claim {
+                    id: due.id,
+                    sender: due.sender,
+                    epoch,
+                    attempt: begun.attempt,
+                }),
+            }
+        }
+        // Cancelled, settled, or of a sender that has changed hands.
+        for (gone, _) in beginning.messages.into_values() {
+            if let Some(desk) = self.desks.get_mut(&gone.sender) {
+                desk.forget(gone.id);
+                desk.resting.unused(gone.id);
+                desk.throttle.pair_unused(&gone.recipient, beginning.since);
+            }
+        }
+        if !self.stopping {
+            self.let_go_what_may_leave();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Reads due messages ahead, and sleeps when there are none.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::desk::Desk;
+use super::dispatcher::Dispatcher;
+use crate::domain::id::SenderId;
+use crate::store::StoreError;
+use crate::store::claim::Due;
+use crate::store::lease::WorkerId;
+
+/// From time to time a desk reads from the front again.
+const RESCAN_EVERY: Duration = Duration::from_millis(250);
+/// After this long without work the worker says that it sleeps, so that an INSERT wakes it.
+const AWAKE_FOR: Duration = Duration::from_secs(1);
+
+impl Dispatcher {
+    /// Starts a read for all desks that want one, in one statement.
+    pub(super) fn start_read(&mut self, now: Instant) {
+        if self.reading.is_some() {
+            return;
+        }
+        let (mut asks, mut known) = (Vec::new(), Vec::new());
+        for desk in self.desks.values_mut() {
+            let (more, known_there) = desk.asks(now, RESCAN_EVERY);
+            asks.extend(more);
+            known.extend(known_there);
+        }
+        if asks.is_empty() {
+            return;
+        }
+        self.asked.clone_from(&asks);
+        let store = self.store.clone();
+        self.reading = Some(tokio::spawn(async move {
+            store.read_ahead(&asks, &known).await
+        }));
+    }
+
+    pub(super) fn take_read(&mut self, read: Result<Vec<Due>, StoreError>) {
+        self.reading = None;
+        let asked = std::mem::take(&mut self.asked);
+        let due = match read {
+            Ok(due) => due,
+            Err(error) => {
+                self.database_failed(&error, "look for due messages");
+                self.desks.values_mut().for_each(Desk::look_failed);
+                return;
+            }
+        };
+        let mut found: HashMap<(SenderId, i16), Vec<Due>> = HashMap::new();
+        for due in due {
+            found
+                .entry((due.sender.clone(), due.priority))
+                .or_default()
+                .push(due);
+        }
+        let now = Instant::now();
+        let look_again_in = if self.asleep {
+            self.settings.idle_poll
+        } else {
+            self.settings.tick
+        };
+        for ask in &asked {
+            let due = found
+                .remove(&(ask.sender.clone(), ask.priority))
+                .unwrap_or_default();
+            if let Some(desk) = self.desks.get_mut(&ask.sender) {
+                desk.take_in(ask, due, now, look_again_in);
+            }
+        }
+    }
+
+    /// Has it said that the worker sleeps, when there has been nothing to do for a while, or that it does no longer.
+    pub(super) fn fall_asleep_or_wake(&mut self) {
+        let now = Instant::now();
+        let idle = self.desks.values().all(Desk::is_idle)
+            && self.unsent.is_empty()
+            && self.recorder.unwritten() == 0;
+        self.signals.nothing_due.send_if_modified(|nothing_due| {
+            let is_so = idle && !self.desks.is_empty();
+            std::mem::replace(nothing_due, is_so) != is_so
+        });
+        if !idle {
+            self.last_work = now;
+        }
+        let sleepy = now - self.last_work >= AWAKE_FOR;
+        let Some(worker) = self.worker else { return };
+        if sleepy == self.asleep || self.dozing.is_some() || now < self.database_after {
+            return;
+        }
+        let store = self.store.clone();
+        self.dozing = Some(tokio::spawn(async move {
+            store
+                .set_asleep(worker, sleepy)
+                .await
+                .map(|()| (worker, sleepy))
+        }));
+    }
+
+    /// It was said, or could not be.
+    pub(super) fn take_doze(&mut self, said: Result<(WorkerId, bool), StoreError>) {
+        self.dozing = None;
+        match said {
+            // One that has registered anew is awake until it says otherwise.
+            Ok((worker, asleep)) => self.asleep = asleep && self.worker == Some(worker),
+            Err(error) => self.database_failed(&error, "say whether the worker sleeps"),
+        }
+        // Whoever inserted before it was said has not called: one more look, at once.
+        self.look_soon();
+    }
+}
