@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::error::Doing;
+use super::inbox::LISTENING_GAP;
 use super::{Store, StoreError};
 use crate::domain::id::{MessageId, Wamid};
 
@@ -70,7 +71,8 @@ impl Store {
             "src/store/sql/silent.sql",
             policy.window_s,
             policy.max_resends,
-            policy.hold
+            policy.hold,
+            LISTENING_GAP.as_secs_f64()
         )
         .fetch_all(&self.pool)
         .await
