@@ -113,6 +113,7 @@ async fn write_acceptances(
          select wamid, sender, id, attempt, wa_id, message_status, 'response'
          from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[])
            as a (wamid, sender, id, attempt, wa_id, message_status)
+         order by id, attempt, wamid -- as an applier does that learns the same, or the two meet in a deadlock
          on conflict do nothing",
         &wamids as &[&str],
         &keys.senders as &[&str],

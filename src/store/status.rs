@@ -201,6 +201,7 @@ async fn identify(
          select n.wamid, o.sender, n.id, n.attempt, 'webhook'
          from unnest($1::text[], $2::bigint[], $3::int[]) as n (wamid, id, attempt)
          join wa.outbox o on o.id = n.id
+         order by n.id, n.attempt, n.wamid -- as a recorder does that learns the same, or the two meet in a deadlock
          on conflict do nothing",
         &wamids as &[&str],
         &ids,

@@ -1,6 +1,7 @@
 //! G2: once a wamid of a message is known, no further request for it starts. The database itself refuses it.
 
 mod late_facts;
+mod meeting;
 
 use std::time::Duration;
 
