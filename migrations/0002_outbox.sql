@@ -642,13 +642,13 @@ create trigger doubt_leaves_the_queue after insert on wa.uncertain
 referencing new table as fresh
 for each statement execute function wa.doubt_leaves_the_queue();
 
--- Puts uncertain messages back into the queue, once more at most each call. The only way back, and none for a message that
--- has a result: its row here is gone by then.
-create function wa.resend(ids bigint[], why text) returns setof bigint
+-- Sends uncertain messages again, each for the request it names, so that a call that comes late cannot send again what has
+-- been sent again since. No way back for a message that has a result: its row here is gone by then.
+create function wa.resend(ids bigint[], of_attempts integer[], why text) returns setof bigint
 language sql security definer set search_path = pg_catalog as $$
   with gone as (
-    delete from wa.uncertain u
-    where u.id = any (ids) and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
+    delete from wa.uncertain u using unnest(ids, of_attempts) as m (id, attempt)
+    where u.id = m.id and u.attempt = m.attempt and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
     returning u.*
   ), settled as (
     update wa.attempts a set settled_by = 'policy', settled_at = now(), settled_note = 'sent again'
@@ -660,9 +660,32 @@ language sql security definer set search_path = pg_catalog as $$
   returning id
 $$;
 
-revoke execute on function wa.promote(text, text, text), wa.settle_sequences(bigint[]), wa.lock_sequences(bigint[]), wa.resend(bigint[], text),
+-- Puts back what was uncertain only because nobody knew that its request was not accepted: the one that sent it has come back and
+-- says so. As on the ordinary way from `sending` it is no resend, may be refunded, and waits as long as it was told to.
+create function wa.put_back(ids bigint[], of_attempts integer[], refunds integer[], delays double precision[], reasons text[])
+returns setof bigint
+language sql security definer set search_path = pg_catalog as $$
+  with gone as (
+    delete from wa.uncertain u using unnest(ids, of_attempts, refunds, delays, reasons) as m (id, attempt, refund, delay, reason)
+    where u.id = m.id and u.attempt = m.attempt and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
+    returning u.*, m.refund, m.delay, m.reason
+  ), settled as (
+    update wa.attempts a set settled_by = 'worker', settled_at = now(), settled_note = 'it was not accepted'
+    from gone g
+    where a.id = g.id and a.sender = g.sender and a.attempt = g.attempt and a.settled_by is null
+  )
+  insert into wa.queue (id, sender, priority, due_at, expires_at, in_sequence, attempt, attempts, resends, waiting_for)
+  select id, sender, priority, clock_timestamp() + make_interval(secs => delay), expires_at, in_sequence, attempt, attempts - refund,
+    resends, reason
+  from gone
+  returning id
+$$;
+
+revoke execute on function wa.promote(text, text, text), wa.settle_sequences(bigint[]), wa.lock_sequences(bigint[]),
+  wa.resend(bigint[], integer[], text), wa.put_back(bigint[], integer[], integer[], double precision[], text[]),
   wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse(text, text, text) from public;
-grant execute on function wa.settle_sequences(bigint[]), wa.resend(bigint[], text) to wa_worker;
+grant execute on function wa.settle_sequences(bigint[]), wa.resend(bigint[], integer[], text),
+  wa.put_back(bigint[], integer[], integer[], double precision[], text[]) to wa_worker;
 
 grant insert (sender, recipient, recipient_kind, payload, variables, campaign_id, priority, due_at, expires_at, sequence, dedup_key,
   on_uncertain, reference) on wa.outbox to wa_producer, wa_worker;

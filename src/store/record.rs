@@ -265,18 +265,16 @@ async fn write_returns(
     .execute(&mut **transaction)
     .await
     .doing("put messages back into the queue")?;
-    // Swept meanwhile by a new holder: it was uncertain only because nobody knew that it never left.
+    // Swept meanwhile by a new holder: it was uncertain only because nobody knew what is known here.
     sqlx::query!(
-        "select wa.resend(array_agg(u.id), 'its turn: the request provably did not leave')
-         from wa.uncertain u
-         join unnest($1::bigint[], $2::text[], $3::int[]) as r (id, sender, attempt)
-           on u.id = r.id and u.sender = r.sender and u.attempt = r.attempt
-         having count(*) > 0",
+        r#"select count(*) as "count!" from wa.put_back($1, $2, $3, $4, $5)"#,
         &keys.ids,
-        &keys.senders as &[&str],
-        &keys.attempts
+        &keys.attempts,
+        &refunds,
+        &delays,
+        &reasons as &[&str]
     )
-    .fetch_optional(&mut **transaction)
+    .fetch_one(&mut **transaction)
     .await
     .doing("put swept messages back into the queue")
     .map(drop)

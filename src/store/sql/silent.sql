@@ -31,7 +31,7 @@ with heard as materialized (
     end as runs_out_at
   from doubts d cross join around a left join heard h on true
 )
-select c.id as "id!",
+select c.id as "id!", c.attempt as "attempt!",
   case
     when c.expires_at <= now() then 'expire'
     when c.policy = 'retry' and c.may_resend and c.resends < $2::int then 'resend'
