@@ -635,6 +635,11 @@ begin
   delete from wa.uncertain u using fresh f
   where u.id = f.id and u.sender = f.sender
     and not exists (select from from_queue l where l.id = u.id and l.sender = u.sender);
+
+  -- What was learned while we waited for the row in the queue has settled the doubt already.
+  update wa.attempts a set settled_by = c.learned_from, settled_at = c.learned_at
+  from fresh f join wa.acceptances c on c.id = f.id and c.sender = f.sender and c.attempt = f.attempt
+  where a.id = f.id and a.sender = f.sender and a.attempt = f.attempt and a.outcome = 'uncertain' and a.settled_by is null;
   return null;
 end
 $$;

@@ -48,12 +48,13 @@ impl Store {
     pub async fn record(&self, records: &[Record]) -> Result<(), StoreError> {
         let doing = "record outcomes";
         let mut transaction = self.pool.begin().await.doing(doing)?;
-        write_accounts(&mut transaction, records).await?;
         write_acceptances(&mut transaction, records).await?;
         write_nameless_acceptances(&mut transaction, records).await?;
         write_failures(&mut transaction, records).await?;
         write_doubts(&mut transaction, records).await?;
         write_returns(&mut transaction, records).await?;
+        // Last: what is known by now of the messages settles the doubts among them (`record_accounts.sql`).
+        write_accounts(&mut transaction, records).await?;
         transaction.commit().await.doing(doing)
     }
 }

@@ -251,6 +251,10 @@ async fn a_status_that_comes_while_the_request_hangs_ends_the_message() {
     let timeline = world.timeline(id).await;
     assert_eq!(timeline.message.state, "accepted");
     assert_eq!(timeline.acceptances[0].learned_from, "webhook");
+    let doubt = &timeline.attempts[0];
+    assert_eq!(doubt.outcome, "uncertain");
+    assert_eq!(doubt.settled_by.as_deref(), Some("webhook"));
+    assert_eq!(doubt.settled_at, Some(timeline.acceptances[0].learned_at));
     assert_never_again(&world, id, "accepted while it hung").await;
     assert_eq!(world.simulator.ledger().requests_for(ALICE).len(), 1);
 }

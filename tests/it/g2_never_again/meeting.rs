@@ -4,10 +4,11 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use wa_outbox::domain::id::{AttemptNumber, MessageId, SenderId, Wamid};
 use wa_outbox::domain::status::Status;
-use wa_outbox::store::record::Record;
+use wa_outbox::store::record::{Account, Record};
 use wa_outbox::store::status::StatusSeen;
+use wa_outbox::store::sweep::BegunBefore;
 
-use super::{a_worker, accepted_as, by_hand, run};
+use super::{Hand, a_worker, accepted_as, by_hand, lost, run};
 use crate::support::make::a_text;
 use crate::support::world::{SENDER, World};
 
@@ -108,4 +109,73 @@ async fn answers_and_webhooks_that_tell_of_the_same_messages_never_deadlock() {
         assert_eq!(message.status.as_deref(), Some("sent"));
         assert_eq!(message.duplicate, None);
     }
+}
+
+/// How the doubt of the first request was settled.
+async fn settled_by(world: &World, id: MessageId) -> Option<String> {
+    let timeline = world.timeline(id).await;
+    assert_eq!(timeline.message.state, "accepted");
+    assert_eq!(timeline.attempts[0].outcome, "uncertain");
+    timeline.attempts[0].settled_by.clone()
+}
+
+#[tokio::test]
+async fn a_doubt_that_is_recorded_while_a_webhook_settles_it_is_settled() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let hand = Hand::takes_the_sender(&world).await;
+    let begun = hand.begins(id).await.expect("begun");
+    let mut applier = knows_already(&world, id, "wamid.A").await;
+
+    let doubt = Record {
+        transition: lost(),
+        begun_at: begun.begun_at,
+        account: Some(Account {
+            outcome: "uncertain",
+            ..Account::default()
+        }),
+        ..answered(id, "wamid.A")
+    };
+    let store = world.store.clone();
+    let recorder = tokio::spawn(async move { store.record(&[doubt]).await });
+    until_so_many_wait(&world, 1).await;
+    by_hand(&mut applier, "commit").await.expect("known");
+
+    recorder
+        .await
+        .expect("it does not panic")
+        .expect("it is written");
+    assert_eq!(settled_by(&world, id).await.as_deref(), Some("webhook"));
+}
+
+#[tokio::test]
+async fn a_request_that_is_swept_while_a_webhook_settles_it_is_settled() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let hand = Hand::takes_the_sender(&world).await;
+    let begun = hand.begins(id).await.expect("begun");
+    run(
+        &world,
+        "update wa.queue set deadline = now() - interval '1 s'",
+    )
+    .await;
+    let mut applier = knows_already(&world, id, "wamid.A").await;
+
+    let (store, lost) = (
+        world.store.clone(),
+        BegunBefore {
+            id,
+            sender: SenderId::from(SENDER),
+            attempt: begun.attempt,
+        },
+    );
+    let sweep = tokio::spawn(async move { store.sweep([&lost]).await });
+    until_so_many_wait(&world, 1).await;
+    by_hand(&mut applier, "commit").await.expect("known");
+
+    sweep
+        .await
+        .expect("it does not panic")
+        .expect("it is swept");
+    assert_eq!(settled_by(&world, id).await.as_deref(), Some("webhook"));
 }
