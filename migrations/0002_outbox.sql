@@ -196,7 +196,7 @@ $$;
 create function wa.payload_is_plain(payload json) returns boolean
 language sql immutable parallel safe as $$
   select case
-    when payload::text ~ '\\u(00[0-7]|[dD][89a-fA-F])|"(to|recipient|recipient_type|messaging_product|biz_opaque_callback_data)"' then false
+    when payload::text ~ '\\u(00[0-7]|[dD][89a-fA-F])|"(to|recipient|recipient_type|messaging_product|biz_opaque_callback_data)"|"(body|name|code)"\s*:\s*null' then false
     when json_typeof(payload) = 'object' then
       payload ->> 'type' = any (array['text', 'image', 'audio', 'video', 'document', 'sticker', 'location', 'reaction',
                                       'template', 'interactive', 'pin'])
@@ -216,6 +216,16 @@ $$;
 create function wa.shown(value text) returns text
 language sql immutable as $$
   select case when value is null then 'null' when length(value) > 60 then '"' || left(value, 57) || '…"' else '"' || value || '"' end
+$$;
+
+-- Refuses a null where WhatsApp needs a word: what a function or a query of the application's has made of a value it did not have.
+create function wa.refuse_null(payload json, place text[], fix text) returns void
+language plpgsql set search_path = pg_catalog as $$
+begin
+  if json_typeof(payload #> place) = 'null' then
+    perform wa.refuse('payload', format('payload.%s is null', array_to_string(place, '.')), fix);
+  end if;
+end
 $$;
 
 create function wa.checked_payload(payload json, recipient text) returns json
@@ -255,10 +265,13 @@ begin
     perform wa.refuse('payload', format('payload.biz_opaque_callback_data has %s characters, more than 448', length(callback_data)),
       'shorten it: WhatsApp takes 512 and our own token in front of it needs the rest');
   end if;
+  perform wa.refuse_null(payload, '{type}', 'set "type" to one of: ' || array_to_string(wa.message_types(), ', '));
   kind := coalesce(payload ->> 'type', case when payload -> 'text' is not null then 'text' end);
   if kind is null and payload ->> 'status' = 'read' then
-    if coalesce(payload ->> 'message_id', '') = '' then
-      perform wa.refuse('payload', 'payload.message_id is missing', 'name the wamid of the message to be marked as read');
+    if json_typeof(payload -> 'message_id') is distinct from 'string' or payload ->> 'message_id' = '' then
+      perform wa.refuse('payload', format('payload.message_id is %s', case json_typeof(payload -> 'message_id')
+          when 'string' then 'empty' else coalesce('a ' || json_typeof(payload -> 'message_id') || ', not a string', 'missing') end),
+        'name the wamid of the message to be marked as read');
     end if;
     return payload;
   end if;
@@ -273,6 +286,12 @@ begin
   if json_typeof(payload -> kind) is distinct from content_type then
     perform wa.refuse('payload', format('payload.%s is %s, not an %s', kind, coalesce(json_typeof(payload -> kind), 'missing'), content_type),
       format('a message of type %L carries its content under the key %L', kind, kind));
+  end if;
+  if kind = 'text' then
+    perform wa.refuse_null(payload, '{text,body}', 'write what the message says, e.g. {"type":"text","text":{"body":"Hello"}}');
+  elsif kind = 'template' then
+    perform wa.refuse_null(payload, '{template,name}', 'write the template''s name as it was approved');
+    perform wa.refuse_null(payload, '{template,language,code}', 'write the template''s language, e.g. "language":{"code":"en_US"}');
   end if;
   return payload;
 end
@@ -688,7 +707,7 @@ $$;
 
 revoke execute on function wa.promote(text, text, text), wa.settle_sequences(bigint[]), wa.lock_sequences(bigint[]),
   wa.resend(bigint[], integer[], text), wa.put_back(bigint[], integer[], integer[], double precision[], text[]),
-  wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse(text, text, text) from public;
+  wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse_null(json, text[], text), wa.refuse(text, text, text) from public;
 grant execute on function wa.settle_sequences(bigint[]), wa.resend(bigint[], integer[], text),
   wa.put_back(bigint[], integer[], integer[], double precision[], text[]) to wa_worker;
 

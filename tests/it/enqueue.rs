@@ -281,6 +281,28 @@ async fn the_functions_write_what_they_say() {
     )
     .await[0];
 
+    for (statement, named) in [
+        (
+            "select wa.enqueue_text('+16505551001', null)",
+            "payload.text.body is null",
+        ),
+        (
+            "select wa.enqueue_template('+16505551001', null, 'en_US')",
+            "payload.template.name is null",
+        ),
+        (
+            "select wa.enqueue_template('+16505551001', 'shipped', null)",
+            "payload.template.language.code is null",
+        ),
+    ] {
+        let refused = refusal(&mut producer, statement).await;
+        assert!(
+            refused.message.contains(named),
+            "{statement}: {}",
+            refused.message
+        );
+    }
+
     let payload_of = async |id: i64| -> serde_json::Value {
         sqlx::query_scalar("select payload from wa.outbox where id = $1")
             .bind(id)
