@@ -90,6 +90,21 @@ pub struct SenderChange {
     pub reconcile_window_s: Option<i32>,
     /// Make it the default.
     pub is_default: Option<bool>,
+    /// These go back to being unset, whatever is given for them above.
+    pub unset: Vec<Unset>,
+}
+
+/// A setting that a sender may be without; then the worker's own holds, or none is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unset {
+    /// A BSP's path.
+    Path,
+    /// Requests out at once.
+    MaxInFlight,
+    /// What becomes of a lost answer.
+    OnUncertain,
+    /// Seconds of silence before that.
+    ReconcileWindow,
 }
 
 impl Store {
@@ -186,14 +201,18 @@ async fn change(
         .await
         .doing(doing)?;
     }
+    let unset = |setting| change.unset.contains(&setting);
     let changed = sqlx::query!(
         "update wa.senders set
-           provider = coalesce($2, provider), base_url = coalesce($3, base_url), path = coalesce($4, path),
+           provider = coalesce($2, provider), base_url = coalesce($3, base_url),
+           path = case when not $15 then coalesce($4, path) end,
            api_version = coalesce($5, api_version), credential = coalesce($6, credential),
            auth_header = coalesce($7, auth_header), rate_per_second = coalesce($8, rate_per_second),
            pair_period_ms = coalesce($9, pair_period_ms), pair_burst = coalesce($10, pair_burst),
-           max_in_flight = coalesce($11, max_in_flight), on_uncertain = coalesce($12, on_uncertain),
-           reconcile_window_s = coalesce($13, reconcile_window_s), is_default = coalesce($14, is_default)
+           max_in_flight = case when not $16 then coalesce($11, max_in_flight) end,
+           on_uncertain = case when not $17 then coalesce($12, on_uncertain) end,
+           reconcile_window_s = case when not $18 then coalesce($13, reconcile_window_s) end,
+           is_default = coalesce($14, is_default)
          where sender = $1",
         sender.as_str(),
         change.provider.as_deref(),
@@ -208,7 +227,11 @@ async fn change(
         change.max_in_flight,
         change.on_uncertain.as_deref(),
         change.reconcile_window_s,
-        change.is_default
+        change.is_default,
+        unset(Unset::Path),
+        unset(Unset::MaxInFlight),
+        unset(Unset::OnUncertain),
+        unset(Unset::ReconcileWindow)
     )
     .execute(&mut **transaction)
     .await

@@ -15,6 +15,7 @@ mod latency;
 mod main_job;
 mod outcomes;
 mod pgbouncer;
+mod sender_settings;
 mod sick_database;
 mod storm;
 mod support;
