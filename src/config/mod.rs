@@ -21,9 +21,10 @@ use serde::Deserialize;
 
 use crate::domain::token::TokenKey;
 
+pub use crate::secret::{NotAReference, SecretError, SecretRef};
 pub use error::ConfigError;
 pub use load::Environment;
-pub use secret::{DatabaseUrl, NotAReference, SecretError, SecretRef};
+pub use secret::DatabaseUrl;
 
 /// Where the app secret is kept unless settings say otherwise.
 const APP_SECRET: &str = "WHATSAPP_APP_SECRET";
