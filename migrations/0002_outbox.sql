@@ -217,7 +217,7 @@ $$;
 create function wa.payload_is_plain(payload json) returns boolean
 language sql immutable parallel safe as $$
   select case
-    when payload::text ~ '\\u(00[0-7]|[dD][89a-fA-F])|"(to|recipient|recipient_type|messaging_product|biz_opaque_callback_data)"' then false
+    when payload::text ~ '\\u(00[0-7]|[dD][89a-fA-F])|"(to|recipient|recipient_type|messaging_product|biz_opaque_callback_data)"|"(body|name|code)"\s*:\s*null' then false
     when json_typeof(payload) = 'object' then
       payload ->> 'type' = any (array['text', 'image', 'audio', 'video', 'document', 'sticker', 'location', 'reaction',
                                       'template', 'interactive', 'pin'])
@@ -237,6 +237,16 @@ $$;
 create function wa.shown(value text) returns text
 language sql immutable as $$
   select case when value is null then 'null' when length(value) > 60 then '"' || left(value, 57) || '…"' else '"' || value || '"' end
+$$;
+
+-- Refuses a null where WhatsApp needs a word: what a function or a query of the application's has made of a value it did not have.
+create function wa.refuse_null(payload json, place text[], fix text) returns void
+language plpgsql set search_path = pg_catalog as $$
+begin
+  if json_typeof(payload #> place) = 'null' then
+    perform wa.refuse('payload', format('payload.%s is null', array_to_string(place, '.')), fix);
+  end if;
+end
 $$;
 
 create function wa.checked_payload(payload json, recipient text) returns json
@@ -276,10 +286,13 @@ begin
     perform wa.refuse('payload', format('payload.biz_opaque_callback_data has %s characters, more than 448', length(callback_data)),
       'shorten it: WhatsApp takes 512 and our own token in front of it needs the rest');
   end if;
+  perform wa.refuse_null(payload, '{type}', 'set "type" to one of: ' || array_to_string(wa.message_types(), ', '));
   kind := coalesce(payload ->> 'type', case when payload -> 'text' is not null then 'text' end);
   if kind is null and payload ->> 'status' = 'read' then
-    if coalesce(payload ->> 'message_id', '') = '' then
-      perform wa.refuse('payload', 'payload.message_id is missing', 'name the wamid of the message to be marked as read');
+    if json_typeof(payload -> 'message_id') is distinct from 'string' or payload ->> 'message_id' = '' then
+      perform wa.refuse('payload', format('payload.message_id is %s', case json_typeof(payload -> 'message_id')
+          when 'string' then 'empty' else coalesce('a ' || json_typeof(payload -> 'message_id') || ', not a string', 'missing') end),
+        'name the wamid of the message to be marked as read');
     end if;
     return payload;
   end if;
@@ -294,6 +307,12 @@ begin
   if json_typeof(payload -> kind) is distinct from content_type then
     perform wa.refuse('payload', format('payload.%s is %s, not an %s', kind, coalesce(json_typeof(payload -> kind), 'missing'), content_type),
       format('a message of type %L carries its content under the key %L', kind, kind));
+  end if;
+  if kind = 'text' then
+    perform wa.refuse_null(payload, '{text,body}', 'write what the message says, e.g. {"type":"text","text":{"body":"Hello"}}');
+  elsif kind = 'template' then
+    perform wa.refuse_null(payload, '{template,name}', 'write the template''s name as it was approved');
+    perform wa.refuse_null(payload, '{template,language,code}', 'write the template''s language, e.g. "language":{"code":"en_US"}');
   end if;
   return payload;
 end
@@ -562,6 +581,11 @@ begin
   delete from wa.uncertain u using fresh f
   where u.id = f.id and u.sender = f.sender
     and not exists (select from from_queue l where l.id = u.id and l.sender = u.sender);
+
+  -- What was learned while we waited for the row in the queue has settled the doubt already.
+  update wa.attempts a set settled_by = c.learned_from, settled_at = c.learned_at
+  from fresh f join wa.acceptances c on c.id = f.id and c.sender = f.sender and c.attempt = f.attempt
+  where a.id = f.id and a.sender = f.sender and a.attempt = f.attempt and a.outcome = 'uncertain' and a.settled_by is null;
   return null;
 end
 $$;
@@ -569,14 +593,15 @@ create trigger doubt_leaves_the_queue after insert on wa.uncertain
 referencing new table as fresh
 for each statement execute function wa.doubt_leaves_the_queue();
 
--- Puts uncertain messages back into the queue, once more at most each call. The only way back, and none for a message that
--- has a result: its row here is gone by then. A member of a sequence that has gone on without it stays, so that it cannot
--- arrive behind its successors.
-create function wa.resend(ids bigint[], why text) returns setof bigint
+-- Sends uncertain messages again, each for the request it names, so that a call that comes late cannot send again what has
+-- been sent again since. No way back for a message that has a result: its row here is gone by then. A member of a sequence that
+-- has gone on without it stays, so that it cannot arrive behind its successors.
+create function wa.resend(ids bigint[], of_attempts integer[], why text) returns setof bigint
 language sql security definer set search_path = pg_catalog as $$
   with gone as (
-    delete from wa.uncertain u
-    where u.id = any (ids) and not u.passed and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
+    delete from wa.uncertain u using unnest(ids, of_attempts) as m (id, attempt)
+    where u.id = m.id and u.attempt = m.attempt and not u.passed
+      and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
     returning u.*
   ), settled as (
     update wa.attempts a set settled_by = 'policy', settled_at = now(), settled_note = 'sent again'
@@ -588,9 +613,32 @@ language sql security definer set search_path = pg_catalog as $$
   returning id
 $$;
 
-revoke execute on function wa.resend(bigint[], text),
-  wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse(text, text, text) from public;
-grant execute on function wa.resend(bigint[], text) to wa_worker;
+-- Puts back what was uncertain only because nobody knew that its request was not accepted: the one that sent it has come back and
+-- says so. As on the ordinary way from `sending` it is no resend, may be refunded, and waits as long as it was told to.
+create function wa.put_back(ids bigint[], of_attempts integer[], refunds integer[], delays double precision[], reasons text[])
+returns setof bigint
+language sql security definer set search_path = pg_catalog as $$
+  with gone as (
+    delete from wa.uncertain u using unnest(ids, of_attempts, refunds, delays, reasons) as m (id, attempt, refund, delay, reason)
+    where u.id = m.id and u.attempt = m.attempt and not u.passed
+      and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
+    returning u.*, m.refund, m.delay, m.reason
+  ), settled as (
+    update wa.attempts a set settled_by = 'worker', settled_at = now(), settled_note = 'it was not accepted'
+    from gone g
+    where a.id = g.id and a.sender = g.sender and a.attempt = g.attempt and a.settled_by is null
+  )
+  insert into wa.queue (id, sender, priority, due_at, expires_at, in_sequence, attempt, attempts, resends, waiting_for)
+  select id, sender, priority, clock_timestamp() + make_interval(secs => delay), expires_at, in_sequence, attempt, attempts - refund,
+    resends, reason
+  from gone
+  returning id
+$$;
+
+revoke execute on function wa.resend(bigint[], integer[], text), wa.put_back(bigint[], integer[], integer[], double precision[], text[]),
+  wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse_null(json, text[], text), wa.refuse(text, text, text) from public;
+grant execute on function wa.resend(bigint[], integer[], text),
+  wa.put_back(bigint[], integer[], integer[], double precision[], text[]) to wa_worker;
 
 grant insert (sender, recipient, recipient_kind, payload, variables, campaign_id, priority, due_at, expires_at, sequence, dedup_key,
   on_uncertain, reference) on wa.outbox to wa_producer, wa_worker;

@@ -11,7 +11,7 @@ create table wa.webhook_inbox (
   bad_entries json
 );
 comment on column wa.webhook_inbox.bad_entries is 'what could not be read, by place and reason; the rest of the delivery was applied';
-create index webhook_inbox_pending on wa.webhook_inbox (id) where state = 'pending';
+create index webhook_inbox_pending on wa.webhook_inbox (received_at, id) where state = 'pending';
 
 create table wa.status_events (
   event bigint generated always as identity primary key,
@@ -41,8 +41,18 @@ create table wa.webhook_flow (
 ) with (fillfactor = 50);
 comment on column wa.webhook_flow.accepted_watermark is 'acceptance time of the latest accepted message of which a status has been seen';
 
+-- Whether anybody receives: the evidence clock does not run while nobody does. One row for all receivers, told anew every few
+-- seconds; it is silent about WhatsApp, which may not find us although we listen.
+create table wa.webhook_listening (
+  is_only boolean primary key default true constraint there_is_one_row check (is_only),
+  since timestamptz not null,
+  last_said_at timestamptz not null
+) with (fillfactor = 50);
+comment on column wa.webhook_listening.since is 'from then on somebody has listened without a break';
+comment on column wa.webhook_listening.last_said_at is 'when a receiver last said that it listens';
+
 grant select, insert, update on wa.webhook_inbox to wa_worker;
 grant select, insert, update (id, sender, attempt) on wa.status_events to wa_worker;
-grant select, insert, update on wa.webhook_flow to wa_worker;
+grant select, insert, update on wa.webhook_flow, wa.webhook_listening to wa_worker;
 grant select on wa.status_events to wa_producer, wa_viewer;
-grant select on wa.webhook_inbox, wa.webhook_flow to wa_viewer;
+grant select on wa.webhook_inbox, wa.webhook_flow, wa.webhook_listening to wa_viewer;

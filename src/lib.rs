@@ -8,6 +8,7 @@ pub mod dispatch;
 pub mod domain;
 pub mod embedded;
 pub mod provider;
+pub mod secret;
 pub mod service;
 pub mod simulator;
 pub mod store;

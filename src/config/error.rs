@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::secret::SecretError;
+use crate::secret::SecretError;
 
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -8,8 +8,8 @@ use toml::{Table, Value};
 
 use super::error::ConfigError;
 use super::fields::{Section, sections};
-use super::secret::SecretRef;
 use super::{APP_SECRET, Config};
+use crate::secret::SecretRef;
 
 /// The environment variables of the process, or a test's own. A variable that is empty counts as not set, as
 /// container tools pass on what they do not have.

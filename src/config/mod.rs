@@ -21,9 +21,10 @@ use serde::Deserialize;
 
 use crate::domain::token::TokenKey;
 
+pub use crate::secret::{NotAReference, SecretError, SecretRef};
 pub use error::ConfigError;
 pub use load::Environment;
-pub use secret::{DatabaseUrl, NotAReference, SecretError, SecretRef};
+pub use secret::DatabaseUrl;
 
 /// A statement that runs for so long may still be one of many on a busy server.
 const SHORTEST_LIMIT: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use super::secret::SecretRef;
+use crate::secret::SecretRef;
 
 /// The longest span that can be set. Longer is a slip, and sums with it might leave the calendar.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);

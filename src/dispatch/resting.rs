@@ -208,3 +208,7 @@ pub fn template_of(payload: &str) -> Option<TemplateKey> {
         template.language.as_deref(),
     ))
 }
+
+#[cfg(test)]
+#[path = "resting_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::credential::{Credential, CredentialError};
+use super::credential::{self, CredentialError};
 use crate::domain::id::SenderId;
 
 /// The part of a sender's settings that says how its provider is reached; columns of `wa.senders`.
@@ -90,7 +90,7 @@ impl Endpoint {
     /// The endpoint of `sender`, with its credential read from the environment or a file.
     pub fn of(sender: &SenderId, settings: &AddressSettings<'_>) -> Result<Self, AddressError> {
         let url = address_of(sender, settings)?;
-        let token = settings.credential.parse::<Credential>()?.read()?;
+        let token = credential::token(settings.credential)?;
         let (header, value) = authorization(settings.auth_header, &token)?;
         Ok(Self { url, header, value })
     }

@@ -1,158 +1,89 @@
-//! Where a secret is kept: a reference such as `env:WHATSAPP_ACCESS_TOKEN` or `file:/run/secrets/token`.
-//!
-//! Settings and the database hold the reference only, never the secret. An error names the reference and never
-//! what was found there; a reference that looks like a secret is not repeated either.
+//! The token that a sender's requests carry, read from where its reference says.
 
-use std::path::PathBuf;
-use std::str::FromStr;
+use secrecy::{ExposeSecret, SecretString};
 
-use secrecy::SecretString;
+use crate::secret::{NotAReference, SecretError, SecretRef};
 
-/// A place to read a secret from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credential {
-    /// `env:NAME`: an environment variable of this process.
-    Env(String),
-    /// `file:PATH`: the content of a file, without the newline at its end.
-    File(PathBuf),
-}
-
-/// A secret that is not to be had.
+/// A token that is not to be had, or cannot be one. Says where it was looked for and never what was found there.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
-    /// Neither `env:` nor `file:`. The text is not repeated, for it may be the secret itself.
-    #[error(
-        "the credential is no reference; write env:NAME or file:PATH and keep the token itself there"
-    )]
-    NotAReference,
-    /// The environment variable is not set.
-    #[error("env:{name} is not set in the environment of this process; set it, then restart")]
-    NotSet {
-        /// The variable's name.
-        name: String,
-    },
-    /// The file cannot be read.
-    #[error("could not read file:{path}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The place is there, with nothing in it.
+    /// Neither `env:` nor `file:`.
+    #[error(transparent)]
+    NotAReference(#[from] NotAReference),
+    /// Nothing is there.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Only blanks are there.
     #[error("{reference} is empty; put the token there")]
-    Empty {
+    Blank {
         /// `env:NAME` or `file:PATH`.
-        reference: String,
+        reference: SecretRef,
     },
     /// The place holds a whole header.
     #[error("{reference} starts with \"Bearer \"; put the bare token there")]
     HasScheme {
         /// `env:NAME` or `file:PATH`.
-        reference: String,
+        reference: SecretRef,
     },
     /// The secret has a byte that no header may have, such as a newline.
     #[error("the token contains a character that no header can carry; check for line breaks in it")]
     NotAHeader,
 }
 
-impl FromStr for Credential {
-    type Err = CredentialError;
-
-    fn from_str(reference: &str) -> Result<Self, CredentialError> {
-        match reference.trim().split_once(':') {
-            Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(_) | None => Err(CredentialError::NotAReference),
-        }
-    }
+/// The token at a reference, `env:NAME` or `file:PATH`. Reads the file anew each time, so that a rotated one is taken up; blocks
+/// for as long as that takes.
+///
+/// # Errors
+/// When there is none, or what is there is no bare token.
+pub fn token(reference: &str) -> Result<SecretString, CredentialError> {
+    let reference: SecretRef = reference.trim().parse()?;
+    let secret = reference.read_here()?;
+    bare(secret.expose_secret(), reference)
 }
 
-impl Credential {
-    /// The secret. Reads the file anew each time, so that a rotated one is taken up; blocks for as long as that
-    /// takes.
-    pub fn read(&self) -> Result<SecretString, CredentialError> {
-        self.read_with(|name| std::env::var(name).ok())
+fn bare(secret: &str, reference: SecretRef) -> Result<SecretString, CredentialError> {
+    let token = secret.trim();
+    if token.is_empty() {
+        return Err(CredentialError::Blank { reference });
     }
-
-    fn read_with(
-        &self,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<SecretString, CredentialError> {
-        let secret = match self {
-            Self::Env(name) => {
-                variable(name).ok_or_else(|| CredentialError::NotSet { name: name.clone() })?
-            }
-            Self::File(path) => {
-                std::fs::read_to_string(path).map_err(|source| CredentialError::Unreadable {
-                    path: path.display().to_string(),
-                    source,
-                })?
-            }
-        };
-        let secret = secret.trim();
-        let reference = self.reference();
-        if secret.is_empty() {
-            return Err(CredentialError::Empty { reference });
-        }
-        let scheme = secret.split_once(' ').map(|(scheme, _)| scheme);
-        if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer")) {
-            return Err(CredentialError::HasScheme { reference });
-        }
-        Ok(secret.into())
+    let scheme = token.split_once(' ').map(|(scheme, _)| scheme);
+    if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer")) {
+        return Err(CredentialError::HasScheme { reference });
     }
-
-    fn reference(&self) -> String {
-        match self {
-            Self::Env(name) => format!("env:{name}"),
-            Self::File(path) => format!("file:{}", path.display()),
-        }
-    }
+    Ok(token.into())
 }
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
-    fn read(reference: &str, found: Option<&str>) -> Result<String, CredentialError> {
-        let secret = reference
-            .parse::<Credential>()?
-            .read_with(|_| found.map(str::to_owned))?;
-        Ok(secret.expose_secret().to_owned())
+    fn found(secret: &str) -> Result<String, String> {
+        let reference = SecretRef::Env("TOKEN".to_owned());
+        bare(secret, reference)
+            .map(|token| token.expose_secret().to_owned())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
-    fn a_token_is_read_from_the_environment_without_the_space_around_it() {
-        assert_eq!(read("env:TOKEN", Some("EAAB\n")).expect("is set"), "EAAB");
-    }
-
-    #[test]
-    fn a_token_is_read_from_a_file_without_its_last_newline() {
-        let path = std::env::temp_dir().join(format!("wa-outbox-token-{}", std::process::id()));
-        std::fs::write(&path, "EAAB\r\n").expect("the temporary folder is writable");
-        let token = read(&format!("file:{}", path.display()), None);
-        std::fs::remove_file(&path).expect("it was just written");
-        assert_eq!(token.expect("is there"), "EAAB");
+    fn a_token_is_taken_without_the_space_around_it() {
+        assert_eq!(found("EAAB\r\n").as_deref(), Ok("EAAB"));
     }
 
     #[test]
     fn an_error_names_the_reference_and_never_what_was_found() {
-        let said = |reference, found| read(reference, found).expect_err("is refused").to_string();
-        assert!(said("env:TOKEN", None).contains("env:TOKEN is not set"));
-        assert!(said("env:TOKEN", Some(" ")).contains("env:TOKEN is empty"));
-        let scheme = said("env:TOKEN", Some("Bearer EAAB"));
+        let blank = found(" ").expect_err("is refused");
+        assert!(blank.contains("env:TOKEN is empty"), "{blank}");
+        let scheme = found("bearer EAAB").expect_err("is refused");
         assert!(scheme.contains("env:TOKEN") && !scheme.contains("EAAB"));
-        assert!(said("file:/no/such/file", None).contains("file:/no/such/file"));
+        let nowhere = token("file:/no/such/file").expect_err("is refused");
+        assert!(nowhere.to_string().contains("/no/such/file"), "{nowhere}");
     }
 
     #[test]
     fn a_token_in_place_of_a_reference_is_refused_and_not_repeated() {
         for secret in ["EAABsecret", "vault:EAABsecret", "env:", "file:", ""] {
-            let said = read(secret, Some("x")).expect_err("is refused").to_string();
-            assert!(said.contains("env:NAME or file:PATH"));
+            let said = token(secret).expect_err("is refused").to_string();
+            assert!(said.contains("env:NAME or file:PATH"), "{said}");
             assert!(!said.contains("EAABsecret"));
         }
     }

@@ -17,6 +17,6 @@ pub use address::{AddressError, AddressSettings, Endpoint};
 pub use body::Gate;
 pub use client::{HttpSettings, Provider, ProviderError, Request};
 pub use codes::{Class, Dialect, Fault, classify, explain};
-pub use credential::{Credential, CredentialError};
+pub use credential::CredentialError;
 pub use verdict::{Expected, Happened, judge};
 pub use wire::{Payload, Recipient, Template, WireError};

@@ -168,6 +168,8 @@ impl Store {
         let senders: Vec<&str> = claims.iter().map(|claim| claim.sender.as_str()).collect();
         let epochs: Vec<i64> = claims.iter().map(|claim| claim.epoch.0).collect();
         let attempts: Vec<i32> = claims.iter().map(|claim| claim.attempt.0).collect();
+        let doing = "take back attempts that were never made";
+        let mut transaction = self.pool.begin().await.doing(doing)?;
         let returned = sqlx::query!(
             "update wa.queue q set state = 'queued', attempt = c.attempt, attempts = q.attempts - (q.state = 'sending')::int,
                epoch = null, begun_at = null, deadline = null
@@ -180,10 +182,22 @@ impl Store {
             &epochs,
             &attempts
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
-        .doing("take back attempts that were never made")?;
-        Ok(returned.rows_affected())
+        .doing(doing)?
+        .rows_affected();
+        // Swept meanwhile: uncertain only because nobody knew that it had not left.
+        let swept = sqlx::query_scalar!(
+            r#"select count(*) as "count!" from wa.put_back($1::bigint[], $2::int[], array_fill(1, array[cardinality($1)]),
+                 array_fill(0::float8, array[cardinality($1)]), array_fill(null::text, array[cardinality($1)]))"#,
+            &ids,
+            &attempts
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .doing(doing)?;
+        transaction.commit().await.doing(doing)?;
+        Ok(returned + swept as u64)
     }
 
     /// Puts messages off that were read ahead but may not leave yet (the pair limit). No attempt is spent.

@@ -1,10 +1,16 @@
 //! Webhook deliveries as they came.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 
 use super::connections::Transaction;
 use super::error::Doing;
 use super::{Store, StoreError};
+
+/// A receiver that has said nothing for so long does not listen. A shorter break does not matter: WhatsApp tries again at once
+/// what it could not deliver (Meta, "Webhooks").
+pub const LISTENING_GAP: Duration = Duration::from_secs(10);
 
 /// A stored delivery that waits to be applied.
 pub struct Delivery {
@@ -49,6 +55,22 @@ impl Store {
         .map(drop)
     }
 
+    /// Says that somebody receives deliveries. After a longer silence than [`LISTENING_GAP`] that is a new beginning: what WhatsApp has tried
+    /// to tell meanwhile nobody heard.
+    pub async fn say_listening(&self) -> Result<(), StoreError> {
+        sqlx::query!(
+            "insert into wa.webhook_listening as l (since, last_said_at) values (clock_timestamp(), clock_timestamp())
+             on conflict (is_only) do update set
+               since = case when l.last_said_at < excluded.last_said_at - make_interval(secs => $1) then excluded.since else l.since end,
+               last_said_at = greatest(l.last_said_at, excluded.last_said_at)",
+            LISTENING_GAP.as_secs_f64()
+        )
+        .execute(&self.pool)
+        .await
+        .doing("say that webhooks are received")
+        .map(drop)
+    }
+
     /// Sets the oldest waiting deliveries aside for one applier.
     pub async fn take_deliveries(&self, limit: i64) -> Result<InboxBatch, StoreError> {
         let doing = "take webhook deliveries";
@@ -56,7 +78,7 @@ impl Store {
         let deliveries = sqlx::query_as!(
             Delivery,
             "select id, received_at, body from wa.webhook_inbox where state = 'pending'
-             order by id limit $1 for update skip locked",
+             order by received_at, id limit $1 for update skip locked",
             limit
         )
         .fetch_all(&mut *transaction)

@@ -48,12 +48,13 @@ impl Store {
     pub async fn record(&self, records: &[Record]) -> Result<(), StoreError> {
         let doing = "record outcomes";
         let mut transaction = self.pool.begin().await.doing(doing)?;
-        write_accounts(&mut transaction, records).await?;
         write_acceptances(&mut transaction, records).await?;
         write_nameless_acceptances(&mut transaction, records).await?;
         write_failures(&mut transaction, records).await?;
         write_doubts(&mut transaction, records).await?;
         write_returns(&mut transaction, records).await?;
+        // Last: what is known by now of the messages settles the doubts among them (`record_accounts.sql`).
+        write_accounts(&mut transaction, records).await?;
         transaction.commit().await.doing(doing)
     }
 }
@@ -113,6 +114,7 @@ async fn write_acceptances(
          select wamid, sender, id, attempt, wa_id, message_status, 'response'
          from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[])
            as a (wamid, sender, id, attempt, wa_id, message_status)
+         order by id, attempt, wamid -- as an applier does that learns the same, or the two meet in a deadlock
          on conflict do nothing",
         &wamids as &[&str],
         &keys.senders as &[&str],
@@ -261,18 +263,16 @@ async fn write_returns(
     .execute(&mut **transaction)
     .await
     .doing("put messages back into the queue")?;
-    // Swept meanwhile by a new holder: it was uncertain only because nobody knew that it never left.
+    // Swept meanwhile by a new holder: it was uncertain only because nobody knew what is known here.
     sqlx::query!(
-        "select wa.resend(array_agg(u.id), 'its turn: the request provably did not leave')
-         from wa.uncertain u
-         join unnest($1::bigint[], $2::text[], $3::int[]) as r (id, sender, attempt)
-           on u.id = r.id and u.sender = r.sender and u.attempt = r.attempt
-         having count(*) > 0",
+        r#"select count(*) as "count!" from wa.put_back($1, $2, $3, $4, $5)"#,
         &keys.ids,
-        &keys.senders as &[&str],
-        &keys.attempts
+        &keys.attempts,
+        &refunds,
+        &delays,
+        &reasons as &[&str]
     )
-    .fetch_optional(&mut **transaction)
+    .fetch_one(&mut **transaction)
     .await
     .doing("put swept messages back into the queue")
     .map(drop)

@@ -102,6 +102,27 @@ pub struct SenderChange {
     pub on_timeout: Option<String>,
     /// Make it the default.
     pub is_default: Option<bool>,
+    /// These go back to being unset, whatever is given for them above.
+    pub unset: Vec<Unset>,
+}
+
+/// A setting that a sender may be without; then the worker's own holds, or none is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unset {
+    /// A BSP's path.
+    Path,
+    /// Requests out at once.
+    MaxInFlight,
+    /// What becomes of a lost answer.
+    OnUncertain,
+    /// Seconds of silence before that.
+    ReconcileWindow,
+    /// What a sequence does when a member fails.
+    OnFailure,
+    /// How long it waits for a delivery.
+    DeliveryTimeout,
+    /// What it does when that is over.
+    OnTimeout,
 }
 
 impl Store {
@@ -200,16 +221,21 @@ async fn change(
         .await
         .doing(doing)?;
     }
+    let unset = |setting| change.unset.contains(&setting);
     let changed = sqlx::query!(
         "update wa.senders set
-           provider = coalesce($2, provider), base_url = coalesce($3, base_url), path = coalesce($4, path),
+           provider = coalesce($2, provider), base_url = coalesce($3, base_url),
+           path = case when not $18 then coalesce($4, path) end,
            api_version = coalesce($5, api_version), credential = coalesce($6, credential),
            auth_header = coalesce($7, auth_header), rate_per_second = coalesce($8, rate_per_second),
            pair_period_ms = coalesce($9, pair_period_ms), pair_burst = coalesce($10, pair_burst),
-           max_in_flight = coalesce($11, max_in_flight), on_uncertain = coalesce($12, on_uncertain),
-           reconcile_window_s = coalesce($13, reconcile_window_s), is_default = coalesce($14, is_default),
-           on_failure = coalesce($15, on_failure), delivery_timeout = coalesce(make_interval(secs => $16), delivery_timeout),
-           on_timeout = coalesce($17, on_timeout)
+           max_in_flight = case when not $19 then coalesce($11, max_in_flight) end,
+           on_uncertain = case when not $20 then coalesce($12, on_uncertain) end,
+           reconcile_window_s = case when not $21 then coalesce($13, reconcile_window_s) end,
+           is_default = coalesce($14, is_default),
+           on_failure = case when not $22 then coalesce($15, on_failure) end,
+           delivery_timeout = case when not $23 then coalesce(make_interval(secs => $16), delivery_timeout) end,
+           on_timeout = case when not $24 then coalesce($17, on_timeout) end
          where sender = $1",
         sender.as_str(),
         change.provider.as_deref(),
@@ -227,7 +253,14 @@ async fn change(
         change.is_default,
         change.on_failure.as_deref(),
         change.delivery_timeout.map(|timeout| timeout.as_secs_f64()),
-        change.on_timeout.as_deref()
+        change.on_timeout.as_deref(),
+        unset(Unset::Path),
+        unset(Unset::MaxInFlight),
+        unset(Unset::OnUncertain),
+        unset(Unset::ReconcileWindow),
+        unset(Unset::OnFailure),
+        unset(Unset::DeliveryTimeout),
+        unset(Unset::OnTimeout)
     )
     .execute(&mut **transaction)
     .await

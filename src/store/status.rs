@@ -11,12 +11,16 @@ use time::OffsetDateTime;
 
 use super::connections::Transaction;
 use super::error::Doing;
+use super::hold::MACHINE;
 use super::inbox::InboxBatch;
 use super::record::storable;
 use super::{Store, StoreError};
+use crate::domain::hold::template_rest;
 use crate::domain::id::{AttemptNumber, MessageId, Wamid};
-use crate::domain::outcome::ApiError;
+use crate::domain::outcome::{ApiError, HoldScope};
 use crate::domain::status::Status;
+use crate::domain::transition::in_words;
+use crate::provider::{Class, Dialect, classify};
 
 /// One status out of a delivery.
 #[derive(Clone, Debug)]
@@ -48,6 +52,8 @@ pub struct Applied {
     pub unmatched: u64,
     /// Told us of an acceptance that no answer had told.
     pub learned: u64,
+    /// Templates that are held from now on, because messages of them were failed for it.
+    pub held_templates: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,26 +70,18 @@ struct News {
     read_at: Option<OffsetDateTime>,
     played_at: Option<OffsetDateTime>,
     failed_at: Option<OffsetDateTime>,
-    error_code: Option<i64>,
-    error_message: Option<String>,
+    error: Option<ApiError>,
 }
 
 impl News {
-    fn take(
-        &mut self,
-        status: Status,
-        at: OffsetDateTime,
-        code: Option<i64>,
-        message: Option<String>,
-    ) {
+    fn take(&mut self, status: Status, at: OffsetDateTime, error: Option<&ApiError>) {
         let place = match status {
             Status::Sent => &mut self.sent_at,
             Status::Delivered => &mut self.delivered_at,
             Status::Read => &mut self.read_at,
             Status::Played => &mut self.played_at,
             Status::Failed => {
-                self.error_code = self.error_code.or(code);
-                self.error_message = self.error_message.take().or(message);
+                self.error = self.error.take().or_else(|| error.cloned());
                 &mut self.failed_at
             }
         };
@@ -111,24 +109,19 @@ impl InboxBatch {
         for one in seen {
             let owner = by_wamid.get(one.wamid.reveal());
             if let Some((key, _)) = owner {
-                let code = one.error.as_ref().and_then(|error| error.code);
-                let message = one.error.as_ref().and_then(error_text);
-                news.entry(key.clone()).or_default().take(
-                    one.status,
-                    one.occurred_at,
-                    code,
-                    message,
-                );
+                let news = news.entry(key.clone()).or_default();
+                news.take(one.status, one.occurred_at, one.error.as_ref());
             }
             owners.push(owner);
         }
         write_events(transaction, seen, &owners).await?;
-        write_news(transaction, news).await?;
+        let held_templates = write_news(transaction, news).await?;
         let matched = owners.iter().flatten().count() as u64;
         Ok(Applied {
             matched,
             unmatched: seen.len() as u64 - matched,
             learned,
+            held_templates,
         })
     }
 }
@@ -154,6 +147,7 @@ impl Store {
                 continue;
             };
             let error = ApiError {
+                code: row.error_code,
                 title: row.error_title.clone(),
                 details: row.error_details.clone(),
                 ..ApiError::default()
@@ -162,12 +156,8 @@ impl Store {
                 id: row.id,
                 sender: row.sender.clone(),
             };
-            news.entry(key).or_default().take(
-                status,
-                row.occurred_at,
-                row.error_code,
-                error_text(&error),
-            );
+            let news = news.entry(key).or_default();
+            news.take(status, row.occurred_at, Some(&error));
         }
         write_news(&mut transaction, news).await?;
         transaction.commit().await.doing(doing)?;
@@ -201,6 +191,7 @@ async fn identify(
          select n.wamid, o.sender, n.id, n.attempt, 'webhook'
          from unnest($1::text[], $2::bigint[], $3::int[]) as n (wamid, id, attempt)
          join wa.outbox o on o.id = n.id
+         order by n.id, n.attempt, n.wamid -- as a recorder does that learns the same, or the two meet in a deadlock
          on conflict do nothing",
         &wamids as &[&str],
         &ids,
@@ -304,13 +295,14 @@ async fn write_events(
     .map(drop)
 }
 
-/// Writes what is new about messages, opens the gates of their sequences, and notes that webhooks flow.
+/// Writes what is new about messages, opens the gates of their sequences, and notes that webhooks flow. Says how many templates
+/// are held for it.
 async fn write_news(
     transaction: &mut Transaction,
     news: BTreeMap<MessageKey, News>,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     if news.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let doing = "apply statuses";
     let ids: Vec<i64> = news.keys().map(|key| key.id).collect();
@@ -318,11 +310,9 @@ async fn write_news(
     let times = |pick: fn(&News) -> Option<OffsetDateTime>| -> Vec<Option<OffsetDateTime>> {
         news.values().map(pick).collect()
     };
-    let codes: Vec<Option<i64>> = news.values().map(|one| one.error_code).collect();
-    let messages: Vec<Option<&str>> = news
-        .values()
-        .map(|one| one.error_message.as_deref())
-        .collect();
+    let error = |one: &News| one.error.clone().unwrap_or_default();
+    let codes: Vec<Option<i64>> = news.values().map(|one| error(one).code).collect();
+    let messages: Vec<Option<String>> = news.values().map(|one| error_text(&error(one))).collect();
     let members: Vec<i64> = sqlx::query_file_scalar!(
         "src/store/sql/apply_news.sql",
         &ids,
@@ -333,7 +323,7 @@ async fn write_news(
         &times(|one| one.played_at) as &[Option<OffsetDateTime>],
         &times(|one| one.failed_at) as &[Option<OffsetDateTime>],
         &codes as &[Option<i64>],
-        &messages as &[Option<&str>]
+        &messages as &[Option<String>]
     )
     .fetch_all(&mut **transaction)
     .await
@@ -347,6 +337,51 @@ async fn write_news(
     sqlx::query_file!("src/store/sql/note_flow.sql", &ids, &senders as &[&str])
         .execute(&mut **transaction)
         .await
-        .doing(doing)
-        .map(drop)
+        .doing(doing)?;
+    hold_templates(transaction, &news).await
+}
+
+/// Holds the templates of messages that were failed for their template. The codes are those of an answer (Meta, Error codes: any
+/// may come either way).
+async fn hold_templates(
+    transaction: &mut Transaction,
+    news: &BTreeMap<MessageKey, News>,
+) -> Result<u64, StoreError> {
+    let (mut ids, mut senders, mut failed_at) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut codes, mut reasons, mut rests) = (Vec::new(), Vec::new(), Vec::new());
+    for (key, one) in news {
+        let (Some(at), Some(error)) = (one.failed_at, &one.error) else {
+            continue;
+        };
+        let Some(code) = error.code.filter(|code| holds_its_template(*code)) else {
+            continue;
+        };
+        ids.push(key.id);
+        senders.push(key.sender.as_str());
+        failed_at.push(at);
+        codes.push(code);
+        reasons.push(storable(&in_words(error)));
+        rests.push(template_rest(Some(code)).as_secs_f64());
+    }
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let held = sqlx::query_file!(
+        "src/store/sql/hold_for_failures.sql",
+        &ids,
+        &senders as &[&str],
+        &failed_at,
+        &codes,
+        &reasons,
+        &rests,
+        MACHINE
+    )
+    .execute(&mut **transaction)
+    .await
+    .doing("hold templates for their failed messages")?;
+    Ok(held.rows_affected())
+}
+
+fn holds_its_template(code: i64) -> bool {
+    classify(code, None, Dialect::Cloud) == Class::Held(HoldScope::Template)
 }

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::connections::Connection;
 use super::error::Doing;
+use super::inbox::LISTENING_GAP;
 use super::{Store, StoreError};
 use crate::domain::id::{MessageId, Wamid};
 
@@ -70,42 +71,42 @@ impl Store {
             "src/store/sql/silent.sql",
             policy.window_s,
             policy.max_resends,
-            policy.hold
+            policy.hold,
+            LISTENING_GAP.as_secs_f64()
         )
         .fetch_all(&self.pool)
         .await
         .doing(doing)?;
-        let with = |verdict: &str| -> Vec<i64> {
-            silent
-                .iter()
-                .filter(|row| row.verdict == verdict)
-                .map(|row| row.id)
-                .collect()
+        if silent.is_empty() {
+            return Ok(Settled::default());
+        }
+        let with = |verdict: &str| -> Requests {
+            let alike = silent.iter().filter(|row| row.verdict == verdict);
+            alike.map(|row| (row.id, row.attempt)).unzip()
         };
         let (expired, resend, keep) = (with("expire"), with("resend"), with("keep"));
         let mut settled = Settled::default();
-        if silent.is_empty() {
-            return Ok(settled);
-        }
         let mut connection = self.pool.acquire().await.doing(doing)?;
-        if !expired.is_empty() {
+        if !expired.0.is_empty() {
             let message = "no evidence came before its time passed";
             settled.expired = end(&mut connection, &expired, "expired", message).await?;
         }
-        if !resend.is_empty() {
+        if !resend.0.is_empty() {
             let why = "its turn: no evidence came that it was accepted";
             settled.resent = send_again(&mut connection, &resend, why).await?;
         }
-        if !keep.is_empty() {
+        if !keep.0.is_empty() {
             let kept = sqlx::query!(
-                "update wa.uncertain set needs_person = true,
+                "update wa.uncertain u set needs_person = true,
                    waiting_for = case
-                     when not may_resend then 'a person: WhatsApp most likely has it'
-                     when resends > 0 then 'a person: it was sent again already'
+                     when not u.may_resend then 'a person: WhatsApp most likely has it'
+                     when u.resends > 0 then 'a person: it was sent again already'
                      else 'a person: its policy is hold' end
-                   || '; see: wa-outbox uncertain resolve ' || id
-                 where id = any($1) and not needs_person",
-                &keep
+                   || '; see: wa-outbox uncertain resolve ' || u.id
+                 from unnest($1::bigint[], $2::int[]) as m (id, attempt)
+                 where u.id = m.id and u.attempt = m.attempt and not u.needs_person",
+                &keep.0,
+                &keep.1
             )
             .execute(&mut connection)
             .await
@@ -135,6 +136,7 @@ impl Store {
         else {
             return Ok(false);
         };
+        let request = (vec![id.0], vec![row.attempt]);
         let settled = match finding {
             Finding::Accepted(wamid) => sqlx::query!(
                 "insert into wa.acceptances (wamid, sender, id, attempt, learned_from) values ($1, $2, $3, $4, 'operator')
@@ -150,10 +152,10 @@ impl Store {
             .rows_affected(),
             Finding::NotSent => {
                 let message = format!("not sent, says {by}: {reason}");
-                end(&mut transaction, &[id.0], "failed", &message).await?
+                end(&mut transaction, &request, "failed", &message).await?
             }
             Finding::SendAgain => {
-                send_again(&mut transaction, &[id.0], &format!("its turn: sent again by {by}")).await?
+                send_again(&mut transaction, &request, &format!("its turn: sent again by {by}")).await?
             }
         };
         if settled != 1 {
@@ -186,34 +188,41 @@ impl Store {
     }
 }
 
+/// Requests of which nothing was heard: messages, and for each the number of the request. What is settled is the request that was
+/// looked at, never a later one of the same message.
+type Requests = (Vec<i64>, Vec<i32>);
+
 /// Puts uncertain messages back into the queue.
 async fn send_again(
     connection: &mut Connection,
-    ids: &[i64],
+    (ids, attempts): &Requests,
     why: &str,
 ) -> Result<u64, StoreError> {
     let resent = sqlx::query_scalar!(
-        r#"select id as "id!" from wa.resend($1, $2) as id"#,
+        r#"select count(*) as "count!" from wa.resend($1, $2, $3)"#,
         ids,
+        attempts,
         why
     )
-    .fetch_all(connection)
+    .fetch_one(connection)
     .await
     .doing("send uncertain messages again")?;
-    Ok(resent.len() as u64)
+    Ok(resent as u64)
 }
 
 async fn end(
     connection: &mut Connection,
-    ids: &[i64],
+    (ids, attempts): &Requests,
     state: &str,
     message: &str,
 ) -> Result<u64, StoreError> {
     let ended = sqlx::query!(
         "insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
-         select id, sender, $2, attempts, in_sequence, $3 from wa.uncertain where id = any($1)
+         select u.id, u.sender, $3, u.attempts, u.in_sequence, $4
+         from wa.uncertain u join unnest($1::bigint[], $2::int[]) as m (id, attempt) on u.id = m.id and u.attempt = m.attempt
          on conflict do nothing",
         ids,
+        attempts,
         state,
         message
     )

@@ -171,6 +171,12 @@ impl Applier {
         report.statuses = batch.apply(&seen).await.map_err(at)?;
         report.released_templates = batch.apply_template_news(&news).await.map_err(at)?;
         batch.commit(&handled).await.map_err(at)?;
+        if report.statuses.held_templates > 0 {
+            warn!(
+                "{} templates held: WhatsApp took messages of them and failed them for it",
+                report.statuses.held_templates
+            );
+        }
         if report.released_templates > 0 {
             // Not in that transaction: there may be many. Whatever is left when this fails is brought back by their owners.
             while self.store.bring_back(BRING_BACK_AT_ONCE).await? {}

@@ -32,6 +32,9 @@ const LINGER: Duration = Duration::from_millis(2);
 /// Deliveries in one commit.
 const GROUP: usize = 200;
 
+/// Between two words that somebody listens; several fit into the gap after which nobody is taken to.
+const SAY_LISTENING_EVERY: Duration = Duration::from_secs(2);
+
 /// Who may deliver.
 pub struct ReceiverSettings {
     /// WhatsApp signs with one of these.
@@ -52,9 +55,11 @@ struct Arrival {
     stored: oneshot::Sender<bool>,
 }
 
-/// Keeps deliveries, many at a time, until the routes are gone.
+/// Keeps deliveries, many at a time, until the routes are gone, and lets the database know that somebody listens.
 pub struct InboxWriter {
     store: Store,
+    /// Without an app secret every delivery is refused: nobody listens.
+    is_listening: bool,
     arrivals: mpsc::Receiver<Arrival>,
     stored: Arc<Notify>,
 }
@@ -67,6 +72,7 @@ pub fn routes(
     stored: Arc<Notify>,
 ) -> (Router, InboxWriter) {
     let (inbox, arrivals) = mpsc::channel(AT_ONCE);
+    let is_listening = !settings.app_secrets.is_empty();
     let receiver = Arc::new(Receiver {
         settings,
         inbox,
@@ -79,6 +85,7 @@ pub fn routes(
         routes,
         InboxWriter {
             store,
+            is_listening,
             arrivals,
             stored,
         },
@@ -181,6 +188,18 @@ async fn receive(
 impl InboxWriter {
     /// Runs until the routes are gone and everything that came is stored or refused.
     pub async fn run(mut self) {
+        let store = self.store.clone();
+        if self.is_listening {
+            tokio::select! {
+                () = self.store_what_comes() => {}
+                () = keep_saying_that_we_listen(store) => {}
+            }
+        } else {
+            self.store_what_comes().await;
+        }
+    }
+
+    async fn store_what_comes(&mut self) {
         while let Some(first) = self.arrivals.recv().await {
             let group = self.gather(first).await;
             let (bodies, answers): (Vec<_>, Vec<_>) = group
@@ -216,5 +235,18 @@ impl InboxWriter {
             }
         }
         group
+    }
+}
+
+/// Never ends. What cannot be written is no news either: then deliveries cannot be stored.
+async fn keep_saying_that_we_listen(store: Store) {
+    loop {
+        if let Err(error) = store.say_listening().await {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "Could not say that webhooks are received; trying again"
+            );
+        }
+        tokio::time::sleep(SAY_LISTENING_EVERY).await;
     }
 }

@@ -281,6 +281,28 @@ async fn the_functions_write_what_they_say() {
     )
     .await[0];
 
+    for (statement, named) in [
+        (
+            "select wa.enqueue_text('+16505551001', null)",
+            "payload.text.body is null",
+        ),
+        (
+            "select wa.enqueue_template('+16505551001', null, 'en_US')",
+            "payload.template.name is null",
+        ),
+        (
+            "select wa.enqueue_template('+16505551001', 'shipped', null)",
+            "payload.template.language.code is null",
+        ),
+    ] {
+        let refused = refusal(&mut producer, statement).await;
+        assert!(
+            refused.message.contains(named),
+            "{statement}: {}",
+            refused.message
+        );
+    }
+
     let payload_of = async |id: i64| -> serde_json::Value {
         sqlx::query_scalar("select payload from wa.outbox where id = $1")
             .bind(id)
@@ -386,7 +408,7 @@ async fn a_producer_can_change_nothing_that_is_written() {
         "insert into wa.queue (id, sender, priority, due_at) values (7, '1', 5, now())".to_owned(),
         "insert into wa.results (id, sender, state, attempts) values (1, '1', 'failed', 0)".to_owned(),
         "insert into wa.acceptances (wamid, sender, id, attempt, learned_from) values ('w', '1', 1, 1, 'operator')".to_owned(),
-        "select wa.resend(array[1], 'mine')".to_owned(),
+        "select wa.resend(array[1], array[1], 'mine')".to_owned(),
         "select wa.promote('1', '2', '3')".to_owned(),
         "select wa.settle_sequences(array[1])".to_owned(),
         "update wa.senders set rate_per_second = 1".to_owned(),

@@ -1,6 +1,7 @@
 //! G2: once a wamid of a message is known, no further request for it starts. The database itself refuses it.
 
 mod late_facts;
+mod meeting;
 
 use std::time::Duration;
 
@@ -179,7 +180,10 @@ async fn no_statement_of_the_workers_role_makes_an_accepted_message_sendable() {
         "insert into wa.uncertain (id, sender, priority, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
          values ({id}, '{SENDER}', 5, false, 1, 1, 0, now(), now(), true, 'by hand', 'by hand')"
     );
-    let resend = format!("select wa.resend(array[{id}], 'by hand')");
+    let resend = format!("select wa.resend(array[{id}], array[1], 'by hand')");
+    let not_sent = format!(
+        "select wa.put_back(array[{id}], array[1], array[1], array[0::float8], array['by hand'])"
+    );
     for statement in [
         "insert into wa.queue (id, sender, priority, due_at) select id, sender, priority, due_at from wa.outbox".to_owned(),
         format!("update wa.queue set state = 'queued' where id = {id}"),
@@ -194,8 +198,10 @@ async fn no_statement_of_the_workers_role_makes_an_accepted_message_sendable() {
         "insert into wa.waiting select sender, recipient, 'x', id, priority, due_at, null from wa.outbox".to_owned(),
         "select wa.promote('a', 'b', 'c')".to_owned(),
         resend.clone(),
+        not_sent.clone(),
         doubt.clone(),
         format!("{doubt}; {resend}"),
+        format!("{doubt}; {not_sent}"),
         format!("begin; {doubt}; {resend}; commit"),
         format!("begin isolation level repeatable read; {doubt}; {resend}; commit"),
         format!("begin isolation level serializable; {doubt}; {resend}; commit"),
@@ -315,7 +321,9 @@ async fn meet(world: &World, first: &str, second: &str) {
 async fn an_acceptance_wins_against_whatever_moves_its_message_at_the_same_moment() {
     let doubt = "insert into wa.uncertain (id, sender, priority, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
                  select id, sender, priority, in_sequence, attempt, attempts, resends, begun_at, deadline, true, 'lost', 'x' from wa.queue where state = 'sending'";
-    let resend = "select wa.resend(array(select id from wa.outbox), 'again')";
+    let resend = "select wa.resend(array_agg(id), array_agg(n), 'again') from wa.outbox, generate_series(1, 3) n";
+    let not_sent = "select wa.put_back(array_agg(id), array_agg(n), array_agg(1), array_agg(0::float8), array_agg('again'::text))
+                    from wa.outbox, generate_series(1, 3) n";
     let put_back = "update wa.queue set state = 'queued', due_at = now(), epoch = null, begun_at = null, deadline = null where state = 'sending'";
     let begin = "update wa.queue set state = 'sending', epoch = 1, attempt = attempt + 1, attempts = attempts + 1, begun_at = now(), deadline = now() where state = 'queued'";
     let there_and_back = format!("{doubt}; {resend}");
@@ -327,6 +335,7 @@ async fn an_acceptance_wins_against_whatever_moves_its_message_at_the_same_momen
         (Standing::Sending, &twice),
         (Standing::Queued, begin),
         (Standing::Uncertain, resend),
+        (Standing::Uncertain, not_sent),
         (Standing::Uncertain, &format!("{resend}; {begin}")),
         (Standing::Uncertain, &format!("{resend}; {begin}; {doubt}")),
     ] {

@@ -27,15 +27,20 @@ async fn run(world: &World, statement: &str) {
         .unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
 
-/// Moves the deadline of the lost answer into the past: so long has it been silent.
+/// Moves the deadline of the lost answer into the past, and the moment since when somebody listens: so long has it been silent.
 async fn silent_for(world: &World, id: MessageId, seconds: u32) {
-    run(
-        world,
-        &format!(
-            "update wa.uncertain set deadline = now() - interval '{seconds} s' where id = {id}"
-        ),
-    )
-    .await;
+    listening_for(world, seconds).await;
+    unanswered_for(world, id, seconds).await;
+}
+
+async fn unanswered_for(world: &World, id: MessageId, seconds: u32) {
+    let deadline = "update wa.uncertain set deadline = now() - interval";
+    run(world, &format!("{deadline} '{seconds} s' where id = {id}")).await;
+}
+
+async fn listening_for(world: &World, seconds: u32) {
+    let since = "update wa.webhook_listening set since = now() - interval";
+    run(world, &format!("{since} '{seconds} s'")).await;
 }
 
 /// One look at what has stayed silent, as the reconciler takes it.

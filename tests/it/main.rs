@@ -16,6 +16,7 @@ mod latency;
 mod main_job;
 mod outcomes;
 mod pgbouncer;
+mod sender_settings;
 mod sick_database;
 mod silent_connections;
 mod storm;

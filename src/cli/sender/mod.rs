@@ -5,16 +5,19 @@
 mod show;
 mod standing;
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::duration::NotADuration;
 use super::failure::Problem;
 use super::time::{later, moment};
 use super::{Context, duration, output};
 use crate::config::SecretRef;
 use crate::domain::id::SenderId;
-use crate::store::sender::SenderChange;
+use crate::store::sender::{SenderChange, Unset};
 use show::{find, stands, unknown};
 
 pub(super) use show::Show;
@@ -45,8 +48,9 @@ enum Action {
     #[command(after_help = show::HELP)]
     Show(Show),
     /// Change a sender's settings
-    #[command(after_help = "Example:
-  wa-outbox sender set 106540352242922 --rate-per-second 20 --default")]
+    #[command(after_help = "Examples:
+  wa-outbox sender set 106540352242922 --rate-per-second 20 --default
+  wa-outbox sender set 106540352242922 --max-in-flight default")]
     Set(Set),
     /// Stop a sender: nothing leaves for it until it is released; its messages wait
     #[command(after_help = "Example:
@@ -91,9 +95,9 @@ struct Settings {
     /// The API's address, without version and path [new senders: https://graph.facebook.com]
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
-    /// A BSP's path after the address; {sender} in it stands for the id
+    /// A BSP's path after the address; {sender} in it stands for the id; or `default` for none
     #[arg(long, value_name = "PATH")]
-    path: Option<String>,
+    path: Option<OrDefault<String>>,
     /// The Cloud API's version [new senders: v23.0]
     #[arg(long, value_name = "VERSION")]
     api_version: Option<String>,
@@ -109,48 +113,103 @@ struct Settings {
     /// So many to one recipient may leave at once [new senders: 45]
     #[arg(long, value_name = "NUMBER")]
     pair_burst: Option<i32>,
-    /// Requests out at a time [new senders: the worker's setting]
+    /// Requests out at a time, or `default` for the worker's setting [new senders: default]
     #[arg(long, value_name = "NUMBER")]
-    max_in_flight: Option<i32>,
-    /// When an answer is lost: send again, or leave it to a person [new senders: the worker's setting]
-    #[arg(long, value_name = "POLICY", value_parser = ["retry", "hold"])]
-    on_uncertain: Option<String>,
-    /// Seconds of silence before a lost answer is settled [new senders: the worker's setting]
+    max_in_flight: Option<OrDefault<i32>>,
+    /// When an answer is lost: `retry` (send again), `hold` (leave it to a person), or `default` for the worker's setting
+    /// [new senders: default]
+    #[arg(long, value_name = "POLICY", value_parser = one_of(["retry", "hold", "default"]))]
+    on_uncertain: Option<OrDefault<String>>,
+    /// Seconds of silence before a lost answer is settled, or `default` for the worker's setting [new senders: default]
     #[arg(long, value_name = "SECONDS")]
-    reconcile_window_s: Option<i32>,
-    /// In its sequences, when a message fails, expires or is left to a person [new senders: the worker's setting]
-    #[arg(long, value_name = "POLICY", value_parser = ["halt", "skip"])]
-    on_failure: Option<String>,
-    /// In its sequences, how long a delivery is waited for [new senders: the worker's setting]
-    #[arg(long, value_name = "SPAN", value_parser = duration::parse)]
-    delivery_timeout: Option<Duration>,
-    /// In its sequences, when that is over [new senders: the worker's setting]
-    #[arg(long, value_name = "POLICY", value_parser = ["halt", "proceed"])]
-    on_timeout: Option<String>,
+    reconcile_window_s: Option<OrDefault<i32>>,
+    /// In its sequences, when a message fails, expires or is left to a person: `halt`, `skip`, or `default` for the worker's
+    /// setting [new senders: default]
+    #[arg(long, value_name = "POLICY", value_parser = one_of(["halt", "skip", "default"]))]
+    on_failure: Option<OrDefault<String>>,
+    /// In its sequences, how long a delivery is waited for, or `default` for the worker's setting [new senders: default]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    delivery_timeout: Option<OrDefault<Duration>>,
+    /// In its sequences, when that is over: `halt`, `proceed`, or `default` for the worker's setting [new senders: default]
+    #[arg(long, value_name = "POLICY", value_parser = one_of(["halt", "proceed", "default"]))]
+    on_timeout: Option<OrDefault<String>>,
     /// Make it the one for messages that name no sender
     #[arg(long)]
     default: bool,
 }
 
+/// A value, or the word `default`: then the setting is taken away and what holds without it holds again.
+#[derive(Clone, Debug, PartialEq)]
+enum OrDefault<T> {
+    Given(T),
+    Default,
+}
+
+impl<T: FromStr> FromStr for OrDefault<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        match text {
+            "default" => Ok(Self::Default),
+            given => given.parse().map(Self::Given),
+        }
+    }
+}
+
+fn one_of(words: [&'static str; 3]) -> impl TypedValueParser<Value = OrDefault<String>> {
+    PossibleValuesParser::new(words).map(|word| match word.as_str() {
+        "default" => OrDefault::Default,
+        _ => OrDefault::Given(word),
+    })
+}
+
+fn span(text: &str) -> Result<OrDefault<Duration>, NotADuration> {
+    match text {
+        "default" => Ok(OrDefault::Default),
+        given => duration::parse(given).map(OrDefault::Given),
+    }
+}
+
 impl Settings {
     fn change(self, credential: Option<String>) -> SenderChange {
+        let mut unset = Vec::new();
+        let path = value(self.path, Unset::Path, &mut unset);
+        let max_in_flight = value(self.max_in_flight, Unset::MaxInFlight, &mut unset);
+        let on_uncertain = value(self.on_uncertain, Unset::OnUncertain, &mut unset);
+        let window = self.reconcile_window_s;
+        let reconcile_window_s = value(window, Unset::ReconcileWindow, &mut unset);
+        let on_failure = value(self.on_failure, Unset::OnFailure, &mut unset);
+        let delivery_timeout = value(self.delivery_timeout, Unset::DeliveryTimeout, &mut unset);
+        let on_timeout = value(self.on_timeout, Unset::OnTimeout, &mut unset);
         SenderChange {
             provider: self.provider,
             base_url: self.base_url,
-            path: self.path,
+            path,
             api_version: self.api_version,
             credential,
             auth_header: self.auth_header,
             rate_per_second: self.rate_per_second,
             pair_period_ms: self.pair_period_ms,
             pair_burst: self.pair_burst,
-            max_in_flight: self.max_in_flight,
-            on_uncertain: self.on_uncertain,
-            reconcile_window_s: self.reconcile_window_s,
-            on_failure: self.on_failure,
-            delivery_timeout: self.delivery_timeout,
-            on_timeout: self.on_timeout,
+            max_in_flight,
+            on_uncertain,
+            reconcile_window_s,
+            on_failure,
+            delivery_timeout,
+            on_timeout,
             is_default: self.default.then_some(true),
+            unset,
+        }
+    }
+}
+
+/// What is given for a setting; where it is `default`, the setting is noted as to be taken away.
+fn value<T>(given: Option<OrDefault<T>>, setting: Unset, unset: &mut Vec<Unset>) -> Option<T> {
+    match given? {
+        OrDefault::Given(value) => Some(value),
+        OrDefault::Default => {
+            unset.push(setting);
+            None
         }
     }
 }
@@ -217,7 +276,9 @@ fn reference(credential: &str) -> Result<String, Problem> {
 impl Add {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let credential = reference(&self.credential)?;
-        if self.settings.provider.as_deref() == Some("bsp") && self.settings.path.is_none() {
+        if self.settings.provider.as_deref() == Some("bsp")
+            && !matches!(self.settings.path, Some(OrDefault::Given(_)))
+        {
             let fix = "add the path its documentation names, as in --path /v1/messages";
             return Err(Problem::usage("a BSP needs --path", fix).into());
         }
@@ -291,6 +352,46 @@ impl Release {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn change(line: &str) -> Result<SenderChange, clap::Error> {
+        use clap::Parser;
+        let words = std::iter::once("set").chain(line.split(' '));
+        Line::try_parse_from(words).map(|line| line.settings.change(None))
+    }
+
+    #[test]
+    fn a_setting_is_given_or_set_back_by_the_word_default() {
+        let given = change("--max-in-flight 7 --on-uncertain hold --path /v1").expect("settings");
+        assert_eq!(given.max_in_flight, Some(7));
+        assert_eq!(given.on_uncertain.as_deref(), Some("hold"));
+        assert_eq!(given.path.as_deref(), Some("/v1"));
+        assert_eq!(given.unset, []);
+
+        let line = "--path default --max-in-flight default --on-uncertain default --reconcile-window-s default";
+        let back = change(line).expect("settings");
+        let all = [
+            Unset::Path,
+            Unset::MaxInFlight,
+            Unset::OnUncertain,
+            Unset::ReconcileWindow,
+        ];
+        assert_eq!(back.unset, all);
+        assert_eq!((back.path, back.max_in_flight), (None, None));
+
+        for wrong in [
+            "--max-in-flight none",
+            "--on-uncertain never",
+            "--reconcile-window-s Default",
+        ] {
+            assert!(change(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_token_in_place_of_its_reference_is_refused_and_not_repeated() {

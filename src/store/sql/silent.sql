@@ -1,27 +1,43 @@
 -- Uncertain messages whose evidence clock has run out, and what their policy says.
 --
--- Silence counts only when: the window has passed since the answer could last have come; no webhook is stored and not yet
--- applied; and, where webhooks flow at all for the sender, a status has been seen for a message accepted after this attempt
--- was begun. Without that last sign the window stretches, to ten times at most.
-with windows as (
+-- Silence counts only when the window has passed since the answer could last have come, with somebody listening all the time;
+-- where webhooks flow at all for the sender, a status has been seen for a message accepted after this attempt was begun (without
+-- that sign the window stretches, to ten times at most); and whatever had come by the end of the window has been applied. What
+-- comes later is not waited for: under steady load something always waits.
+--
+-- Where nobody listens who once did, the window stretches too, and counts from when the last receiver fell silent or the first
+-- worker came: a worker that is back before its receiver must not take the outage of both for silence. Where nobody has ever
+-- listened there is nothing to wait for but the window.
+with heard as materialized (
+  select l.since, l.last_said_at, l.last_said_at > now() - make_interval(secs => $4) as is_listening
+  from wa.webhook_listening l
+), around as materialized (
+  select (select min(i.received_at) from wa.webhook_inbox i where i.state = 'pending') as oldest_delivery,
+    (select min(w.started_at) from wa.workers w where w.expires_at > now()) as a_worker_since
+), doubts as (
   select u.*, coalesce(o.on_uncertain, s.on_uncertain, case when $3::bool then 'hold' else 'retry' end) as policy,
-    make_interval(secs => coalesce(s.reconcile_window_s, $1::int)) as evidence_window, f.accepted_watermark,
-    f.last_status_at is not null as webhooks_flow
+    make_interval(secs => coalesce(s.reconcile_window_s, $1::int)) as evidence_window,
+    f.sender is null or f.accepted_watermark > u.begun_at as flow_has_passed
   from wa.uncertain u
   join wa.outbox o on o.id = u.id and o.sender = u.sender
   join wa.senders s on s.sender = u.sender
   left join wa.webhook_flow f on f.sender = u.sender
   where not u.needs_person or u.expires_at <= now()
+), clocks as (
+  select d.*, a.oldest_delivery, case
+      when not h.is_listening then greatest(d.deadline, h.last_said_at, coalesce(a.a_worker_since, now())) + 10 * d.evidence_window
+      when d.flow_has_passed then greatest(d.deadline, h.since) + d.evidence_window
+      else greatest(d.deadline + 10 * d.evidence_window, h.since + d.evidence_window)
+    end as runs_out_at
+  from doubts d cross join around a left join heard h on true
 )
-select w.id as "id!",
+select c.id as "id!", c.attempt as "attempt!",
   case
-    when w.expires_at <= now() then 'expire'
-    when w.policy = 'retry' and w.may_resend and w.resends < $2::int then 'resend'
+    when c.expires_at <= now() then 'expire'
+    when c.policy = 'retry' and c.may_resend and c.resends < $2::int then 'resend'
     else 'keep'
   end as "verdict!"
-from windows w
-where w.deadline + w.evidence_window <= now()
-  and (not w.webhooks_flow or w.accepted_watermark > w.begun_at or w.deadline + 10 * w.evidence_window <= now())
-  and not exists (select from wa.webhook_inbox i where i.state = 'pending')
-order by w.begun_at
+from clocks c
+where c.runs_out_at <= now() and (c.oldest_delivery is null or c.oldest_delivery > c.runs_out_at)
+order by c.begun_at
 limit 1000

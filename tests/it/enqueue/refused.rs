@@ -96,6 +96,41 @@ fn bad_rows() -> Vec<BadRow> {
             "wamid",
         ),
         bad_payload(
+            r#"{"status":"read","message_id":123}"#,
+            &["payload.message_id", "number, not a string"],
+            "wamid",
+        ),
+        bad_payload(
+            r#"{"status":"read","message_id":""}"#,
+            &["payload.message_id", "empty"],
+            "wamid",
+        ),
+        bad_payload(
+            r#"{"type":null,"text":{"body":"Hello"}}"#,
+            &["payload.type", "null"],
+            "text, image, audio",
+        ),
+        bad_payload(
+            r#"{"type":"text","text":{"body" : null}}"#,
+            &["payload.text.body is null"],
+            example,
+        ),
+        bad_payload(
+            r#"{"text":{"b\u006fdy":null}}"#,
+            &["payload.text.body is null"],
+            example,
+        ),
+        bad_payload(
+            r#"{"type":"template","template":{"name":null,"language":{"code":"en_US"}}}"#,
+            &["payload.template.name is null"],
+            "as it was approved",
+        ),
+        bad_payload(
+            r#"{"type":"template","template":{"name":"promo","language":{"code":null}}}"#,
+            &["payload.template.language.code is null"],
+            "\"en_US\"",
+        ),
+        bad_payload(
             r#"{"messaging_product":"sms","type":"text","text":{}}"#,
             &["messaging_product", "\"sms\""],
             "leave it out",

@@ -1,12 +1,15 @@
 //! Answers and statuses that come early, late or twice.
 
+use std::time::Duration;
+
 use serde_json::json;
-use wa_outbox::domain::id::AttemptNumber;
+use wa_outbox::domain::id::{AttemptNumber, MessageId, SenderId};
 use wa_outbox::domain::outcome::Acceptance;
 use wa_outbox::domain::transition::Transition;
 use wa_outbox::simulator::{Fault, Statuses, WebhookFault};
+use wa_outbox::store::claim::Claim;
 
-use super::{Hand, accepted_as, assert_never_again, run};
+use super::{Hand, accepted_as, assert_never_again, lost, run};
 use crate::support::callbacks::{a_status, with_data};
 use crate::support::make::{ALICE, BOB, a_message, a_text};
 use crate::support::world::{SENDER, World};
@@ -56,7 +59,7 @@ async fn an_answer_that_comes_while_the_resend_is_queued_stops_the_resend() {
     next.sweeps().await;
     run(
         &world,
-        "select wa.resend(array(select id from wa.uncertain), 'again')",
+        "select wa.resend(array_agg(id), array_agg(attempt), 'again') from wa.uncertain",
     )
     .await;
     assert_eq!(world.state_of(id).await, "queued");
@@ -76,7 +79,7 @@ async fn a_late_refusal_of_one_request_does_not_end_a_message_whose_next_request
     next.sweeps().await;
     run(
         &world,
-        "select wa.resend(array(select id from wa.uncertain), 'again')",
+        "select wa.resend(array_agg(id), array_agg(attempt), 'again') from wa.uncertain",
     )
     .await;
     let second = next.begins(id).await.expect("begun again");
@@ -92,6 +95,82 @@ async fn a_late_refusal_of_one_request_does_not_end_a_message_whose_next_request
     next.records(second, accepted_as("wamid.B")).await;
     assert_eq!(world.message(id).await.error_code, None);
     assert_never_again(&world, id, "after a late refusal").await;
+}
+
+/// How a message stands in the queue: attempts spent, resends used, and in how many minutes it is due.
+async fn in_the_queue(world: &World, id: MessageId) -> (i32, i32, i32) {
+    let standing = "select attempts, resends, round(extract(epoch from due_at - now()) / 60)::int
+                    from wa.queue where id = $1 and state = 'queued'";
+    sqlx::query_as(standing)
+        .bind(id.0)
+        .fetch_one(&world.database.pool)
+        .await
+        .expect("it is queued")
+}
+
+#[tokio::test]
+async fn what_was_swept_and_provably_not_sent_waits_as_if_it_had_not_been_swept() {
+    for (spent, attempts) in [(false, 0), (true, 1)] {
+        let world = World::at_rest().await;
+        let id = world.enqueue(a_text()).await;
+        let slow = Hand::takes_the_sender(&world).await;
+        let begun = slow.begins(id).await.expect("begun");
+        let next = Hand::takes_the_sender(&world).await;
+        next.sweeps().await;
+
+        let not_sent = Transition::Requeue {
+            after: Duration::from_secs(3_600),
+            spent,
+            waiting_for: "its next attempt: no connection".to_owned(),
+        };
+        slow.records(begun, not_sent).await;
+
+        assert_eq!(in_the_queue(&world, id).await, (attempts, 0, 60));
+        let timeline = world.timeline(id).await;
+        assert_eq!(
+            timeline.message.waiting_for.as_deref(),
+            Some("its next attempt: no connection")
+        );
+        assert_eq!(timeline.attempts[0].settled_by.as_deref(), Some("worker"));
+    }
+}
+
+#[tokio::test]
+async fn what_was_swept_and_never_left_is_taken_back_without_a_trace() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let slow = Hand::takes_the_sender(&world).await;
+    let begun = slow.begins(id).await.expect("begun");
+    let next = Hand::takes_the_sender(&world).await;
+    next.sweeps().await;
+
+    let claim = Claim {
+        id,
+        sender: SenderId::from(SENDER),
+        epoch: slow.epoch,
+        attempt: begun.attempt,
+    };
+    let taken = world.store.take_back(&[claim]).await;
+
+    assert_eq!(taken.expect("an answer"), 1);
+    assert_eq!(in_the_queue(&world, id).await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_late_resend_of_one_request_does_not_send_the_next_one_again() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let hand = Hand::takes_the_sender(&world).await;
+    let again = format!("select wa.resend(array[{id}], array[1], 'again')");
+    let first = hand.begins(id).await.expect("begun");
+    hand.records(first, lost()).await;
+    run(&world, &again).await;
+    let second = hand.begins(id).await.expect("begun again");
+    hand.records(second, lost()).await;
+
+    run(&world, &again).await;
+
+    assert_eq!(world.state_of(id).await, "uncertain");
 }
 
 #[tokio::test]
@@ -172,6 +251,10 @@ async fn a_status_that_comes_while_the_request_hangs_ends_the_message() {
     let timeline = world.timeline(id).await;
     assert_eq!(timeline.message.state, "accepted");
     assert_eq!(timeline.acceptances[0].learned_from, "webhook");
+    let doubt = &timeline.attempts[0];
+    assert_eq!(doubt.outcome, "uncertain");
+    assert_eq!(doubt.settled_by.as_deref(), Some("webhook"));
+    assert_eq!(doubt.settled_at, Some(timeline.acceptances[0].learned_at));
     assert_never_again(&world, id, "accepted while it hung").await;
     assert_eq!(world.simulator.ledger().requests_for(ALICE).len(), 1);
 }

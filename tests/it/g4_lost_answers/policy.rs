@@ -9,8 +9,8 @@ use wa_outbox::store::uncertain::Settled;
 use wa_outbox::store::{ConnectSettings, Store};
 
 use super::{
-    a_lost_one, a_lost_one_to, a_world_with_a_window_of, one_look, requests, requests_to, resends,
-    run, silent_for, until_it_waits_for,
+    a_lost_one, a_lost_one_to, a_world_with_a_window_of, listening_for, one_look, requests,
+    requests_to, resends, run, silent_for, until_it_waits_for,
 };
 use crate::support::make::{ALICE, BOB, a_text};
 use crate::support::world::{SENDER, World};
@@ -160,10 +160,8 @@ async fn silence_does_not_count_before_the_window_has_passed() {
     assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
 }
 
-#[tokio::test]
-async fn silence_does_not_count_while_a_delivery_waits_to_be_applied() {
-    // A process that only sends: nobody applies what is in the inbox.
-    let mut world = World::at_rest().await;
+/// Starts a process that sends and receives nothing: nobody applies what is in the inbox either.
+async fn start_a_sender_only(world: &mut World) {
     let settings = ConnectSettings::new(world.database.url.clone());
     let store = Store::connect(&settings)
         .await
@@ -171,8 +169,18 @@ async fn silence_does_not_count_while_a_delivery_waits_to_be_applied() {
     let roles = BTreeSet::from([Role::Worker]);
     let service = Service::start(store, &world.config, &world.env, &roles).await;
     world.service = Some(service.expect("the service starts"));
+}
+
+#[tokio::test]
+async fn silence_does_not_count_while_a_delivery_of_its_time_waits_to_be_applied() {
+    let mut world = World::at_rest().await;
+    start_a_sender_only(&mut world).await;
     let id = a_lost_one(&world, Fault::CloseAfterReading).await;
-    run(&world, "insert into wa.webhook_inbox (body) values ('{}')").await;
+    run(
+        &world,
+        "insert into wa.webhook_inbox (body, received_at) values ('{}', now() - interval '2 days')",
+    )
+    .await;
 
     silent_for(&world, id, 86_400).await;
     assert_eq!(one_look(&world).await, Settled::default());
@@ -182,6 +190,88 @@ async fn silence_does_not_count_while_a_delivery_waits_to_be_applied() {
     );
 
     run(&world, "update wa.webhook_inbox set state = 'applied'").await;
+    assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
+}
+
+#[tokio::test]
+async fn a_delivery_that_came_after_the_window_is_not_waited_for() {
+    let mut world = World::at_rest().await;
+    start_a_sender_only(&mut world).await;
+    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
+    run(&world, "insert into wa.webhook_inbox (body) values ('{}')").await;
+
+    silent_for(&world, id, 86_400).await;
+
+    assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
+}
+
+#[tokio::test]
+async fn the_window_starts_again_when_nobody_has_listened_meanwhile() {
+    let mut world = a_world_with_a_window_of(3_600).await;
+    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
+    assert!(world.stop_service().await);
+    silent_for(&world, id, 86_400).await;
+    run(
+        &world,
+        "update wa.webhook_listening set last_said_at = now() - interval '1 hour'",
+    )
+    .await;
+
+    world.start_service().await;
+    world
+        .until_true("somebody listens again", async || {
+            sqlx::query_scalar(
+                "select since > now() - interval '1 minute' from wa.webhook_listening",
+            )
+            .fetch_one(&world.database.pool)
+            .await
+            .expect("it is known")
+        })
+        .await;
+    assert_eq!(one_look(&world).await, Settled::default());
+    assert_eq!(
+        (world.state_of(id).await.as_str(), requests(&world)),
+        ("uncertain", 1)
+    );
+
+    listening_for(&world, 3_601).await;
+    assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
+}
+
+async fn ago(world: &World, seconds: u32, of: &str) {
+    let now = format!("update wa.{of} = now() - interval '{seconds} s'");
+    run(world, &now).await;
+}
+
+#[tokio::test]
+async fn where_nobody_listens_any_more_silence_counts_after_ten_windows_of_a_running_worker() {
+    let mut world = a_world_with_a_window_of(3_600).await;
+    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
+    assert!(world.stop_service().await);
+    silent_for(&world, id, 86_400).await;
+    ago(&world, 86_400, "webhook_listening set last_said_at").await;
+    assert_eq!(
+        one_look(&world).await,
+        Settled::default(),
+        "a worker that has only just come cannot know that it was silent"
+    );
+
+    start_a_sender_only(&mut world).await;
+    world
+        .until_true("a worker has come", async || {
+            sqlx::query_scalar("select count(*) = 1 from wa.workers")
+                .fetch_one(&world.database.pool)
+                .await
+                .expect("a count")
+        })
+        .await;
+    ago(&world, 35_000, "workers set started_at").await;
+    assert_eq!(one_look(&world).await, Settled::default());
+    ago(&world, 86_400, "workers set started_at").await;
+    ago(&world, 35_000, "webhook_listening set last_said_at").await;
+    assert_eq!(one_look(&world).await, Settled::default());
+
+    ago(&world, 36_001, "webhook_listening set last_said_at").await;
     assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
 }
 

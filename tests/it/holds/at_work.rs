@@ -206,3 +206,63 @@ async fn five_messages_in_a_row_that_do_not_fit_their_template_hold_it_and_the_s
     assert_eq!(world.state_of(sixth).await, "queued");
     assert_eq!(world.held_templates().await[0].cause, "mismatch");
 }
+
+#[tokio::test]
+async fn a_probe_that_does_not_fit_its_template_either_prolongs_the_hold_for_mismatches() {
+    let world = World::start().await;
+    world
+        .simulator
+        .fault_always(ALICE, Some(Fault::Error(132012)));
+    for _ in 0..5 {
+        let message = world.enqueue(a_template("promo", "en_US")).await;
+        world.until_state(message, "failed").await;
+    }
+    world.until_template_held().await;
+
+    let probe = world.enqueue(a_template("promo", "en_US")).await;
+    world
+        .until_true("it is set aside", async || {
+            world
+                .count("wa.queue where due_at >= '9999-01-01 00:00Z'")
+                .await
+                == 1
+        })
+        .await;
+    world
+        .run_sql("update wa.template_holds set held_until = now()")
+        .await;
+    world.until_state(probe, "failed").await;
+
+    world
+        .until_true("the probe has ended", async || {
+            world.held_templates().await[0].probes == 1
+        })
+        .await;
+    let hold = world.held_templates().await.remove(0);
+    assert_eq!((hold.code, hold.is_probe_due), (Some(132012), false));
+}
+
+#[tokio::test]
+async fn a_refused_template_stops_before_its_hold_is_written() {
+    let world = World::start().await;
+    let refuses = "create function wa.refuse_hold() returns trigger language plpgsql as
+                   $$ begin raise exception 'not now'; end $$";
+    world.run_sql(refuses).await;
+    let no_hold_is_written = "create trigger refuse_hold before insert on wa.template_holds
+                              for each row execute function wa.refuse_hold()";
+    world.run_sql(no_hold_is_written).await;
+    world.simulator.fault_next(ALICE, Fault::Error(132015));
+    let refused = world.enqueue(a_template("promo", "en_US")).await;
+    world
+        .until_true("its refusal is recorded", async || {
+            !world.timeline(refused).await.attempts.is_empty()
+        })
+        .await;
+
+    world.enqueue(a_template("promo", "en_US").to(BOB)).await;
+    let text = world.enqueue(a_text().to(BOB)).await;
+    world.until_state(text, "accepted").await;
+
+    assert_eq!(world.simulator.ledger().requests_for(BOB).len(), 1);
+    assert!(world.held_templates().await.is_empty());
+}

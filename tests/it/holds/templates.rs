@@ -1,13 +1,15 @@
 //! Holds of templates.
 
+use serde_json::json;
 use time::OffsetDateTime;
 use wa_outbox::domain::hold::TemplateKey;
 use wa_outbox::domain::id::{MessageId, SenderId};
-use wa_outbox::simulator::TemplateNews;
+use wa_outbox::simulator::{Fault, Statuses, TemplateNews, WebhookFault};
 use wa_outbox::store::template_hold::{TemplateProbeEnd, TemplateRelease};
 
 use super::a_template;
-use crate::support::make::a_text;
+use crate::support::callbacks::a_status;
+use crate::support::make::{ALICE, a_text};
 use crate::support::world::World;
 
 /// Somebody in this database waits for somebody else's lock.
@@ -381,6 +383,83 @@ async fn no_webhook_releases_what_a_person_holds() {
         .expect("it is posted");
     world.until_webhooks_are_applied().await;
     assert_eq!(world.held_templates().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_that_was_taken_and_failed_for_its_template_holds_it_as_a_refusal_does() {
+    let mut refused = Vec::new();
+    for fault in [None, Some(WebhookFault::Failed(132015))] {
+        let mut world = World::start().await;
+        match fault {
+            None => world.simulator.fault_next(ALICE, Fault::Error(132015)),
+            Some(fault) => world.simulator.webhook_fault_next(ALICE, fault),
+        }
+        world.enqueue(a_template("promo", "en-US")).await;
+        world
+            .until_true("the template is held", async || {
+                !world.held_templates().await.is_empty()
+            })
+            .await;
+
+        let hold = world.held_templates().await.remove(0);
+        let rest = hold.held_until.expect("an end") - hold.held_at;
+        assert!(
+            hold.reason.contains("Template is Paused"),
+            "{}",
+            hold.reason
+        );
+        assert!(world.stop_service().await);
+        let next = world.enqueue(a_template("promo", "en_US")).await;
+        let waits_for = world.waits_for(next).await;
+        assert!(waits_for.contains("promo, held"), "{waits_for}");
+        let rest = (rest.as_seconds_f64() / 60.0).round();
+        let told = (
+            hold.template,
+            hold.language,
+            hold.cause,
+            hold.code,
+            hold.held_by,
+        );
+        refused.push((told, rest));
+    }
+    assert_eq!(refused[0], refused[1]);
+    assert_eq!(refused[0].1, 180.0);
+}
+
+#[tokio::test]
+async fn a_failure_that_is_told_late_or_again_does_not_hold_its_template_once_more() {
+    let world = World::start().await;
+    world.simulator.set_statuses(Statuses::none());
+    let mut wamids = Vec::new();
+    for draft in [a_template("promo", "en_US"), a_text()] {
+        let id = world.enqueue(draft).await;
+        let message = world.until_state(id, "accepted").await;
+        wamids.push(message.wamid.expect("a wamid"));
+    }
+    let failed = |wamid: &str, code: i64, hours_ago: i64| {
+        let now = wa_outbox::clock::Clock::system().now();
+        let at = now.unix_timestamp() - hours_ago * 3_600;
+        let mut status = a_status(wamid, "failed", at);
+        status["errors"] = json!([{"code": code, "title": "Template is Paused"}]);
+        [status]
+    };
+
+    world.deliver(&failed(&wamids[0], 131026, 0)).await;
+    world.deliver(&failed(&wamids[1], 132015, 0)).await;
+    world.deliver(&failed(&wamids[0], 132015, 4)).await;
+    assert!(world.held_templates().await.is_empty(), "its rest is over");
+
+    world.deliver(&failed(&wamids[0], 132015, 1)).await;
+    let hold = world.held_templates().await.remove(0);
+    let rest = hold.held_until.expect("an end") - hold.held_at;
+    assert_eq!((rest.as_seconds_f64() / 60.0).round(), 120.0);
+
+    assert_eq!(world.release_template(&promo()).await, 1);
+    world.deliver(&failed(&wamids[0], 132015, 1)).await;
+    assert!(
+        world.held_templates().await.is_empty(),
+        "it was released since"
+    );
 }
 
 impl World {
