@@ -96,8 +96,8 @@ create table wa.sequences (
   on_timeout text
     constraint on_timeout_is_halt_or_proceed check (on_timeout in ('halt', 'proceed')),
   halted_cause text
-    constraint a_halt_comes_of_a_failed_expired_uncertain_or_late_member
-      check (halted_cause in ('failed', 'expired', 'uncertain', 'timeout')),
+    constraint a_halt_has_a_known_cause
+      check (halted_cause in ('failed', 'expired', 'cancelled', 'uncertain', 'timeout')),
   halted_member bigint,
   halted_reason text,
   halted_at timestamptz,

@@ -205,6 +205,8 @@ language sql stable set search_path = pg_catalog as $$
     when 'failed' then format('message %s failed', member)
       || coalesce((select ': ' || r.error_message from wa.results r where r.id = member and r.sender = of_sender), '')
     when 'expired' then format('message %s expired before it could leave', member)
+    when 'cancelled' then format('message %s was ', member)
+      || (select r.error_message from wa.results r where r.id = member and r.sender = of_sender)
     when 'uncertain' then format('message %s is uncertain and waits for a person', member)
     when 'timeout' then format('the delivery of message %s was not told within %s', member, waited)
   end
@@ -308,14 +310,14 @@ end
 $$;
 
 -- Opens, keeps or halts one gate by what is known of these members, and says whether another message may leave. Only the head,
--- a member that has halted it, and its own that have expired in the line count: what lies behind the head is over.
-create function wa.settle_gate(gate wa.sequences, ids bigint[], expired bigint[]) returns boolean
+-- a member that has halted it, and its own that have expired or were cancelled in the line count: what lies behind the head is over.
+create function wa.settle_gate(gate wa.sequences, ids bigint[], ended bigint[]) returns boolean
 language plpgsql as $$
 declare
   standing text;
   cause text;
   head bigint := gate.head_id;
-  lapsed bigint;
+  gone bigint;
 begin
   if gate.halted_member = any (ids) then
     standing := wa.member_standing(gate.halted_member);
@@ -328,8 +330,7 @@ begin
   end if;
   if gate.head_id = any (ids) then
     standing := wa.member_standing(gate.head_id);
-    if standing in ('released', 'cancelled') then
-      -- Who cancels a message takes it out of the line, wherever it stands in it; the others stay in it.
+    if standing = 'released' then
       gate := wa.passed(gate);
     elsif standing <> 'open' then
       cause := case standing when 'held' then 'uncertain' else standing end;
@@ -342,9 +343,9 @@ begin
       end if;
     end if;
   end if;
-  select min(e.id) into lapsed from unnest(expired) e (id) where e.id > greatest(head, gate.passed_id, 0);
-  if lapsed is not null and gate.halted_cause is null and (wa.sequence_settings(gate)).on_failure = 'halt' then
-    gate := wa.halted(gate, 'expired', lapsed);
+  select min(e.id) into gone from unnest(ended) e (id) where e.id > greatest(head, gate.passed_id, 0);
+  if gone is not null and gate.halted_cause is null and (wa.sequence_settings(gate)).on_failure = 'halt' then
+    gate := wa.halted(gate, wa.member_standing(gone), gone);
   end if;
   gate := wa.advanced(gate);
   perform wa.keep_gate(gate);
@@ -390,16 +391,16 @@ begin
       gates := array(select g from wa.lock_free_gates(ids) g);
   end;
   for one in
-    select g.sender, g as gate, coalesce(e.members, '{}') as expired
+    select g.sender, g as gate, coalesce(e.members, '{}') as ended
     from unnest(gates) g
     left join (
       select o.sender, o.recipient, o.sequence, array_agg(o.id) as members
       from wa.results r join wa.outbox o on o.id = r.id and o.sender = r.sender
-      where r.id = any (ids) and r.state = 'expired'
+      where r.id = any (ids) and r.state in ('expired', 'cancelled')
       group by o.sender, o.recipient, o.sequence
     ) e on (e.sender, e.recipient, e.sequence) = (g.sender, g.recipient, g.sequence)
   loop
-    if wa.settle_gate(one.gate, ids, one.expired) then
+    if wa.settle_gate(one.gate, ids, one.ended) then
       moved := moved || one.sender;
     end if;
   end loop;

@@ -109,8 +109,8 @@ begin
     gate := wa.lifted(gate);
   end if;
   if head_state = 'queued' then
-    -- Its end settles the sequence: the next one is set free by it.
-    perform wa.keep_gate(gate);
+    -- Passed first, for a member that is cancelled in front would halt the others. Its end sets the next one free.
+    perform wa.keep_gate(wa.passed(gate));
     insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
     select q.id, q.sender, 'cancelled', q.attempts, true, format('cancelled by %s: %s', author, reason)
     from wa.queue q where q.id = head and q.sender = gate.sender;
@@ -146,13 +146,13 @@ begin
   get diagnostics of_queued = row_count;
 
   gate := wa.sequence_for_update(gate.sender, gate.recipient, gate.sequence);
-  if gate.halted_cause is not null then
-    if gate.head_id = gate.halted_member then
-      gate := wa.passed(gate);
-    end if;
-    gate := wa.lifted(gate);
-    perform wa.keep_gate(gate);
+  if gate.head_id = gate.halted_member or wa.member_standing(gate.head_id) = 'cancelled' then
+    gate := wa.passed(gate);
   end if;
+  if gate.halted_cause is not null then
+    gate := wa.lifted(gate);
+  end if;
+  perform wa.keep_gate(gate);
   perform wa.note_sequence_event(gate, 'cancelled', null, author, reason);
   return of_waiting + of_queued;
 end

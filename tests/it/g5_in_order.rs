@@ -258,26 +258,6 @@ fn assert_is_halted_by(waits: &Message, member: MessageId) {
 }
 
 #[tokio::test]
-async fn a_waiting_member_that_is_cancelled_leaves_the_line_and_the_others_stay() {
-    let world = a_silent_world().await;
-    let first = world.enqueue(part(1)).await;
-    let second = world.enqueue(part(2)).await;
-    let third = world.enqueue(part(3)).await;
-    let fourth = world.enqueue(part(4)).await;
-    let first = world.until_state(first, "accepted").await;
-
-    world.store.cancel(third).await.expect("it was not begun");
-
-    assert_eq!(world.state_of(third).await, "cancelled");
-    world.hear(&first, Status::Delivered).await;
-    let second = world.until_state(second, "accepted").await;
-    assert_eq!(world.state_of(fourth).await, "waiting");
-    world.hear(&second, Status::Delivered).await;
-    world.until_state(fourth, "accepted").await;
-    assert_eq!(world.requests(), 3);
-}
-
-#[tokio::test]
 async fn a_message_of_no_sequence_waits_for_none() {
     let world = a_silent_world().await;
     let first = world.enqueue(part(1)).await;

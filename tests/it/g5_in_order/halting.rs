@@ -386,17 +386,48 @@ async fn the_time_of_a_head_counts_from_its_own_acceptance_and_not_from_that_of_
 }
 
 #[tokio::test]
-async fn a_head_that_is_cancelled_leaves_the_line_and_the_others_go_on() {
-    let world = World::at_rest().await;
+async fn a_member_that_is_cancelled_halts_the_line_wherever_it_stands_in_it() {
+    for nth in [0, 1] {
+        let world = World::at_rest().await;
+        let members = [
+            world.enqueue(part(1)).await,
+            world.enqueue(part(2)).await,
+            world.enqueue(part(3)).await,
+        ];
+        let cancelled = members[nth];
+
+        world
+            .store
+            .cancel(cancelled)
+            .await
+            .expect("it was not begun");
+
+        let standing = world.standing().await;
+        assert_eq!(standing.halted_cause.as_deref(), Some("cancelled"));
+        let waits = world
+            .message(members[2])
+            .await
+            .waiting_for
+            .expect("a reason");
+        let words = format!("halted: message {cancelled} was cancelled by ");
+        assert!(waits.contains(&words), "{waits}");
+    }
+}
+
+#[tokio::test]
+async fn a_sequence_that_skips_goes_on_without_a_member_that_is_cancelled() {
+    let world = a_silent_world().await;
+    world.set(on_failure("skip")).await;
     let first = world.enqueue(part(1)).await;
     let second = world.enqueue(part(2)).await;
+    let third = world.enqueue(part(3)).await;
+    let first = world.until_state(first, "accepted").await;
 
-    world.store.cancel(first).await.expect("it was not begun");
+    world.store.cancel(second).await.expect("it was not begun");
 
-    let standing = world.standing().await;
-    assert_eq!(
-        (standing.head_id, standing.halted_cause),
-        (Some(second.0), None)
-    );
-    assert_eq!(world.state_of(second).await, "queued");
+    assert_eq!(world.state_of(second).await, "cancelled");
+    assert_eq!(world.state_of(third).await, "waiting");
+    world.hear(&first, Status::Delivered).await;
+    world.until_state(third, "accepted").await;
+    assert_eq!(world.requests(), 2);
 }
