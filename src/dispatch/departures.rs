@@ -17,7 +17,7 @@ use crate::domain::id::SenderId;
 /// So late is in time: the window of the rate has room for it.
 const IN_TIME: Duration = Duration::from_millis(2);
 /// What has left is on its way for some time, and not all for the same: so much later is a sender handed over at least.
-const ON_THE_WAY: Duration = Duration::from_millis(25);
+const ON_THE_WAY: Duration = Duration::from_millis(60);
 /// Longer ago, it does not matter that a request left late: no window of the rate is so long.
 const MATTERS_FOR: Duration = Duration::from_secs(2);
 
