@@ -46,6 +46,7 @@ create table wa.queue (
   priority smallint not null,
   due_at timestamptz not null,
   expires_at timestamptz,
+  campaign bigint not null default 0,
   in_sequence boolean not null default false,
   state text not null default 'queued'
     constraint state_is_queued_or_sending check (state in ('queued', 'sending')),
@@ -63,7 +64,8 @@ create table wa.queue (
 ) with (fillfactor = 50);
 comment on column wa.queue.attempt is 'number of the last request begun, also of those that cost no attempt';
 comment on column wa.queue.attempts is 'attempts spent: throttling and holds add none';
-create index queue_in_order on wa.queue (sender, priority, due_at, id);
+comment on column wa.queue.campaign is 'its lane: the rows of a campaign are read apart from the others, or not at all; 0 = none';
+create index queue_in_order on wa.queue (sender, campaign, priority, due_at, id);
 create index queue_by_expiry on wa.queue (expires_at, sender) where expires_at is not null;
 
 -- Members of a sequence that are not its head. There is no index on the id alone: who looks for the first of a line might be led
@@ -120,6 +122,7 @@ create table wa.uncertain (
   sender text not null,
   priority smallint not null,
   expires_at timestamptz,
+  campaign bigint not null default 0,
   in_sequence boolean not null,
   attempt integer not null,
   attempts integer not null,
@@ -164,7 +167,9 @@ create table wa.results (
   message_status text,
   attempts integer not null,
   ended_at timestamptz not null default now(),
+  campaign bigint not null default 0,
   in_sequence boolean not null default false,
+  suppressed boolean not null default false,
   sent_at timestamptz,
   delivered_at timestamptz,
   read_at timestamptz,
@@ -181,6 +186,20 @@ create table wa.results (
 ) with (fillfactor = 60);
 comment on column wa.results.duplicate is
   'set when two wamids are known: resend = we sent again by policy, transport_retry = something below us sent one request twice';
+comment on column wa.results.suppressed is 'cancelled because its recipient must not be messaged (wa.suppressions)';
+
+-- What the books tell of campaigns: how many of their rows have come into a kind, or left it, one row for each statement and
+-- kind. Only ever written and folded (see 0010_campaigns.sql), so that nobody who works for a campaign waits for another.
+create table wa.campaign_deltas (
+  xact xid8 not null default pg_current_xact_id(),
+  at timestamptz not null default now(),
+  campaign bigint not null,
+  kind text not null,
+  code bigint not null default -1,
+  n bigint not null
+);
+comment on column wa.campaign_deltas.code is 'of what has failed: WhatsApp''s code; -1 = none';
+create index campaign_deltas_in_order on wa.campaign_deltas (xact);
 
 -- One row for each request that did not end in plain acceptance.
 create table wa.attempts (
@@ -225,10 +244,10 @@ language sql immutable parallel safe as $$
   end
 $$;
 
-create function wa.refuse(field text, message text, fix text) returns void
+create function wa.refuse(field text, message text, fix text, in_table text default 'outbox') returns void
 language plpgsql as $$
 begin
-  raise exception using errcode = 'check_violation', schema = 'wa', table = 'outbox', column = field,
+  raise exception using errcode = 'check_violation', schema = 'wa', table = in_table, column = field,
     message = message, hint = fix;
 end
 $$;
@@ -373,14 +392,15 @@ begin
         'name the sender, or choose a default: wa-outbox sender set PHONE_NUMBER_ID --default');
     end if;
   end if;
-  if new.campaign_id is not null or new.variables is not null then
-    perform wa.refuse('campaign_id', format('campaign_id is %s: this version has no campaigns', coalesce(new.campaign_id::text, 'null')),
-      'leave campaign_id and variables out and write the whole payload');
+  if new.campaign_id is null then
+    if new.variables is not null then
+      perform wa.refuse('variables', 'variables is given without campaign_id', 'name the campaign whose placeholders they fill, or leave variables out');
+    end if;
+    if new.payload is null then
+      perform wa.refuse('payload', 'payload is missing', 'write the message body of the Cloud API, e.g. {"type":"text","text":{"body":"Hello"}}');
+    end if;
+    new.payload := wa.checked_payload(new.payload, new.recipient);
   end if;
-  if new.payload is null then
-    perform wa.refuse('payload', 'payload is missing', 'write the message body of the Cloud API, e.g. {"type":"text","text":{"body":"Hello"}}');
-  end if;
-  new.payload := wa.checked_payload(new.payload, new.recipient);
   if new.priority not between 0 and 9 then
     perform wa.refuse('priority', format('priority is %s', new.priority), 'use 0 (urgent) to 9 (bulk)');
   end if;
@@ -427,12 +447,12 @@ when (
   new.sender is null
   or new.recipient_kind is distinct from 'phone'
   or new.recipient is null or new.recipient !~ '^\+[1-9][0-9]{6,14}$'
-  or new.payload is null or wa.payload_is_plain(new.payload) is not true
+  or new.campaign_id is null and (new.payload is null or wa.payload_is_plain(new.payload) is not true or new.variables is not null)
   or new.priority is null or new.priority not between 0 and 9
   or new.due_at is null or new.due_at not between '1970-01-01 00:00Z' and '9999-12-31 00:00Z'
   or new.expires_at <= new.due_at or new.expires_at > '9999-12-31 00:00Z'
   or new.on_uncertain is not null and new.on_uncertain not in ('retry', 'hold')
-  or new.sequence is not null or new.campaign_id is not null or new.variables is not null
+  or new.sequence is not null
   or new.dedup_key is not null and length(new.dedup_key) not between 1 and 200
   or new.reference is not null and length(new.reference) > 200
 )
@@ -451,8 +471,15 @@ begin
       || coalesce((select string_agg(sender, ', ') from (select sender from wa.senders order by sender limit 5) s), 'none'));
   end if;
 
-  insert into wa.queue (id, sender, priority, due_at, expires_at)
-  select id, sender, priority, due_at, expires_at from fresh where sequence is null;
+  -- In the lane of a campaign one priority counts, the campaign's of the day, so it is not written into each of its rows.
+  insert into wa.queue (id, sender, priority, due_at, expires_at, campaign)
+  select id, sender, case when campaign_id is null then priority else 0 end, due_at, expires_at, coalesce(campaign_id, 0)
+  from fresh where sequence is null;
+
+  if exists (select from fresh where campaign_id is not null) then
+    insert into wa.campaign_deltas (campaign, kind, n)
+    select campaign_id, 'queued', count(*) from fresh where campaign_id is not null group by campaign_id;
+  end if;
 
   if exists (select from fresh where sequence is not null) then
     insert into wa.waiting (sender, recipient, sequence, id, priority, due_at, expires_at)
@@ -474,13 +501,67 @@ for each statement execute function wa.outbox_rows_are_queued();
 
 -- ── the books ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+-- What a result is counted as among the rows of its campaign, and with which code. Read counts as read whether its delivery was
+-- told or not, and a delivery outweighs a failure, as in wa.messages.
+create function wa.campaign_standing(
+  state text, suppressed boolean, sent_at timestamptz, delivered_at timestamptz, read_at timestamptz, failed_at timestamptz,
+  error_code bigint, out kind text, out code bigint
+)
+language sql immutable parallel safe as $$
+  select k.kind, case when k.kind in ('failed', 'undelivered') then coalesce(error_code, -1) else -1 end
+  from (select case
+    when state = 'cancelled' and suppressed then 'suppressed'
+    when state <> 'accepted' then state
+    when read_at is not null then 'read'
+    when delivered_at is not null then 'delivered'
+    when failed_at is not null then 'undelivered'
+    when sent_at is not null then 'sent'
+    else 'accepted'
+  end as kind) k
+$$;
+
+-- The way of a message within the queue, and within its result. Ordinary messages are looked over and leave nothing.
+create function wa.queue_moves_are_counted() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+  insert into wa.campaign_deltas (campaign, kind, n)
+  select m.campaign, m.state, sum(m.n)
+  from (select campaign, state, -1 as n from was where campaign <> 0
+        union all select campaign, state, 1 from became where campaign <> 0) m
+  group by m.campaign, m.state
+  having sum(m.n) <> 0;
+  return null;
+end
+$$;
+create trigger queue_moves_are_counted after update on wa.queue
+referencing old table as was new table as became
+for each statement execute function wa.queue_moves_are_counted();
+
+create function wa.result_moves_are_counted() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+  insert into wa.campaign_deltas (campaign, kind, code, n)
+  select m.campaign, s.kind, s.code, sum(m.n)
+  from (select *, -1 as n from was where campaign <> 0 union all select *, 1 from became where campaign <> 0) m
+  cross join lateral wa.campaign_standing(m.state, m.suppressed, m.sent_at, m.delivered_at, coalesce(m.read_at, m.played_at),
+    m.failed_at, m.error_code) s
+  group by m.campaign, s.kind, s.code
+  having sum(m.n) <> 0;
+  return null;
+end
+$$;
+create trigger result_moves_are_counted after update on wa.results
+referencing old table as was new table as became
+for each statement execute function wa.result_moves_are_counted();
+
 -- A wamid ends its message: there is no state in which a wamid is known and a row is left that could be sent.
 create function wa.acceptance_ends_the_message() returns trigger
 language plpgsql security definer set search_path = pg_catalog as $$
 begin
-  insert into wa.results as r (id, sender, state, wamid, wa_id, message_status, attempts, in_sequence, ended_at)
+  insert into wa.results as r (id, sender, state, wamid, wa_id, message_status, attempts, campaign, in_sequence, ended_at)
   select distinct on (f.id, f.sender) f.id, f.sender, 'accepted', f.wamid, f.wa_id, f.message_status,
-    coalesce(q.attempts, u.attempts, f.attempt), coalesce(q.in_sequence, u.in_sequence, false), f.learned_at
+    coalesce(q.attempts, u.attempts, f.attempt), coalesce(q.campaign, u.campaign, 0), coalesce(q.in_sequence, u.in_sequence, false),
+    f.learned_at
   from fresh f
   left join wa.queue q on q.id = f.id and q.sender = f.sender
   left join wa.uncertain u on u.id = f.id and u.sender = f.sender
@@ -524,11 +605,23 @@ declare
   taken bigint := 0;
   members bigint[];
 begin
+  insert into wa.campaign_deltas (campaign, kind, code, n)
+  select f.campaign, s.kind, s.code, count(*)
+  from fresh f cross join lateral wa.campaign_standing(f.state, f.suppressed, f.sent_at, f.delivered_at, coalesce(f.read_at, f.played_at),
+    f.failed_at, f.error_code) s
+  where f.campaign <> 0
+  group by f.campaign, s.kind, s.code;
   loop
     with from_queue as (
-      delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender returning q.id
+      delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender returning q.campaign, q.state
     ), from_uncertain as (
-      delete from wa.uncertain u using fresh f where u.id = f.id and u.sender = f.sender returning u.id
+      delete from wa.uncertain u using fresh f where u.id = f.id and u.sender = f.sender returning u.campaign
+    ), counted as (
+      insert into wa.campaign_deltas (campaign, kind, n)
+      select l.campaign, l.kind, -count(*)
+      from (select campaign, state as kind from from_queue union all select campaign, 'uncertain' from from_uncertain) l
+      where l.campaign <> 0
+      group by l.campaign, l.kind
     )
     select taken + (select count(*) from from_queue) + (select count(*) from from_uncertain) into taken;
     exit when taken >= expected;
@@ -576,7 +669,13 @@ begin
   with from_queue as (
     delete from wa.queue q using fresh f
     where q.id = f.id and q.sender = f.sender and q.attempt = f.attempt and q.state = 'sending'
-    returning q.id, q.sender
+    returning q.id, q.sender, q.campaign
+  ), counted as (
+    insert into wa.campaign_deltas (campaign, kind, n)
+    select l.campaign, m.kind, sum(m.n)
+    from from_queue l cross join (values ('sending', -1), ('uncertain', 1)) m (kind, n)
+    where l.campaign <> 0
+    group by l.campaign, m.kind
   )
   delete from wa.uncertain u using fresh f
   where u.id = f.id and u.sender = f.sender
@@ -607,9 +706,15 @@ language sql security definer set search_path = pg_catalog as $$
     update wa.attempts a set settled_by = 'policy', settled_at = now(), settled_note = 'sent again'
     from gone g
     where a.id = g.id and a.sender = g.sender and a.attempt = g.attempt and a.settled_by is null
+  ), counted as (
+    insert into wa.campaign_deltas (campaign, kind, n)
+    select g.campaign, m.kind, sum(m.n)
+    from gone g cross join (values ('uncertain', -1), ('queued', 1)) m (kind, n)
+    where g.campaign <> 0
+    group by g.campaign, m.kind
   )
-  insert into wa.queue (id, sender, priority, due_at, expires_at, in_sequence, attempt, attempts, resends, waiting_for)
-  select id, sender, priority, now(), expires_at, in_sequence, attempt, attempts, resends + 1, why from gone
+  insert into wa.queue (id, sender, priority, due_at, expires_at, campaign, in_sequence, attempt, attempts, resends, waiting_for)
+  select id, sender, priority, now(), expires_at, campaign, in_sequence, attempt, attempts, resends + 1, why from gone
   returning id
 $$;
 
@@ -628,15 +733,15 @@ language sql security definer set search_path = pg_catalog as $$
     from gone g
     where a.id = g.id and a.sender = g.sender and a.attempt = g.attempt and a.settled_by is null
   )
-  insert into wa.queue (id, sender, priority, due_at, expires_at, in_sequence, attempt, attempts, resends, waiting_for)
-  select id, sender, priority, clock_timestamp() + make_interval(secs => delay), expires_at, in_sequence, attempt, attempts - refund,
+  insert into wa.queue (id, sender, campaign, priority, due_at, expires_at, in_sequence, attempt, attempts, resends, waiting_for)
+  select id, sender, campaign, priority, clock_timestamp() + make_interval(secs => delay), expires_at, in_sequence, attempt, attempts - refund,
     resends, reason
   from gone
   returning id
 $$;
 
 revoke execute on function wa.resend(bigint[], integer[], text), wa.put_back(bigint[], integer[], integer[], double precision[], text[]),
-  wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse_null(json, text[], text), wa.refuse(text, text, text) from public;
+  wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse_null(json, text[], text), wa.refuse(text, text, text, text) from public;
 grant execute on function wa.resend(bigint[], integer[], text),
   wa.put_back(bigint[], integer[], integer[], double precision[], text[]) to wa_worker;
 
@@ -651,4 +756,6 @@ grant select, insert on wa.acceptances to wa_worker;
 grant select, insert, update (sent_at, delivered_at, read_at, played_at, failed_at, error_code, error_message) on wa.results to wa_worker;
 grant select, insert, update on wa.attempts to wa_worker;
 grant select on wa.waiting, wa.sequences to wa_worker;
-grant select on wa.queue, wa.uncertain, wa.acceptances, wa.results, wa.attempts, wa.waiting, wa.sequences to wa_producer, wa_viewer;
+grant select on wa.queue, wa.uncertain, wa.acceptances, wa.results, wa.attempts, wa.waiting, wa.sequences, wa.campaign_deltas
+  to wa_producer, wa_viewer;
+grant select, insert, delete on wa.campaign_deltas to wa_worker;

@@ -61,8 +61,8 @@ begin
     select state into found_state from wa.queue where id = message for update;
   end if;
   if found_state = 'queued' then
-    insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
-    select id, sender, 'cancelled', attempts, in_sequence, 'cancelled by ' || session_user from wa.queue where id = message;
+    insert into wa.results (id, sender, state, attempts, campaign, in_sequence, error_message)
+    select id, sender, 'cancelled', attempts, campaign, in_sequence, 'cancelled by ' || session_user from wa.queue where id = message;
     return message;
   end if;
   if found_state is null then

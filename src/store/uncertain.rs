@@ -217,8 +217,8 @@ async fn end(
     message: &str,
 ) -> Result<u64, StoreError> {
     let ended = sqlx::query!(
-        "insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
-         select u.id, u.sender, $3, u.attempts, u.in_sequence, $4
+        "insert into wa.results (id, sender, state, attempts, campaign, in_sequence, error_message)
+         select u.id, u.sender, $3, u.attempts, u.campaign, u.in_sequence, $4
          from wa.uncertain u join unnest($1::bigint[], $2::int[]) as m (id, attempt) on u.id = m.id and u.attempt = m.attempt
          on conflict do nothing",
         ids,
