@@ -6,6 +6,7 @@
 pub mod hold;
 pub mod id;
 pub mod outcome;
+pub mod placeholders;
 pub mod retry;
 pub mod status;
 pub mod token;
