@@ -3,10 +3,13 @@
 //! Whatever is true about messages, attempts and statuses without a database or a network stands here,
 //! and nothing here ever asks the time: a rule that needs it takes `now`.
 
+mod country_zones;
 pub mod hold;
 pub mod id;
 pub mod outcome;
 pub mod placeholders;
+pub mod quiet_hours;
+pub mod ramp;
 pub mod retry;
 pub mod status;
 pub mod token;
