@@ -7,6 +7,7 @@ mod country_zones;
 pub mod hold;
 pub mod id;
 pub mod outcome;
+pub mod phone;
 pub mod placeholders;
 pub mod quiet_hours;
 pub mod ramp;
