@@ -46,6 +46,7 @@ create table wa.queue (
   priority smallint not null,
   due_at timestamptz not null,
   expires_at timestamptz,
+  campaign bigint not null default 0,
   in_sequence boolean not null default false,
   state text not null default 'queued'
     constraint state_is_queued_or_sending check (state in ('queued', 'sending')),
@@ -63,10 +64,12 @@ create table wa.queue (
 ) with (fillfactor = 50);
 comment on column wa.queue.attempt is 'number of the last request begun, also of those that cost no attempt';
 comment on column wa.queue.attempts is 'attempts spent: throttling and holds add none';
-create index queue_in_order on wa.queue (sender, priority, due_at, id);
+comment on column wa.queue.campaign is 'its lane: the rows of a campaign are read apart from the others, or not at all; 0 = none';
+create index queue_in_order on wa.queue (sender, campaign, priority, due_at, id);
 create index queue_by_expiry on wa.queue (expires_at, sender) where expires_at is not null;
 
--- Members of a sequence that are not its head.
+-- Members of a sequence that are not its head. There is no index on the id alone: who looks for the first of a line might be led
+-- through it, past everything that waits anywhere. A member is found by what its outbox row says.
 create table wa.waiting (
   sender text not null,
   recipient text not null,
@@ -77,23 +80,41 @@ create table wa.waiting (
   expires_at timestamptz,
   primary key (sender, recipient, sequence, id)
 );
-create index waiting_by_id on wa.waiting (id, sender);
 create index waiting_by_expiry on wa.waiting (expires_at, sender) where expires_at is not null;
 
--- One row a sequence: its gate, its settings and the lock that everything about it takes first.
+-- One row a sequence: its gate, its settings and the lock under which its line is changed (see 0008_sequences.sql).
 create table wa.sequences (
   sender text not null,
   recipient text not null,
   sequence text not null,
   head_id bigint,
-  on_failure text not null default 'halt'
+  head_since timestamptz,
+  passed_id bigint,
+  look_at timestamptz,
+  on_failure text
     constraint on_failure_is_halt_or_skip check (on_failure in ('halt', 'skip')),
+  delivery_timeout interval
+    constraint delivery_timeout_is_above_zero_and_at_most_ten_years check (delivery_timeout > '0' and delivery_timeout <= '10 years'),
+  on_timeout text
+    constraint on_timeout_is_halt_or_proceed check (on_timeout in ('halt', 'proceed')),
+  halted_cause text
+    constraint a_halt_comes_of_a_failed_expired_uncertain_or_late_member
+      check (halted_cause in ('failed', 'expired', 'uncertain', 'timeout')),
+  halted_member bigint,
   halted_reason text,
   halted_at timestamptz,
   primary key (sender, recipient, sequence),
-  constraint a_halt_has_a_reason check ((halted_reason is null) = (halted_at is null))
+  constraint a_halt_has_cause_member_reason_and_time check (num_nulls(halted_cause, halted_member, halted_reason, halted_at) in (0, 4))
 ) with (fillfactor = 60);
 comment on column wa.sequences.head_id is 'the message that everything behind it waits for; null when the next one may leave at once';
+comment on column wa.sequences.head_since is 'since when it is the head';
+comment on column wa.sequences.passed_id is 'the last message that was the head before; none up to it leaves any more';
+comment on column wa.sequences.look_at is 'no later than this somebody must look whether the head''s delivery is overdue; null: never';
+comment on column wa.sequences.on_failure is 'when a member fails, expires or is held for a person: halt or skip; null = the sender''s setting';
+comment on column wa.sequences.delivery_timeout is 'how long after its acceptance the delivery of a member is waited for; null = the sender''s setting';
+comment on column wa.sequences.on_timeout is 'when that is over: halt or proceed; null = the sender''s setting';
+create index sequences_to_look_at on wa.sequences (sender, look_at) where look_at is not null;
+create index sequences_halted on wa.sequences (sender, halted_at) where halted_at is not null;
 
 -- Begun, answer lost. Kept apart so that finding them does not depend on how much is queued.
 create table wa.uncertain (
@@ -101,6 +122,7 @@ create table wa.uncertain (
   sender text not null,
   priority smallint not null,
   expires_at timestamptz,
+  campaign bigint not null default 0,
   in_sequence boolean not null,
   attempt integer not null,
   attempts integer not null,
@@ -111,9 +133,11 @@ create table wa.uncertain (
   may_resend boolean not null,
   doubt text not null,
   needs_person boolean not null default false,
+  passed boolean not null default false,
   waiting_for text not null,
   primary key (id, sender)
 ) with (fillfactor = 70);
+comment on column wa.uncertain.passed is 'true: its sequence has gone on without it, so it is never sent again';
 comment on column wa.uncertain.may_resend is 'false: an answer said yes but could not be read, so policy alone never sends it again';
 
 -- The facts: a wamid for an attempt. Insert-only; a wamid is known once for ever.
@@ -143,7 +167,9 @@ create table wa.results (
   message_status text,
   attempts integer not null,
   ended_at timestamptz not null default now(),
+  campaign bigint not null default 0,
   in_sequence boolean not null default false,
+  suppressed boolean not null default false,
   sent_at timestamptz,
   delivered_at timestamptz,
   read_at timestamptz,
@@ -160,6 +186,20 @@ create table wa.results (
 ) with (fillfactor = 60);
 comment on column wa.results.duplicate is
   'set when two wamids are known: resend = we sent again by policy, transport_retry = something below us sent one request twice';
+comment on column wa.results.suppressed is 'cancelled because its recipient must not be messaged (wa.suppressions)';
+
+-- What the books tell of campaigns: how many of their rows have come into a kind, or left it, one row for each statement and
+-- kind. Only ever written and folded (see 0010_campaigns.sql), so that nobody who works for a campaign waits for another.
+create table wa.campaign_deltas (
+  xact xid8 not null default pg_current_xact_id(),
+  at timestamptz not null default now(),
+  campaign bigint not null,
+  kind text not null,
+  code bigint not null default -1,
+  n bigint not null
+);
+comment on column wa.campaign_deltas.code is 'of what has failed: WhatsApp''s code; -1 = none';
+create index campaign_deltas_in_order on wa.campaign_deltas (xact);
 
 -- One row for each request that did not end in plain acceptance.
 create table wa.attempts (
@@ -204,10 +244,10 @@ language sql immutable parallel safe as $$
   end
 $$;
 
-create function wa.refuse(field text, message text, fix text) returns void
+create function wa.refuse(field text, message text, fix text, in_table text default 'outbox') returns void
 language plpgsql as $$
 begin
-  raise exception using errcode = 'check_violation', schema = 'wa', table = 'outbox', column = field,
+  raise exception using errcode = 'check_violation', schema = 'wa', table = in_table, column = field,
     message = message, hint = fix;
 end
 $$;
@@ -333,14 +373,15 @@ begin
         'name the sender, or choose a default: wa-outbox sender set PHONE_NUMBER_ID --default');
     end if;
   end if;
-  if new.campaign_id is not null or new.variables is not null then
-    perform wa.refuse('campaign_id', format('campaign_id is %s: this version has no campaigns', coalesce(new.campaign_id::text, 'null')),
-      'leave campaign_id and variables out and write the whole payload');
+  if new.campaign_id is null then
+    if new.variables is not null then
+      perform wa.refuse('variables', 'variables is given without campaign_id', 'name the campaign whose placeholders they fill, or leave variables out');
+    end if;
+    if new.payload is null then
+      perform wa.refuse('payload', 'payload is missing', 'write the message body of the Cloud API, e.g. {"type":"text","text":{"body":"Hello"}}');
+    end if;
+    new.payload := wa.checked_payload(new.payload, new.recipient);
   end if;
-  if new.payload is null then
-    perform wa.refuse('payload', 'payload is missing', 'write the message body of the Cloud API, e.g. {"type":"text","text":{"body":"Hello"}}');
-  end if;
-  new.payload := wa.checked_payload(new.payload, new.recipient);
   if new.priority not between 0 and 9 then
     perform wa.refuse('priority', format('priority is %s', new.priority), 'use 0 (urgent) to 9 (bulk)');
   end if;
@@ -371,9 +412,10 @@ begin
       return new;   -- refused below, with the words for it
     end if;
     -- The lock comes first and the id after it, so that within a sequence the order of ids is the order of commits: no
-    -- smaller id can appear once a larger one was seen.
+    -- smaller id can appear once a larger one was seen. (A row in conflict is locked whatever the WHERE says; nothing is
+    -- written, so a statement of many members leaves no old versions behind.)
     insert into wa.sequences (sender, recipient, sequence) values (new.sender, new.recipient, new.sequence)
-    on conflict (sender, recipient, sequence) do update set head_id = wa.sequences.head_id;
+    on conflict (sender, recipient, sequence) do update set head_id = null where false;
     new.id := nextval(pg_get_serial_sequence('wa.outbox', 'id'));
   end if;
   return new;
@@ -386,12 +428,12 @@ when (
   new.sender is null
   or new.recipient_kind is distinct from 'phone'
   or new.recipient is null or new.recipient !~ '^\+[1-9][0-9]{6,14}$'
-  or new.payload is null or wa.payload_is_plain(new.payload) is not true
+  or new.campaign_id is null and (new.payload is null or wa.payload_is_plain(new.payload) is not true or new.variables is not null)
   or new.priority is null or new.priority not between 0 and 9
   or new.due_at is null or new.due_at not between '1970-01-01 00:00Z' and '9999-12-31 00:00Z'
   or new.expires_at <= new.due_at or new.expires_at > '9999-12-31 00:00Z'
   or new.on_uncertain is not null and new.on_uncertain not in ('retry', 'hold')
-  or new.sequence is not null or new.campaign_id is not null or new.variables is not null
+  or new.sequence is not null
   or new.dedup_key is not null and length(new.dedup_key) not between 1 and 200
   or new.reference is not null and length(new.reference) > 200
 )
@@ -410,8 +452,15 @@ begin
       || coalesce((select string_agg(sender, ', ') from (select sender from wa.senders order by sender limit 5) s), 'none'));
   end if;
 
-  insert into wa.queue (id, sender, priority, due_at, expires_at)
-  select id, sender, priority, due_at, expires_at from fresh where sequence is null;
+  -- In the lane of a campaign one priority counts, the campaign's of the day, so it is not written into each of its rows.
+  insert into wa.queue (id, sender, priority, due_at, expires_at, campaign)
+  select id, sender, case when campaign_id is null then priority else 0 end, due_at, expires_at, coalesce(campaign_id, 0)
+  from fresh where sequence is null;
+
+  if exists (select from fresh where campaign_id is not null) then
+    insert into wa.campaign_deltas (campaign, kind, n)
+    select campaign_id, 'queued', count(*) from fresh where campaign_id is not null group by campaign_id;
+  end if;
 
   if exists (select from fresh where sequence is not null) then
     insert into wa.waiting (sender, recipient, sequence, id, priority, due_at, expires_at)
@@ -431,113 +480,69 @@ create trigger outbox_rows_are_queued after insert on wa.outbox
 referencing new table as fresh
 for each statement execute function wa.outbox_rows_are_queued();
 
--- ── sequences ────────────────────────────────────────────────────────────────────────────────────────────────────
-
--- Lets the next member of a sequence leave, if nothing is in front of it. The caller holds the lock of the sequence's row.
-create function wa.promote(of_sender text, of_recipient text, of_sequence text) returns void
-language plpgsql security definer set search_path = pg_catalog as $$
-declare
-  next_id bigint;
-begin
-  perform from wa.sequences s
-  where (s.sender, s.recipient, s.sequence) = (of_sender, of_recipient, of_sequence)
-    and s.head_id is null and s.halted_reason is null
-  for update;
-  if not found then
-    return;
-  end if;
-  with next as (
-    delete from wa.waiting w
-    where (w.sender, w.recipient, w.sequence) = (of_sender, of_recipient, of_sequence)
-      and w.id = (select min(x.id) from wa.waiting x
-                  where (x.sender, x.recipient, x.sequence) = (of_sender, of_recipient, of_sequence))
-    returning w.*
-  )
-  insert into wa.queue (id, sender, priority, due_at, expires_at, in_sequence)
-  select id, sender, priority, due_at, expires_at, true from next
-  returning id into next_id;
-  update wa.sequences s set head_id = next_id
-  where (s.sender, s.recipient, s.sequence) = (of_sender, of_recipient, of_sequence) and next_id is not null;
-end
-$$;
-
--- Locks the sequences of these members, before anything of theirs is touched: a delivery that sets a member free has the lock
--- first and the member second, and who does it the other way round meets it in a deadlock.
-create function wa.lock_sequences(ids bigint[]) returns void
-language plpgsql security definer set search_path = pg_catalog as $$
-begin
-  perform from wa.sequences s
-  where (s.sender, s.recipient, s.sequence) in
-    (select o.sender, o.recipient, o.sequence from wa.outbox o where o.id = any (ids) and o.sequence is not null)
-  order by s.sender, s.recipient, s.sequence
-  for update;
-end
-$$;
-
-create function wa.halt_by(member bigint, how text) returns text
-language sql immutable as $$
-  select format('message %s ended as %s', member, how)
-$$;
-
--- Looks at members of sequences of which something has become known, and opens, keeps or halts their gates.
---
--- Delivered, read or played opens it; `sent` does for a reaction, which never gets more (Meta, Reaction messages); a message
--- without a wamid (mark as read) gets no status at all. A member that ended otherwise halts its sequence, or is skipped.
--- Every path takes the sequence's row lock before it looks, so an INSERT racing with a delivery can neither overtake nor strand.
-create function wa.settle_sequences(ids bigint[]) returns void
-language plpgsql security definer set search_path = pg_catalog as $$
-declare
-  gate record;
-  member record;
-begin
-  for gate in
-    select s.* from wa.sequences s
-    where (s.sender, s.recipient, s.sequence) in
-      (select o.sender, o.recipient, o.sequence from wa.outbox o where o.id = any (ids) and o.sequence is not null)
-    order by s.sender, s.recipient, s.sequence
-    for update
-  loop
-    for member in
-      select o.id,
-        r.delivered_at is not null or r.read_at is not null or r.played_at is not null
-          or r.state = 'accepted' and r.wamid is null
-          or r.sent_at is not null and o.payload ->> 'type' = 'reaction' as is_released,
-        r.state <> 'accepted' or r.failed_at is not null as has_failed,
-        case when r.state <> 'accepted' then r.state else 'failed' end as how
-      from wa.outbox o join wa.results r using (id, sender)
-      where o.id = any (ids) and (o.sender, o.recipient, o.sequence) = (gate.sender, gate.recipient, gate.sequence)
-      order by o.id
-    loop
-      if member.is_released and gate.halted_reason = wa.halt_by(member.id, 'failed') then
-        -- One of the recipient's devices failed it and another has it: a delivery outweighs the failure.
-        update wa.sequences s set halted_reason = null, halted_at = null
-        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence);
-      end if;
-      if member.is_released or member.has_failed and gate.on_failure = 'skip' then
-        update wa.sequences s set head_id = null
-        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence) and s.head_id = member.id;
-      elsif member.has_failed then
-        -- Who cancels a member that only waits takes it out of the line; that is no reason to stop those in front of it.
-        update wa.sequences s
-        set halted_reason = wa.halt_by(member.id, member.how), halted_at = now()
-        where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence) and s.halted_reason is null
-          and (s.head_id = member.id or member.how <> 'cancelled');
-      end if;
-    end loop;
-    perform wa.promote(gate.sender, gate.recipient, gate.sequence);
-  end loop;
-end
-$$;
-
 -- ── the books ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- What a result is counted as among the rows of its campaign, and with which code. Read counts as read whether its delivery was
+-- told or not, and a delivery outweighs a failure, as in wa.messages.
+create function wa.campaign_standing(
+  state text, suppressed boolean, sent_at timestamptz, delivered_at timestamptz, read_at timestamptz, failed_at timestamptz,
+  error_code bigint, out kind text, out code bigint
+)
+language sql immutable parallel safe as $$
+  select k.kind, case when k.kind in ('failed', 'undelivered') then coalesce(error_code, -1) else -1 end
+  from (select case
+    when state = 'cancelled' and suppressed then 'suppressed'
+    when state <> 'accepted' then state
+    when read_at is not null then 'read'
+    when delivered_at is not null then 'delivered'
+    when failed_at is not null then 'undelivered'
+    when sent_at is not null then 'sent'
+    else 'accepted'
+  end as kind) k
+$$;
+
+-- The way of a message within the queue, and within its result. Ordinary messages are looked over and leave nothing.
+create function wa.queue_moves_are_counted() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+  insert into wa.campaign_deltas (campaign, kind, n)
+  select m.campaign, m.state, sum(m.n)
+  from (select campaign, state, -1 as n from was where campaign <> 0
+        union all select campaign, state, 1 from became where campaign <> 0) m
+  group by m.campaign, m.state
+  having sum(m.n) <> 0;
+  return null;
+end
+$$;
+create trigger queue_moves_are_counted after update on wa.queue
+referencing old table as was new table as became
+for each statement execute function wa.queue_moves_are_counted();
+
+create function wa.result_moves_are_counted() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+begin
+  insert into wa.campaign_deltas (campaign, kind, code, n)
+  select m.campaign, s.kind, s.code, sum(m.n)
+  from (select *, -1 as n from was where campaign <> 0 union all select *, 1 from became where campaign <> 0) m
+  cross join lateral wa.campaign_standing(m.state, m.suppressed, m.sent_at, m.delivered_at, coalesce(m.read_at, m.played_at),
+    m.failed_at, m.error_code) s
+  group by m.campaign, s.kind, s.code
+  having sum(m.n) <> 0;
+  return null;
+end
+$$;
+create trigger result_moves_are_counted after update on wa.results
+referencing old table as was new table as became
+for each statement execute function wa.result_moves_are_counted();
 
 -- A wamid ends its message: there is no state in which a wamid is known and a row is left that could be sent.
 create function wa.acceptance_ends_the_message() returns trigger
 language plpgsql security definer set search_path = pg_catalog as $$
 begin
-  insert into wa.results as r (id, sender, state, wamid, wa_id, message_status, attempts, in_sequence, ended_at)
+  insert into wa.results as r (id, sender, state, wamid, wa_id, message_status, attempts, campaign, in_sequence, ended_at)
   select distinct on (f.id, f.sender) f.id, f.sender, 'accepted', f.wamid, f.wa_id, f.message_status,
-    coalesce(q.attempts, u.attempts, f.attempt), coalesce(q.in_sequence, u.in_sequence, false), f.learned_at
+    coalesce(q.attempts, u.attempts, f.attempt), coalesce(q.campaign, u.campaign, 0), coalesce(q.in_sequence, u.in_sequence, false),
+    f.learned_at
   from fresh f
   left join wa.queue q on q.id = f.id and q.sender = f.sender
   left join wa.uncertain u on u.id = f.id and u.sender = f.sender
@@ -579,30 +584,44 @@ language plpgsql security definer set search_path = pg_catalog as $$
 declare
   expected bigint := (select count(*) from fresh);
   taken bigint := 0;
-  waited bigint[] := '{}';
   members bigint[];
 begin
-  select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null);
-  if members is not null then
-    perform wa.lock_sequences(members);
-  end if;
+  insert into wa.campaign_deltas (campaign, kind, code, n)
+  select f.campaign, s.kind, s.code, count(*)
+  from fresh f cross join lateral wa.campaign_standing(f.state, f.suppressed, f.sent_at, f.delivered_at, coalesce(f.read_at, f.played_at),
+    f.failed_at, f.error_code) s
+  where f.campaign <> 0
+  group by f.campaign, s.kind, s.code;
   loop
     with from_queue as (
-      delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender returning q.id
+      delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender returning q.campaign, q.state
     ), from_uncertain as (
-      delete from wa.uncertain u using fresh f where u.id = f.id and u.sender = f.sender returning u.id
+      delete from wa.uncertain u using fresh f where u.id = f.id and u.sender = f.sender returning u.campaign
+    ), counted as (
+      insert into wa.campaign_deltas (campaign, kind, n)
+      select l.campaign, l.kind, -count(*)
+      from (select campaign, state as kind from from_queue union all select campaign, 'uncertain' from from_uncertain) l
+      where l.campaign <> 0
+      group by l.campaign, l.kind
     )
     select taken + (select count(*) from from_queue) + (select count(*) from from_uncertain) into taken;
     exit when taken >= expected;
+    -- What is left waits in its sequence. A delivery that sets it free has the sequence's lock first and the member second, and
+    -- who does it the other way round meets it in a deadlock.
+    perform wa.lock_sequences(array(select id from fresh where in_sequence));
     with from_waiting as (
-      delete from wa.waiting w using fresh f where w.id = f.id and w.sender = f.sender returning w.id
+      delete from wa.waiting w using fresh f join wa.outbox o on o.id = f.id and o.sender = f.sender
+      where (w.sender, w.recipient, w.sequence, w.id) = (o.sender, o.recipient, o.sequence, o.id)
+      returning w.id
     )
-    select taken + count(*), waited || coalesce(array_agg(id), '{}') into taken, waited from from_waiting;
+    select taken + count(*) into taken from from_waiting;
     exit when taken >= expected or not exists (
       select from fresh f
       where exists (select from wa.queue q where q.id = f.id and q.sender = f.sender)
         or exists (select from wa.uncertain u where u.id = f.id and u.sender = f.sender)
-        or exists (select from wa.waiting w where w.id = f.id and w.sender = f.sender));
+        or exists (select from wa.waiting w join wa.outbox o
+                     on (w.sender, w.recipient, w.sequence, w.id) = (o.sender, o.recipient, o.sequence, o.id)
+                   where o.id = f.id and o.sender = f.sender));
   end loop;
   -- A snapshot older than the row that must go cannot see it, and would leave it behind.
   if taken < expected and current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
@@ -610,7 +629,8 @@ begin
       message = 'a message has moved since this transaction began', hint = 'try again, best in READ COMMITTED';
   end if;
 
-  select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null) or id = any (waited);
+  -- Of an accepted member the gate hears when its delivery is told.
+  select array_agg(id) into members from fresh where in_sequence and (state <> 'accepted' or wamid is null);
   if members is not null then
     perform wa.settle_sequences(members);
   end if;
@@ -630,7 +650,13 @@ begin
   with from_queue as (
     delete from wa.queue q using fresh f
     where q.id = f.id and q.sender = f.sender and q.attempt = f.attempt and q.state = 'sending'
-    returning q.id, q.sender
+    returning q.id, q.sender, q.campaign
+  ), counted as (
+    insert into wa.campaign_deltas (campaign, kind, n)
+    select l.campaign, m.kind, sum(m.n)
+    from from_queue l cross join (values ('sending', -1), ('uncertain', 1)) m (kind, n)
+    where l.campaign <> 0
+    group by l.campaign, m.kind
   )
   delete from wa.uncertain u using fresh f
   where u.id = f.id and u.sender = f.sender
@@ -643,26 +669,33 @@ referencing new table as fresh
 for each statement execute function wa.doubt_leaves_the_queue();
 
 -- Puts uncertain messages back into the queue, once more at most each call. The only way back, and none for a message that
--- has a result: its row here is gone by then.
+-- has a result: its row here is gone by then. A member of a sequence that has gone on without it stays, so that it cannot
+-- arrive behind its successors.
 create function wa.resend(ids bigint[], why text) returns setof bigint
 language sql security definer set search_path = pg_catalog as $$
   with gone as (
     delete from wa.uncertain u
-    where u.id = any (ids) and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
+    where u.id = any (ids) and not u.passed and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
     returning u.*
   ), settled as (
     update wa.attempts a set settled_by = 'policy', settled_at = now(), settled_note = 'sent again'
     from gone g
     where a.id = g.id and a.sender = g.sender and a.attempt = g.attempt and a.settled_by is null
+  ), counted as (
+    insert into wa.campaign_deltas (campaign, kind, n)
+    select g.campaign, m.kind, sum(m.n)
+    from gone g cross join (values ('uncertain', -1), ('queued', 1)) m (kind, n)
+    where g.campaign <> 0
+    group by g.campaign, m.kind
   )
-  insert into wa.queue (id, sender, priority, due_at, expires_at, in_sequence, attempt, attempts, resends, waiting_for)
-  select id, sender, priority, now(), expires_at, in_sequence, attempt, attempts, resends + 1, why from gone
+  insert into wa.queue (id, sender, priority, due_at, expires_at, campaign, in_sequence, attempt, attempts, resends, waiting_for)
+  select id, sender, priority, now(), expires_at, campaign, in_sequence, attempt, attempts, resends + 1, why from gone
   returning id
 $$;
 
-revoke execute on function wa.promote(text, text, text), wa.settle_sequences(bigint[]), wa.lock_sequences(bigint[]), wa.resend(bigint[], text),
-  wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse(text, text, text) from public;
-grant execute on function wa.settle_sequences(bigint[]), wa.resend(bigint[], text) to wa_worker;
+revoke execute on function wa.resend(bigint[], text),
+  wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse(text, text, text, text) from public;
+grant execute on function wa.resend(bigint[], text) to wa_worker;
 
 grant insert (sender, recipient, recipient_kind, payload, variables, campaign_id, priority, due_at, expires_at, sequence, dedup_key,
   on_uncertain, reference) on wa.outbox to wa_producer, wa_worker;
@@ -674,6 +707,7 @@ grant select, insert, update (needs_person, waiting_for, doubt, may_resend) on w
 grant select, insert on wa.acceptances to wa_worker;
 grant select, insert, update (sent_at, delivered_at, read_at, played_at, failed_at, error_code, error_message) on wa.results to wa_worker;
 grant select, insert, update on wa.attempts to wa_worker;
-grant select on wa.waiting to wa_worker;
-grant select, insert, update on wa.sequences to wa_worker;
-grant select on wa.queue, wa.uncertain, wa.acceptances, wa.results, wa.attempts, wa.waiting, wa.sequences to wa_producer, wa_viewer;
+grant select on wa.waiting, wa.sequences to wa_worker;
+grant select on wa.queue, wa.uncertain, wa.acceptances, wa.results, wa.attempts, wa.waiting, wa.sequences, wa.campaign_deltas
+  to wa_producer, wa_viewer;
+grant select, insert, delete on wa.campaign_deltas to wa_worker;

@@ -61,13 +61,15 @@ begin
     select state into found_state from wa.queue where id = message for update;
   end if;
   if found_state = 'queued' then
-    insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
-    select id, sender, 'cancelled', attempts, in_sequence, 'cancelled by ' || session_user from wa.queue where id = message;
+    insert into wa.results (id, sender, state, attempts, campaign, in_sequence, error_message)
+    select id, sender, 'cancelled', attempts, campaign, in_sequence, 'cancelled by ' || session_user from wa.queue where id = message;
     return message;
   end if;
   if found_state is null then
     insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
-    select id, sender, 'cancelled', 0, true, 'cancelled by ' || session_user from wa.waiting where id = message;
+    select w.id, w.sender, 'cancelled', 0, true, 'cancelled by ' || session_user
+    from wa.outbox o join wa.waiting w on (w.sender, w.recipient, w.sequence, w.id) = (o.sender, o.recipient, o.sequence, o.id)
+    where o.id = message;
     if found then
       return message;
     end if;

@@ -36,6 +36,7 @@ use crate::domain::hold::FingerprintKey;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
 use crate::provider::{HttpSettings, Provider, ProviderError};
+use crate::store::sequence::SequenceDefaults;
 use crate::store::uncertain::UncertainPolicy;
 use crate::store::{ConnectSettings, Store, StoreError};
 use crate::webhook::applier::Applier;
@@ -150,6 +151,15 @@ impl Service {
             parts: Supervision::default(),
             grace: config.shutdown(),
         };
+        let sequence = &config.sequence;
+        let defaults = SequenceDefaults {
+            on_failure: sequence.on_failure.as_str(),
+            delivery_timeout: sequence.delivery_timeout,
+            on_timeout: sequence.on_timeout.as_str(),
+        };
+        if roles.contains(&Role::Worker) && service.store.set_sequence_defaults(&defaults).await? {
+            info!("The settings [sequence] of this worker count from now on");
+        }
         if roles.contains(&Role::Webhook) {
             service
                 .receive_webhooks(config, env, token_key.clone())

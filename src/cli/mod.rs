@@ -17,6 +17,7 @@ mod recipients;
 pub mod run;
 pub mod send;
 pub mod sender;
+pub mod sequence;
 pub mod simulate;
 pub mod summary;
 mod table;
@@ -64,6 +65,7 @@ enum Command {
     Migrate(migrate::Options),
     Send(send::Options),
     Sender(sender::Options),
+    Sequence(sequence::Options),
     Template(template::Options),
     Message(message::Options),
     Uncertain(uncertain::Options),
@@ -81,6 +83,7 @@ impl Command {
             Self::Migrate(_)
             | Self::Send(_)
             | Self::Sender(_)
+            | Self::Sequence(_)
             | Self::Template(_)
             | Self::Message(_)
             | Self::Uncertain(_)
@@ -128,6 +131,7 @@ impl Cli {
             Command::Migrate(options) => options.run(context).await,
             Command::Send(options) => options.run(context).await,
             Command::Sender(options) => options.run(context).await,
+            Command::Sequence(options) => options.run(context).await,
             Command::Template(options) => options.run(context).await,
             Command::Message(options) => options.run(context).await,
             Command::Uncertain(options) => options.run(context).await,

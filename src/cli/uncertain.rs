@@ -170,6 +170,13 @@ impl Resolve {
         let by = context.author(self.by)?;
         let store = context.store().await?;
         if !store.resolve(id, &finding, &by, &self.reason).await? {
+            if matches!(finding, Finding::SendAgain) && store.is_passed(id).await? {
+                let what = format!(
+                    "message {id} is not sent again: its sequence has gone on without it, so it would arrive out of order"
+                );
+                let fix = "write it anew; then settle this one by what you know, with --accepted or --not-sent";
+                return Err(Problem::failed(what, fix).into());
+            }
             let what = match finding {
                 Finding::Accepted(_) => {
                     format!(

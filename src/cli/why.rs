@@ -3,13 +3,14 @@
 use clap::Subcommand;
 
 use super::Context;
-use super::{message, sender};
+use super::{message, sender, sequence};
 
 /// Say where something stands and why
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   wa-outbox why message 4711
-  wa-outbox why sender 106540352242922")]
+  wa-outbox why sender 106540352242922
+  wa-outbox why sequence 106540352242922 +16505551234 order-17")]
 pub struct Options {
     #[command(subcommand)]
     what: What,
@@ -27,6 +28,13 @@ enum What {
 Example:
   wa-outbox why sender 106540352242922")]
     Sender(sender::Show),
+    /// What a sequence waits for, since when, what would release it and when that is overdue
+    #[command(after_help = "With --json the object of `sequence list --json`.
+
+Examples:
+  wa-outbox why sequence 106540352242922 +16505551234 order-17
+  wa-outbox why sequence --of 4711")]
+    Sequence(sequence::Why),
 }
 
 impl Options {
@@ -38,6 +46,7 @@ impl Options {
         match self.what {
             What::Message(why) => why.run(context).await,
             What::Sender(show) => show.run_why(context).await,
+            What::Sequence(why) => why.run(context).await,
         }
     }
 }

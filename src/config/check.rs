@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::error::ConfigError;
-use super::{Admin, Config, Database, Http, Reconcile, Retry, Sender, Webhook, Worker};
+use super::{Admin, Config, Database, Http, Reconcile, Retry, Sender, Sequence, Webhook, Worker};
 
 type Checked = Result<(), ConfigError>;
 
@@ -23,6 +23,7 @@ impl Config {
         self.check_end()?;
         self.retry.check()?;
         self.reconcile.check(self.http.response_timeout)?;
+        self.sequence.check()?;
         self.webhook.check()?;
         self.admin.check(self.webhook.listen)?;
         self.sender.check()
@@ -170,6 +171,15 @@ impl Reconcile {
             reason,
             fix,
         )
+    }
+}
+
+impl Sequence {
+    fn check(&self) -> Checked {
+        match self.delivery_timeout {
+            Some(timeout) => positive(timeout, "sequence.delivery_timeout_s"),
+            None => Ok(()),
+        }
     }
 }
 

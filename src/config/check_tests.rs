@@ -125,6 +125,15 @@ fn connections_are_left_for_the_lease() {
 }
 
 #[test]
+fn a_delivery_is_waited_for_some_time() {
+    let message = refused(|config| config.sequence.delivery_timeout = Some(Duration::ZERO));
+    assert!(
+        message.starts_with("sequence.delivery_timeout_s = 0: "),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_window_outlasts_an_answer_and_so_does_the_end() {
     let message = refused(|config| config.reconcile.window = Duration::from_secs(59));
     assert!(

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use toml::{Table, Value};
 
-use super::{Admin, Database, Http, Log, Reconcile, Retry, Sender, Token, Webhook, Worker};
+use super::{
+    Admin, Database, Http, Log, Reconcile, Retry, Sender, Sequence, Token, Webhook, Worker,
+};
 
 /// One section of the settings.
 pub(super) struct Section {
@@ -18,13 +20,14 @@ pub(super) struct Section {
 }
 
 /// All sections.
-pub(super) fn sections() -> [Section; 10] {
+pub(super) fn sections() -> [Section; 11] {
     [
         section::<Database>("database"),
         section::<Http>("http"),
         section::<Worker>("worker"),
         section::<Retry>("retry"),
         section::<Reconcile>("reconcile"),
+        section::<Sequence>("sequence"),
         section::<Webhook>("webhook"),
         section::<Admin>("admin"),
         section::<Token>("token"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::config::{DatabaseUrl, OnUncertain};
+use crate::config::{DatabaseUrl, OnFailure, OnTimeout, OnUncertain, Sequence};
 
 const EXAMPLE: &str = include_str!("../../deploy/wa-outbox.example.toml");
 
@@ -127,6 +127,7 @@ fn the_file_may_be_named_in_the_environment() {
 fn every_setting_can_be_given_in_the_environment() {
     let values = |key: &str| match key {
         "on_uncertain" => "hold",
+        "on_failure" | "on_timeout" => "halt",
         "format" => "json",
         "listen" => "127.0.0.1:9",
         "url" => "postgres://localhost/app",
@@ -159,6 +160,9 @@ fn a_text_in_the_environment_means_what_its_setting_takes() {
             ("WA_OUTBOX__RETRY__FACTOR", "3"),
             ("WA_OUTBOX__LOG__FILTER", "\"warn,wa_outbox=debug\""),
             ("WA_OUTBOX__RECONCILE__ON_UNCERTAIN", "hold"),
+            ("WA_OUTBOX__SEQUENCE__ON_FAILURE", "skip"),
+            ("WA_OUTBOX__SEQUENCE__DELIVERY_TIMEOUT_S", "90"),
+            ("WA_OUTBOX__SEQUENCE__ON_TIMEOUT", "proceed"),
             (
                 "WA_OUTBOX__WEBHOOK__APP_SECRETS",
                 "[\"env:NEW\", \"env:OLD\"]",
@@ -173,6 +177,14 @@ fn a_text_in_the_environment_means_what_its_setting_takes() {
     assert!((config.retry.factor - 3.0).abs() < f64::EPSILON);
     assert_eq!(config.log.filter, "warn,wa_outbox=debug");
     assert_eq!(config.reconcile.on_uncertain, OnUncertain::Hold);
+    assert_eq!(
+        config.sequence,
+        Sequence {
+            on_failure: OnFailure::Skip,
+            delivery_timeout: Some(Duration::from_secs(90)),
+            on_timeout: OnTimeout::Proceed,
+        }
+    );
     assert_eq!(config.webhook.app_secrets.len(), 2);
     assert_eq!(config.sender.sender.as_deref(), Some("106540352242922"));
     assert_eq!(

@@ -44,6 +44,8 @@ pub struct Config {
     pub retry: Retry,
     /// How a lost answer is settled.
     pub reconcile: Reconcile,
+    /// How sequences go on, where neither they nor their sender say.
+    pub sequence: Sequence,
     /// Where status webhooks are received.
     pub webhook: Webhook,
     /// Where operators look.
@@ -223,6 +225,65 @@ pub enum OnUncertain {
     Retry,
     /// It is kept for a person: it may then never have arrived.
     Hold,
+}
+
+/// How sequences go on, where neither they nor their sender say. The worker that is started last writes it into the database.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sequence {
+    /// When a message of it failed, expired or is left to a person. Default `halt`.
+    pub on_failure: OnFailure,
+    /// How long after its acceptance the delivery of a message is waited for. Setting `delivery_timeout_s`, default: the
+    /// message's own time to live and five minutes.
+    #[serde(
+        rename = "delivery_timeout_s",
+        deserialize_with = "values::optional_seconds"
+    )]
+    pub delivery_timeout: Option<Duration>,
+    /// What happens then. Default `halt`.
+    pub on_timeout: OnTimeout,
+}
+
+/// What a sequence does when a message of it failed, expired or is left to a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// The others wait for a person.
+    #[default]
+    Halt,
+    /// The others go on.
+    Skip,
+}
+
+/// What a sequence does when the delivery of a message was not told in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnTimeout {
+    /// The others wait for a person.
+    #[default]
+    Halt,
+    /// The others go on.
+    Proceed,
+}
+
+impl OnFailure {
+    /// The word, as the database writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Halt => "halt",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+impl OnTimeout {
+    /// The word, as the database writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Halt => "halt",
+            Self::Proceed => "proceed",
+        }
+    }
 }
 
 /// Where status webhooks are received.

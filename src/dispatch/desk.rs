@@ -220,6 +220,7 @@ impl Desk {
                 };
                 asks.push(Ask {
                     sender: self.sender.clone(),
+                    campaign: 0,
                     priority,
                     after,
                     limit: room as i64,

@@ -1,4 +1,4 @@
-//! Settles attempts whose outcome is unknown.
+//! Settles attempts whose outcome is unknown, and looks after what is overdue.
 //!
 //! A request that timed out may have been delivered, so it is never simply sent again. Evidence, a status webhook with our
 //! token or a late answer, ends its message by itself. What stays silent until its evidence clock has run out is settled by
@@ -29,6 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SLICE: i64 = 10_000;
 /// Slices that one look reads, so that a sender with millions of messages holds nothing else up.
 const SLICES_A_LOOK: usize = 10;
+
+/// Sequences of one sender that one look examines.
+const SEQUENCES_A_LOOK: i32 = 500;
 
 /// Settles, and sweeps what earlier holders left.
 pub struct Reconciler {
@@ -94,7 +97,8 @@ impl Reconciler {
         }
     }
 
-    /// One look: sweep the senders that were taken since the last one, expire what is overdue, settle what stayed silent.
+    /// One look: sweep the senders that were taken since the last one, expire what is overdue, look after sequences, settle
+    /// what stayed silent.
     pub async fn run_once(&mut self, holding: &Holding) -> Result<Settled, StoreError> {
         for held in &holding.senders {
             let (sender, epoch) = (held.held.sender.id(), held.held.epoch);
@@ -108,6 +112,7 @@ impl Reconciler {
         self.sweep().await?;
         self.sweep_suspects().await?;
         self.store.expire_overdue().await?;
+        self.look_after_sequences(holding).await?;
         let settled = self.store.settle_silent(self.policy).await?;
         if settled != Settled::default() {
             info!(
@@ -121,6 +126,25 @@ impl Reconciler {
             );
         }
         Ok(settled)
+    }
+
+    /// Deliveries that were not told in time, in sequences of the senders that this worker holds.
+    async fn look_after_sequences(&self, holding: &Holding) -> Result<(), StoreError> {
+        let senders: Vec<SenderId> = holding
+            .senders
+            .iter()
+            .map(|held| held.held.sender.id())
+            .collect();
+        let overdue = self
+            .store
+            .look_after_sequences(&senders, SEQUENCES_A_LOOK)
+            .await?;
+        if overdue > 0 {
+            warn!(
+                "The deliveries of {overdue} messages that others wait for were not told in time"
+            );
+        }
+        Ok(())
     }
 
     /// A begin whose answer was lost was taken back, as far as it had been done by then. Where the server came to it later, its

@@ -6,6 +6,7 @@
 mod country_zones;
 pub mod hold;
 pub mod id;
+pub mod kind;
 pub mod outcome;
 pub mod phone;
 pub mod placeholders;

@@ -2,10 +2,8 @@
 //!
 //! Status webhooks come late, twice, out of order and in contradiction. [`Standing::fold`] makes one standing of
 //! them that depends on *which* statuses came and never on the order they came in: a status only climbs, a proof of
-//! delivery outweighs a failure, and a contradiction is flagged rather than hidden.
-//!
-//! Here too stands which statuses a kind of message can have at all, because a sequence that waits for one that
-//! cannot come waits for ever.
+//! delivery outweighs a failure, and a contradiction is flagged rather than hidden. Which statuses a message can have at
+//! all depends on its [kind](super::kind).
 
 use std::fmt;
 
@@ -153,63 +151,6 @@ impl fmt::Debug for StatusEvent {
     }
 }
 
-/// A kind of message, by what WhatsApp will say of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MessageKind {
-    /// Text, media, location, contacts, interactive, template, and whatever kind there will be.
-    Ordinary,
-    /// An audio message sent as a voice note; the only kind that can be [`Status::Played`].
-    VoiceNote,
-    /// A reaction to a message.
-    Reaction,
-    /// A mark-as-read or a typing indicator: sent through the same door, but no message.
-    MarkAsRead,
-}
-
-impl MessageKind {
-    /// The kind of a message of WhatsApp's `type`; `voice` tells a voice note from other audio. A mark-as-read has
-    /// no type and is not found here.
-    pub fn of(message_type: &str, voice: bool) -> Self {
-        match message_type {
-            "reaction" => Self::Reaction,
-            "audio" if voice => Self::VoiceNote,
-            // The On-Premises API's own word for a voice note.
-            "voice" => Self::VoiceNote,
-            _ => Self::Ordinary,
-        }
-    }
-
-    /// The last status that a message of this kind can have, apart from `failed`; none when it has no status ever.
-    ///
-    /// - A reaction is `sent` and never more (Meta, "Reaction messages", *Limitations*).
-    /// - A voice note can be `played` (Meta, "Status messages webhook reference", November 2025).
-    /// - Mark-as-read and typing indicator are answered `{"success":true}`, without an id, so there is nothing that
-    ///   a status could speak of (Meta, "Typing indicators"; OpenAPI v23.0).
-    /// - Everything else can be `read`. It need not come: a recipient may have read receipts switched off.
-    pub fn last_status(self) -> Option<Status> {
-        match self {
-            Self::Ordinary => Some(Status::Read),
-            Self::VoiceNote => Some(Status::Played),
-            Self::Reaction => Some(Status::Sent),
-            Self::MarkAsRead => None,
-        }
-    }
-
-    /// Whether the next message of a sequence may leave as soon as this one is accepted, because no status will come.
-    pub fn releases_on_acceptance(self) -> bool {
-        self.last_status().is_none()
-    }
-}
-
-/// Whether `status`, of a message of this kind, lets the next message of its sequence leave.
-///
-/// Meta's own rule is to wait for `delivered` (Meta, "Send messages", *Delivery sequence of multiple messages*).
-/// `read` and `played` release too, because they may come in its place; and `sent` releases where nothing more can
-/// come. `failed` releases nothing: what then happens is the sequence's own setting.
-pub fn releases(kind: MessageKind, status: Status) -> bool {
-    status.proves_delivery() || (status == Status::Sent && kind.last_status() == Some(Status::Sent))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,64 +254,6 @@ mod tests {
         for unknown in ["", "Sent", "deleted", "warning", "pending", "RINGING"] {
             assert_eq!(Status::parse(unknown), None, "{unknown}");
         }
-    }
-
-    #[test]
-    fn a_reaction_releases_its_sequence_by_sent_and_nothing_else_does() {
-        assert!(releases(MessageKind::Reaction, Status::Sent));
-        assert!(!releases(MessageKind::Ordinary, Status::Sent));
-        assert!(!releases(MessageKind::VoiceNote, Status::Sent));
-    }
-
-    #[test]
-    fn every_proof_of_delivery_releases_and_failed_never_does() {
-        for kind in [
-            MessageKind::Ordinary,
-            MessageKind::VoiceNote,
-            MessageKind::Reaction,
-            MessageKind::MarkAsRead,
-        ] {
-            assert!(releases(kind, Status::Delivered));
-            assert!(releases(kind, Status::Read));
-            assert!(releases(kind, Status::Played));
-            assert!(!releases(kind, Status::Failed));
-        }
-    }
-
-    #[test]
-    fn each_kind_waits_for_a_status_that_it_can_have() {
-        for kind in [
-            MessageKind::Ordinary,
-            MessageKind::VoiceNote,
-            MessageKind::Reaction,
-            MessageKind::MarkAsRead,
-        ] {
-            match kind.last_status() {
-                Some(last) => assert!(releases(kind, last), "{kind:?} would wait for ever"),
-                None => assert!(
-                    kind.releases_on_acceptance(),
-                    "{kind:?} would wait for ever"
-                ),
-            }
-        }
-    }
-
-    #[test]
-    fn only_voice_notes_can_be_played() {
-        assert_eq!(
-            MessageKind::of("audio", true).last_status(),
-            Some(Status::Played)
-        );
-        assert_eq!(
-            MessageKind::of("audio", false).last_status(),
-            Some(Status::Read)
-        );
-        assert_eq!(MessageKind::of("text", true), MessageKind::Ordinary);
-        assert_eq!(
-            MessageKind::of("a kind of next year", false),
-            MessageKind::Ordinary
-        );
-        assert_eq!(MessageKind::of("reaction", false), MessageKind::Reaction);
     }
 
     #[test]

@@ -14,13 +14,18 @@ use super::lease::WorkerId;
 use super::{Store, StoreError};
 use crate::domain::id::{AttemptNumber, Epoch, MessageId, SenderId};
 
-/// Where to go on reading one priority of one sender. Only a hint: a row that was committed late, or came back, lies behind
+/// So often one read looks again, in place of suppressed recipients that it has ended.
+const LOOKS_PAST_SUPPRESSED: u32 = 5;
+
+/// Where to go on reading one lane of one sender: its own messages of one priority, or the rows of a campaign. Only a hint: a row that was committed late, or came back, lies behind
 /// it, so from time to time the reader starts again from the front.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// Of this sender.
     pub sender: SenderId,
-    /// With this priority.
+    /// Of this campaign; 0: of none.
+    pub campaign: i64,
+    /// With this priority; for a campaign, the one that it has now.
     pub priority: i16,
     /// After this place in the order (due time, then id).
     pub after: (OffsetDateTime, i64),
@@ -37,7 +42,9 @@ pub struct Due {
     pub id: MessageId,
     /// From this sender.
     pub sender: SenderId,
-    /// 0 leaves first.
+    /// Its campaign; 0: none.
+    pub campaign: i64,
+    /// 0 leaves first; for a row of a campaign, as it was asked for.
     pub priority: i16,
     /// Since when it may leave.
     pub due_at: OffsetDateTime,
@@ -45,8 +52,13 @@ pub struct Due {
     pub recipient: String,
     /// `phone`, `user` or `group`.
     pub recipient_kind: String,
-    /// What it says, as the application wrote it.
+    /// What it says, as the application wrote it; empty for a row of a campaign, which has what it says
+    /// ([`super::campaign::Lane::payload`]).
     pub payload: String,
+    /// What fills the placeholders of its campaign: a JSON object.
+    pub variables: Option<String>,
+    /// Its campaign's quiet hours last until then by the recipient's clock; none: it is not quiet there.
+    pub quiet_until: Option<OffsetDateTime>,
     /// After this it is not worth sending.
     pub expires_at: Option<OffsetDateTime>,
     /// Its last request; 0 before the first.
@@ -87,9 +99,37 @@ pub struct Begun {
 }
 
 impl Store {
-    /// Due messages of several senders and priorities, in order, without those that are `known`.
+    /// Due messages of several senders and lanes, in order, without those that are `known`.
+    ///
+    /// Rows of campaigns whose recipients must not be messaged are ended here and not given out; others are read in their
+    /// place. Where very many follow one another, a few looks must do: nobody else is read meanwhile.
     pub async fn read_ahead(&self, asks: &[Ask], known: &[i64]) -> Result<Vec<Due>, StoreError> {
+        let mut looks = 0;
+        loop {
+            let read = self.look_ahead(asks, known).await?;
+            let (suppressed, due): (Vec<_>, Vec<_>) = read
+                .into_iter()
+                .partition(|(_, is_suppressed)| *is_suppressed);
+            looks += 1;
+            let ids: Vec<MessageId> = suppressed.iter().map(|(due, _)| due.id).collect();
+            let ended = match ids.is_empty() {
+                true => 0,
+                false => self.end_suppressed(&ids).await?,
+            };
+            if ended == 0 || looks == LOOKS_PAST_SUPPRESSED {
+                return Ok(due.into_iter().map(|(due, _)| due).collect());
+            }
+        }
+    }
+
+    /// What is due, and whether its recipient must not be messaged.
+    async fn look_ahead(
+        &self,
+        asks: &[Ask],
+        known: &[i64],
+    ) -> Result<Vec<(Due, bool)>, StoreError> {
         let senders: Vec<&str> = asks.iter().map(|ask| ask.sender.as_str()).collect();
+        let campaigns: Vec<i64> = asks.iter().map(|ask| ask.campaign).collect();
         let priorities: Vec<i16> = asks.iter().map(|ask| ask.priority).collect();
         let after_due: Vec<OffsetDateTime> = asks.iter().map(|ask| ask.after.0).collect();
         let after_id: Vec<i64> = asks.iter().map(|ask| ask.after.1).collect();
@@ -97,6 +137,7 @@ impl Store {
         let rows = sqlx::query_file!(
             "src/store/sql/read_ahead.sql",
             &senders as &[&str],
+            &campaigns,
             &priorities,
             &after_due,
             &after_id,
@@ -108,22 +149,39 @@ impl Store {
         .doing("read due messages ahead")?;
         Ok(rows
             .into_iter()
-            .map(|row| Due {
-                id: MessageId(row.id),
-                sender: SenderId::from(row.sender),
-                priority: row.priority,
-                due_at: row.due_at,
-                recipient: row.recipient,
-                recipient_kind: row.recipient_kind,
-                payload: row.payload,
-                expires_at: row.expires_at,
-                last_attempt: AttemptNumber(row.attempt),
+            .map(|row| {
+                let due = Due {
+                    id: MessageId(row.id),
+                    sender: SenderId::from(row.sender),
+                    campaign: row.campaign,
+                    priority: row.priority,
+                    due_at: row.due_at,
+                    recipient: row.recipient,
+                    recipient_kind: row.recipient_kind,
+                    payload: row.payload,
+                    variables: row.variables,
+                    quiet_until: row.quiet_until,
+                    expires_at: row.expires_at,
+                    last_attempt: AttemptNumber(row.attempt),
+                };
+                (due, row.is_suppressed)
             })
             .collect())
     }
 
-    /// Writes down that these messages are about to be sent. Those that are no longer queued (cancelled, settled) or whose
-    /// sender has changed hands are left out of the answer and must not be sent.
+    /// Ends rows of campaigns whose recipients must not be messaged, as far as they have not been begun. Says how many.
+    pub async fn end_suppressed(&self, messages: &[MessageId]) -> Result<u64, StoreError> {
+        let ids: Vec<i64> = messages.iter().map(|id| id.0).collect();
+        let ended = sqlx::query_file!("src/store/sql/end_suppressed.sql", &ids)
+            .execute(&self.pool)
+            .await
+            .doing("end messages to suppressed recipients")?;
+        Ok(ended.rows_affected())
+    }
+
+    /// Writes down that these messages are about to be sent. Those that are no longer queued (cancelled, settled), whose
+    /// sender has changed hands, whose campaign does not run any more or whose recipient was suppressed meanwhile are left out
+    /// of the answer and must not be sent.
     ///
     /// `answer_due_in`: after this long no answer can come any more; a later holder takes them for uncertain then.
     pub async fn begin(

@@ -7,6 +7,7 @@
 //!
 //! No transaction is open while a request is out, and every decision about time is made by the database's clock.
 
+pub mod campaign;
 pub mod claim;
 pub mod connections;
 mod error;
@@ -20,6 +21,7 @@ pub mod pooler;
 pub mod record;
 pub mod runtime;
 pub mod sender;
+pub mod sequence;
 pub mod status;
 pub mod summary;
 pub mod sweep;

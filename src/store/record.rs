@@ -140,8 +140,9 @@ async fn write_nameless_acceptances(
         return Ok(());
     }
     sqlx::query!(
-        "insert into wa.results (id, sender, state, attempts, in_sequence)
-         select a.id, a.sender, 'accepted', coalesce(q.attempts, u.attempts), coalesce(q.in_sequence, u.in_sequence)
+        "insert into wa.results (id, sender, state, attempts, campaign, in_sequence)
+         select a.id, a.sender, 'accepted', coalesce(q.attempts, u.attempts), coalesce(q.campaign, u.campaign),
+           coalesce(q.in_sequence, u.in_sequence)
          from unnest($1::bigint[], $2::text[]) as a (id, sender)
          left join wa.queue q on q.id = a.id and q.sender = a.sender
          left join wa.uncertain u on u.id = a.id and u.sender = a.sender

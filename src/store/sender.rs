@@ -38,6 +38,12 @@ pub struct Sender {
     pub on_uncertain: Option<String>,
     /// Seconds of silence before policy settles.
     pub reconcile_window_s: Option<i32>,
+    /// Of its sequences: `halt` or `skip`.
+    pub on_failure: Option<String>,
+    /// Of its sequences: seconds for which a delivery is waited for.
+    pub delivery_timeout_s: Option<f64>,
+    /// Of its sequences: `halt` or `proceed`.
+    pub on_timeout: Option<String>,
     /// Whether rows without a sender go to it.
     pub is_default: bool,
     /// Why it is held.
@@ -88,6 +94,12 @@ pub struct SenderChange {
     pub on_uncertain: Option<String>,
     /// Seconds.
     pub reconcile_window_s: Option<i32>,
+    /// `halt` or `skip`.
+    pub on_failure: Option<String>,
+    /// How long a delivery in a sequence is waited for.
+    pub delivery_timeout: Option<std::time::Duration>,
+    /// `halt` or `proceed`.
+    pub on_timeout: Option<String>,
     /// Make it the default.
     pub is_default: Option<bool>,
 }
@@ -135,9 +147,11 @@ impl Store {
     pub async fn senders(&self) -> Result<Vec<Sender>, StoreError> {
         sqlx::query_as!(
             Sender,
-            "select sender, provider, base_url, path, api_version, credential, auth_header, rate_per_second, pair_period_ms,
-                    pair_burst, max_in_flight, on_uncertain, reconcile_window_s, is_default, held_reason, held_until, held_by
-             from wa.senders order by sender"
+            r#"select sender, provider, base_url, path, api_version, credential, auth_header, rate_per_second, pair_period_ms,
+                    pair_burst, max_in_flight, on_uncertain, reconcile_window_s, on_failure,
+                    extract(epoch from delivery_timeout)::float8 as delivery_timeout_s, on_timeout,
+                    is_default, held_reason, held_until, held_by
+             from wa.senders order by sender"#
         )
         .fetch_all(&self.pool)
         .await
@@ -193,7 +207,9 @@ async fn change(
            auth_header = coalesce($7, auth_header), rate_per_second = coalesce($8, rate_per_second),
            pair_period_ms = coalesce($9, pair_period_ms), pair_burst = coalesce($10, pair_burst),
            max_in_flight = coalesce($11, max_in_flight), on_uncertain = coalesce($12, on_uncertain),
-           reconcile_window_s = coalesce($13, reconcile_window_s), is_default = coalesce($14, is_default)
+           reconcile_window_s = coalesce($13, reconcile_window_s), is_default = coalesce($14, is_default),
+           on_failure = coalesce($15, on_failure), delivery_timeout = coalesce(make_interval(secs => $16), delivery_timeout),
+           on_timeout = coalesce($17, on_timeout)
          where sender = $1",
         sender.as_str(),
         change.provider.as_deref(),
@@ -208,7 +224,10 @@ async fn change(
         change.max_in_flight,
         change.on_uncertain.as_deref(),
         change.reconcile_window_s,
-        change.is_default
+        change.is_default,
+        change.on_failure.as_deref(),
+        change.delivery_timeout.map(|timeout| timeout.as_secs_f64()),
+        change.on_timeout.as_deref()
     )
     .execute(&mut **transaction)
     .await

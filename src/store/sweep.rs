@@ -10,13 +10,13 @@ use super::error::Doing;
 use super::{Store, StoreError};
 use crate::domain::id::{AttemptNumber, Epoch, MessageId, SenderId};
 
-/// A place in the order of a sender's queue: priority, due time, id.
+/// A place in the order of a sender's queue: lane, priority, due time, id.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Place(i16, OffsetDateTime, i64);
+pub struct Place(i64, i16, OffsetDateTime, i64);
 
 impl Place {
     /// Before every message there is.
-    pub const FRONT: Self = Self(-1, OffsetDateTime::UNIX_EPOCH, 0);
+    pub const FRONT: Self = Self(-1, -1, OffsetDateTime::UNIX_EPOCH, 0);
 }
 
 /// A request that was begun and of which nothing more is known.
@@ -64,6 +64,7 @@ impl Store {
             after.0,
             after.1,
             after.2,
+            after.3,
             limit
         )
         .fetch_one(&self.pool)
@@ -79,9 +80,14 @@ impl Store {
                 attempt: AttemptNumber(attempt),
             })
             .collect();
-        let next = match (row.last_priority, row.last_due_at, row.last_id) {
-            (Some(priority), Some(due_at), Some(id)) if row.read >= limit => {
-                Some(Place(priority, due_at, id))
+        let next = match (
+            row.last_campaign,
+            row.last_priority,
+            row.last_due_at,
+            row.last_id,
+        ) {
+            (Some(campaign), Some(priority), Some(due_at), Some(id)) if row.read >= limit => {
+                Some(Place(campaign, priority, due_at, id))
             }
             _ => None,
         };

@@ -210,8 +210,8 @@ async fn end(
     message: &str,
 ) -> Result<u64, StoreError> {
     let ended = sqlx::query!(
-        "insert into wa.results (id, sender, state, attempts, in_sequence, error_message)
-         select id, sender, $2, attempts, in_sequence, $3 from wa.uncertain where id = any($1)
+        "insert into wa.results (id, sender, state, attempts, campaign, in_sequence, error_message)
+         select id, sender, $2, attempts, campaign, in_sequence, $3 from wa.uncertain where id = any($1)
          on conflict do nothing",
         ids,
         state,

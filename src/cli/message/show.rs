@@ -1,15 +1,18 @@
 //! `message show` and `message why`: one message, with or without its history.
 
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
 
 use super::json::{MessageJson, TimelineJson};
-use super::standing::{facts, history, standing};
+use super::standing::{facts, history, standing, waiting};
 use crate::cli::failure::Problem;
 use crate::cli::mask::Eyes;
+use crate::cli::sequence::waits;
 use crate::cli::{Context, output};
 use crate::domain::id::MessageId;
 use crate::store::Store;
-use crate::store::message::Timeline;
+use crate::store::message::{Message, Timeline};
+use crate::store::sequence::SequenceKey;
 
 pub(super) const HELP: &str = "The recipient and WhatsApp's ids are masked, and the content is not shown, unless you say \
 --reveal.
@@ -54,6 +57,22 @@ pub(in crate::cli) struct Why {
     json: bool,
 }
 
+/// Where the message stands and why. What a member of a sequence waits for is what its sequence waits for.
+async fn sentence(store: &Store, message: &Message, now: OffsetDateTime) -> anyhow::Result<String> {
+    if let ("waiting", Some(sequence)) = (message.state.as_str(), &message.sequence) {
+        let key = SequenceKey {
+            sender: message.sender.clone(),
+            recipient: message.recipient.clone(),
+            sequence: sequence.clone(),
+        };
+        let line = store.sequence(&key).await?;
+        if let Some(waits) = line.and_then(|line| waits(&line, now)) {
+            return Ok(waiting(message, &waits));
+        }
+    }
+    Ok(standing(message, now))
+}
+
 async fn find(store: &Store, id: i64) -> anyhow::Result<Timeline> {
     let found = store.timeline(MessageId(id)).await?;
     found.ok_or_else(|| {
@@ -85,7 +104,7 @@ impl Show {
         }
         let ended_at = store.ended_at(id).await?;
         let now = context.clock().now();
-        let sentence = standing(&timeline.message, now);
+        let sentence = sentence(store, &timeline.message, now).await?;
         let history = history(&timeline, &wamids, ended_at, eyes, now);
         let mut text = format!(
             "{}\n\n{}\n{}",
@@ -106,12 +125,13 @@ impl Why {
         let eyes = Eyes {
             reveal: self.reveal,
         };
-        let message = find(context.store().await?, self.id).await?.message;
+        let store = context.store().await?;
+        let message = find(store, self.id).await?.message;
         if self.json {
             return output::print_json(&MessageJson::of(&message, eyes));
         }
         let now = context.clock().now();
-        let sentence = standing(&message, now);
+        let sentence = sentence(store, &message, now).await?;
         output::print(&format!(
             "{}\n\n{}",
             output::bold(&output::plain(&sentence), context.colours()),

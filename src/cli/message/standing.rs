@@ -55,6 +55,15 @@ pub(in crate::cli) fn standing(message: &Message, now: OffsetDateTime) -> String
     sentence
 }
 
+/// The same for a member of a sequence, which waits for what its sequence waits for.
+pub(super) fn waiting(message: &Message, waits: &str) -> String {
+    let (id, name) = (message.id, message.sequence.as_deref().unwrap_or_default());
+    if waits.starts_with("for ") {
+        return format!("Message {id} is waiting in sequence '{name}' {waits}.");
+    }
+    format!("Message {id} is waiting: its sequence '{name}' {waits}.")
+}
+
 /// The sentence with its full stop, which must not end up in a command that is to be copied.
 fn stopped(sentence: &str) -> String {
     match sentence.split_once("; see: ") {

@@ -118,6 +118,15 @@ struct Settings {
     /// Seconds of silence before a lost answer is settled [new senders: the worker's setting]
     #[arg(long, value_name = "SECONDS")]
     reconcile_window_s: Option<i32>,
+    /// In its sequences, when a message fails, expires or is left to a person [new senders: the worker's setting]
+    #[arg(long, value_name = "POLICY", value_parser = ["halt", "skip"])]
+    on_failure: Option<String>,
+    /// In its sequences, how long a delivery is waited for [new senders: the worker's setting]
+    #[arg(long, value_name = "SPAN", value_parser = duration::parse)]
+    delivery_timeout: Option<Duration>,
+    /// In its sequences, when that is over [new senders: the worker's setting]
+    #[arg(long, value_name = "POLICY", value_parser = ["halt", "proceed"])]
+    on_timeout: Option<String>,
     /// Make it the one for messages that name no sender
     #[arg(long)]
     default: bool,
@@ -138,6 +147,9 @@ impl Settings {
             max_in_flight: self.max_in_flight,
             on_uncertain: self.on_uncertain,
             reconcile_window_s: self.reconcile_window_s,
+            on_failure: self.on_failure,
+            delivery_timeout: self.delivery_timeout,
+            on_timeout: self.on_timeout,
             is_default: self.default.then_some(true),
         }
     }

@@ -9,7 +9,7 @@ use super::{Reading, StandingJson};
 use crate::cli::failure::Problem;
 use crate::cli::table::{Facts, Table, numbers, words};
 use crate::cli::template::TemplateHoldJson;
-use crate::cli::time::moment;
+use crate::cli::time::{moment, span};
 use crate::cli::{Context, output};
 use crate::domain::id::SenderId;
 use crate::store::Store;
@@ -17,7 +17,7 @@ use crate::store::sender::Sender;
 use crate::store::summary::SenderOwner;
 
 pub(super) const LIST_HELP: &str =
-    "With --json an array of objects with the columns of wa.senders, and worker and \
+    "With --json an array of objects with the columns of wa.senders (delivery_timeout_s in seconds), and worker and \
 problem: who works it, and what stands in its way.
 
 Example:
@@ -195,6 +195,10 @@ fn settings(facts: &mut Facts, sender: &Sender) {
     facts.add("on uncertain", by_worker(sender.on_uncertain.clone()));
     let window = sender.reconcile_window_s.map(|s| format!("{s} s"));
     facts.add("window", by_worker(window));
+    facts.add("on failure", by_worker(sender.on_failure.clone()));
+    let timeout = sender.delivery_timeout_s.map(time::Duration::seconds_f64);
+    facts.add("delivery timeout", by_worker(timeout.map(span)));
+    facts.add("on timeout", by_worker(sender.on_timeout.clone()));
     facts.add("default", if sender.is_default { "yes" } else { "no" });
 }
 
@@ -224,6 +228,9 @@ struct SenderJson<'a> {
     max_in_flight: Option<i32>,
     on_uncertain: Option<&'a str>,
     reconcile_window_s: Option<i32>,
+    on_failure: Option<&'a str>,
+    delivery_timeout_s: Option<f64>,
+    on_timeout: Option<&'a str>,
     is_default: bool,
     held_reason: Option<&'a str>,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -259,6 +266,9 @@ impl<'a> SenderJson<'a> {
             max_in_flight: sender.max_in_flight,
             on_uncertain: sender.on_uncertain.as_deref(),
             reconcile_window_s: sender.reconcile_window_s,
+            on_failure: sender.on_failure.as_deref(),
+            delivery_timeout_s: sender.delivery_timeout_s,
+            on_timeout: sender.on_timeout.as_deref(),
             is_default: sender.is_default,
             held_reason: sender.held_reason.as_deref(),
             held_until: sender.held_until,
@@ -292,6 +302,9 @@ mod tests {
             max_in_flight: None,
             on_uncertain: None,
             reconcile_window_s: None,
+            on_failure: None,
+            delivery_timeout_s: None,
+            on_timeout: None,
             is_default: false,
             held_reason: Some("under review".into()),
             held_until: until,

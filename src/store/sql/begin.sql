@@ -15,4 +15,5 @@ set state = 'sending', epoch = f.epoch, attempt = q.attempt + 1, attempts = q.at
 from unnest($2::bigint[], $3::text[]) as c (id, sender)
 join fence f on f.sender = c.sender
 where q.id = c.id and q.sender = c.sender and q.state = 'queued'
+  and (q.campaign = 0 or wa.campaign_row_may_begin(q.id, q.sender, q.campaign))
 returning q.id, q.attempt, q.attempts, q.begun_at as "begun_at!"

@@ -8,10 +8,11 @@ with probe as (
 ), one as materialized (
   select a.id, a.sender
   from probe h
+  cross join wa.lanes(h.sender) as n (campaign)
   cross join generate_series(0, 9) as p (priority)
   cross join lateral (
     select q.id, q.sender from wa.queue q
-    where q.sender = h.sender and q.priority = p.priority::smallint and q.due_at = wa.set_aside_at(h.hold)
+    where q.sender = h.sender and q.campaign = n.campaign and q.priority = p.priority::smallint and q.due_at = wa.set_aside_at(h.hold)
       and exists (select from wa.outbox o where o.id = q.id and o.sender = q.sender and o.due_at <> q.due_at)
     order by q.id
     limit 1

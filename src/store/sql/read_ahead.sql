@@ -1,24 +1,35 @@
--- Due messages in order, for every sender and priority asked for, each from its own place in the index (queue_in_order), but
--- for those that are known. The place in the middle keeps the planner from reading a payload before that, or all of them.
+-- Due messages in order, for every sender, lane and priority asked for, each from its own place in the index (queue_in_order),
+-- but for those that are known. In the lane of a campaign all are of one priority, the campaign's of the day (see
+-- wa.outbox_rows_are_queued). The place in the middle keeps the planner from reading a payload before that, or all of them.
 with fresh as materialized (
-  select q.*
-  from unnest($1::text[], $2::smallint[], $3::timestamptz[], $4::bigint[], $5::bigint[]) as ask (sender, priority, after_due, after_id, n)
+  select q.*, ask.priority
+  from unnest($1::text[], $2::bigint[], $3::smallint[], $4::timestamptz[], $5::bigint[], $6::bigint[])
+    as ask (sender, campaign, priority, after_due, after_id, n)
   cross join lateral (
-    select q.id, q.sender, q.priority, q.due_at, q.attempt
+    select q.id, q.sender, q.campaign, q.due_at, q.attempt
     from wa.queue q
-    where q.sender = ask.sender and q.priority = ask.priority
+    where q.sender = ask.sender and q.campaign = ask.campaign
+      and q.priority = case when ask.campaign = 0 then ask.priority else 0::smallint end
       and (q.due_at, q.id) > (ask.after_due, ask.after_id) and q.due_at <= now()
       and q.state = 'queued'
     order by q.due_at, q.id
     limit ask.n
   ) q
-  where not exists (select from unnest($6::bigint[]) as known (id) where known.id = q.id)
+  where not exists (select from unnest($7::bigint[]) as known (id) where known.id = q.id)
 )
-select q.id as "id!", q.sender as "sender!", q.priority as "priority!", q.due_at as "due_at!",
-  o.recipient as "recipient!", o.recipient_kind as "recipient_kind!", o.payload as "payload!", o.expires_at, q.attempt as "attempt!"
+select q.id as "id!", q.sender as "sender!", q.campaign as "campaign!", q.priority as "priority!", q.due_at as "due_at!",
+  o.recipient as "recipient!", o.recipient_kind as "recipient_kind!", coalesce(o.payload, '') as "payload!", o.variables::text as variables,
+  o.expires_at, q.attempt as "attempt!",
+  case when q.campaign <> 0 then (
+    select wa.campaign_quiet_until(c.quiet_hours, c.time_zone, o.recipient, o.variables)
+    from wa.campaigns c where c.id = q.campaign and c.quiet_hours is not null
+  ) end as quiet_until,
+  case when q.campaign <> 0 then (
+    select wa.suppressed_because(o.recipient, q.sender, c.category) is not null from wa.campaigns c where c.id = q.campaign
+  ) else false end as "is_suppressed!"
 from fresh q
 cross join lateral (
-  select o.recipient, o.recipient_kind, o.payload::text as payload, o.expires_at
+  select o.recipient, o.recipient_kind, o.payload::text as payload, o.variables, o.expires_at
   from wa.outbox o
   where o.id = q.id and o.sender = q.sender
   offset 0

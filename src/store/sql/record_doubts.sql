@@ -1,7 +1,7 @@
 -- The answer was lost. The books take the message out of the queue.
 insert into wa.uncertain
-  (id, sender, priority, expires_at, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
-select q.id, q.sender, q.priority, q.expires_at, q.in_sequence, q.attempt, q.attempts, q.resends, q.begun_at, q.deadline,
+  (id, sender, priority, expires_at, campaign, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
+select q.id, q.sender, q.priority, q.expires_at, q.campaign, q.in_sequence, q.attempt, q.attempts, q.resends, q.begun_at, q.deadline,
   d.may_resend, d.doubt, 'a status webhook that tells whether it was accepted'
 from unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::bool[]) as d (id, sender, attempt, doubt, may_resend)
 join wa.queue q on q.id = d.id and q.sender = d.sender and q.attempt = d.attempt and q.state = 'sending'

@@ -1,5 +1,5 @@
 -- How each sender stands. Every count and every oldest is read from the front of an index (queue_in_order), a priority at a time,
--- and no further than $2 rows.
+-- and no further than $2 rows; due is what stands in lanes that are read.
 select s.sender as "sender!", s.credential as "credential!", s.base_url as "base_url!", s.rate_per_second as "rate_per_second!",
   s.held_reason, s.held_by, s.held_at, s.held_until, s.held_cause, s.held_code, s.probe_at, s.probes as "probes!", s.probing_until,
   s.released_at, s.released_by, s.released_why,
@@ -9,27 +9,27 @@ select s.sender as "sender!", s.credential as "credential!", s.base_url as "base
   r.in_flight as "in_flight?", r.at_hand as "at_hand?", r.breaker as "breaker?", r.breaker_until, r.slow_until,
   r.last_error, r.last_error_at,
   (select count(*) from (
-     select from generate_series(0, 9) as p (priority)
+     select from wa.open_lanes(s.sender) as n (campaign), generate_series(0, 9) as p (priority)
      cross join lateral (
        select from wa.queue q
-       where q.sender = s.sender and q.priority = p.priority::smallint and q.due_at <= now() and q.state = 'queued'
+       where q.sender = s.sender and q.campaign = n.campaign and q.priority = p.priority::smallint and q.due_at <= now() and q.state = 'queued'
        limit $2
      ) d
      limit $2
    ) c) as "due!",
   (select count(*) from (select from wa.queue q where q.sender = s.sender limit $2) c) as "queued!",
   (select min(f.due_at)
-   from generate_series(0, 9) as p (priority)
+   from wa.open_lanes(s.sender) as n (campaign), generate_series(0, 9) as p (priority)
    cross join lateral (
      select q.due_at from wa.queue q
-     where q.sender = s.sender and q.priority = p.priority::smallint and q.due_at <= now() and q.state = 'queued'
+     where q.sender = s.sender and q.campaign = n.campaign and q.priority = p.priority::smallint and q.due_at <= now() and q.state = 'queued'
      order by q.due_at, q.id limit 1
    ) f) as oldest_due_at,
   (select min(f.due_at)
-   from generate_series(0, 9) as p (priority)
+   from wa.open_lanes(s.sender) as n (campaign), generate_series(0, 9) as p (priority)
    cross join lateral (
      select q.due_at from wa.queue q
-     where q.sender = s.sender and q.priority = p.priority::smallint and q.due_at > now()
+     where q.sender = s.sender and q.campaign = n.campaign and q.priority = p.priority::smallint and q.due_at > now()
        and q.due_at < timestamptz '9999-01-01 00:00:00+00' and q.state = 'queued'
      order by q.due_at, q.id limit 1
    ) f) as next_due_at,

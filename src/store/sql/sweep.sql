@@ -8,8 +8,8 @@ with begun as materialized (
   where q.state = 'sending' and q.attempt = f.attempt
 ), lost as (
   insert into wa.uncertain
-    (id, sender, priority, expires_at, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
-  select id, sender, priority, expires_at, in_sequence, attempt, attempts, resends, begun_at, deadline, true,
+    (id, sender, priority, expires_at, campaign, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
+  select id, sender, priority, expires_at, campaign, in_sequence, attempt, attempts, resends, begun_at, deadline, true,
     'the worker that sent it is gone', 'a status webhook that tells whether it was accepted'
   from begun where is_lost
   on conflict do nothing

@@ -5,8 +5,8 @@ with suspects as (
   join wa.queue q on q.id = s.id and q.sender = s.sender
 ), lost as (
   insert into wa.uncertain
-    (id, sender, priority, expires_at, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
-  select id, sender, priority, expires_at, in_sequence, attempt, attempts, resends, begun_at, deadline, true,
+    (id, sender, priority, expires_at, campaign, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
+  select id, sender, priority, expires_at, campaign, in_sequence, attempt, attempts, resends, begun_at, deadline, true,
     'it was begun when nobody waited for it any more', 'a status webhook that tells whether it was accepted'
   from suspects where state = 'sending' and deadline < clock_timestamp()
   on conflict do nothing

@@ -1,13 +1,10 @@
 //! What people and scripts are told of holds, of senders, and of this process.
 
-use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::net::TcpListener;
-use tokio::process::Command;
 use wa_outbox::admin::{self, Health, STALLED_AFTER};
 use wa_outbox::clock::Clock;
 use wa_outbox::domain::hold::TemplateKey;
@@ -22,31 +19,6 @@ use crate::support::make::a_text;
 use crate::support::world::{SENDER, World};
 
 impl World {
-    /// Runs a command as a person does.
-    async fn command(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_wa-outbox"))
-            .args(arguments)
-            .env_clear()
-            .env("DATABASE_URL", &self.database.url)
-            .env("USER", "ada")
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .expect("the program starts")
-    }
-
-    /// What a command says that does what was asked.
-    async fn says(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).await;
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {error}");
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    async fn says_json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.says(arguments).await).expect("JSON")
-    }
-
     /// What the owner of the sender says of it, `seconds` ago.
     async fn the_owner_says(&self, seconds: i32) {
         self.run_sql(&format!(
@@ -305,7 +277,7 @@ async fn a_loop_that_has_stopped_turning_makes_the_process_unready_and_is_named(
         let server = tokio::spawn(async move { axum::serve(listener, routes).await });
         let answer = get(format!("http://{address}/readyz")).await;
         server.abort();
-        let body: Value = serde_json::from_str(&answer.body).expect("JSON");
+        let body: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
         let parts = ["database", "leases", "dispatcher"].map(|part| body[part] == true);
         (answer.status, parts)
     };

@@ -1,0 +1,43 @@
+//! The program's commands, run as a person runs them.
+
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::world::World;
+
+impl World {
+    /// Runs a command as a person does.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_wa-outbox"))
+            .args(arguments)
+            .env_clear()
+            .env("DATABASE_URL", &self.database.url)
+            .env("USER", "ada")
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .expect("the program starts")
+    }
+
+    /// What a command says that does what was asked.
+    pub(crate) async fn says(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).await;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// The same as JSON.
+    pub(crate) async fn says_json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.says(arguments).await).expect("JSON")
+    }
+
+    /// What a command says on standard error that could not do what was asked.
+    pub(crate) async fn refuses(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).await;
+        assert!(!output.status.success(), "{arguments:?} was done");
+        String::from_utf8(output.stderr).expect("text")
+    }
+}
