@@ -13,6 +13,7 @@ mod mask;
 pub mod message;
 pub mod migrate;
 mod output;
+mod recipients;
 pub mod run;
 pub mod send;
 pub mod sender;

@@ -3,10 +3,15 @@
 //! Whatever is true about messages, attempts and statuses without a database or a network stands here,
 //! and nothing here ever asks the time: a rule that needs it takes `now`.
 
+mod country_zones;
 pub mod hold;
 pub mod id;
 pub mod kind;
 pub mod outcome;
+pub mod phone;
+pub mod placeholders;
+pub mod quiet_hours;
+pub mod ramp;
 pub mod retry;
 pub mod status;
 pub mod token;

@@ -1,0 +1,121 @@
+//! Phone numbers as the outbox takes them: E.164, with separators allowed and taken out.
+//!
+//! The same rule as `wa.checked_recipient` in the schema, which has the last word; here it says of a million rows which are
+//! bad before any of them is written. Whether a number of that form can exist in its country is another question.
+
+/// Why a text is no phone number. It never shows the text: it may be one, and personal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAPhone {
+    /// Nothing there.
+    #[error("it is missing; write the phone number with its country code")]
+    Missing,
+    /// A spreadsheet has made a number of it, and most of its digits are gone.
+    #[error(
+        "a spreadsheet has rounded it (such as 4.9E+12); format the column as text and export again"
+    )]
+    Rounded,
+    /// Letters.
+    #[error("it has letters; write a phone number such as +16505551234")]
+    Letters,
+    /// Without the plus WhatsApp puts the sender's country code in front.
+    #[error("it does not start with +; write + and the country code")]
+    NoPlus,
+    /// Not 7 to 15 digits, or a zero in front.
+    #[error("it is no phone number; write + and 7 to 15 digits, the first not 0 (E.164)")]
+    Form,
+}
+
+/// The number without its separators.
+///
+/// # Errors
+/// When the text is no number in E.164.
+pub fn normalised(text: &str) -> Result<String, NotAPhone> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(NotAPhone::Missing);
+    }
+    if is_rounded(text) {
+        return Err(NotAPhone::Rounded);
+    }
+    if text.chars().any(char::is_alphabetic) {
+        return Err(NotAPhone::Letters);
+    }
+    let Some(rest) = text.strip_prefix('+') else {
+        return Err(NotAPhone::NoPlus);
+    };
+    let mut number = String::with_capacity(text.len());
+    number.push('+');
+    number.extend(rest.chars().filter(|character| !separates(*character)));
+    let digits = &number.as_bytes()[1..];
+    let is_whole = (7..=15).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    if is_whole && digits[0] != b'0' {
+        Ok(number)
+    } else {
+        Err(NotAPhone::Form)
+    }
+}
+
+/// Whether the number is written as the outbox keeps it, so that it needs no mending.
+pub fn is_normal(text: &str) -> bool {
+    normalised(text).is_ok_and(|number| number == text)
+}
+
+fn separates(character: char) -> bool {
+    character.is_ascii_whitespace()
+        || matches!(
+            character,
+            '(' | ')' | '.' | '-' | '/' | '\u{b}' | '\u{a0}' | '\u{2010}'..='\u{2015}'
+        )
+}
+
+fn is_rounded(text: &str) -> bool {
+    text.split_once(['E', 'e']).is_some_and(|(number, power)| {
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        digits(power.trim_start_matches('+'))
+            && digits(&number.replace(['.', ','], ""))
+            && number.starts_with(|c: char| c.is_ascii_digit())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn separators_are_taken_out_and_nothing_else() {
+        for text in [
+            "+16505551234",
+            " +1 (650) 555-1234 ",
+            "+1.650/555\u{a0}12\u{2013}34",
+            "\t+1650 555 1234\r",
+        ] {
+            assert_eq!(normalised(text).as_deref(), Ok("+16505551234"), "{text}");
+        }
+        assert!(is_normal("+16505551234"));
+        assert!(!is_normal("+1 6505551234"));
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused_with_the_reason() {
+        for (text, error) in [
+            ("", NotAPhone::Missing),
+            ("  ", NotAPhone::Missing),
+            ("4.91512E+12", NotAPhone::Rounded),
+            ("4,91512E+12", NotAPhone::Rounded),
+            ("Ada", NotAPhone::Letters),
+            ("+1650555CALL", NotAPhone::Letters),
+            ("1e", NotAPhone::Letters),
+            ("16505551234", NotAPhone::NoPlus),
+            ("0049151123", NotAPhone::NoPlus),
+            ("+0491511234567", NotAPhone::Form),
+            ("+123456", NotAPhone::Form),
+            ("+1234567890123456", NotAPhone::Form),
+            ("+49151;1234567", NotAPhone::Form),
+            ("+", NotAPhone::Form),
+            ("++16505551234", NotAPhone::Form),
+            ("+٠١٢٣٤٥٦٧", NotAPhone::Form),
+        ] {
+            assert_eq!(normalised(text), Err(error), "{text}");
+        }
+    }
+}
