@@ -502,6 +502,28 @@ begin
 end
 $$;
 
+-- What somebody has chosen in WhatsApp: no marketing messages from this sender any more, or again. Of what WhatsApp tells the latest
+-- counts, in whatever order it comes, so one that allows it again stays as a row that has ended. What a person has written is
+-- only ever made stricter.
+create function wa.note_preference(of_recipient text, of_sender text, stops boolean, told_by text, at timestamptz) returns boolean
+language plpgsql set search_path = pg_catalog as $$
+begin
+  insert into wa.suppressions as s (recipient, sender, category, reason, source, created_at, expires_at, created_by)
+  select of_recipient, n.sender, 'marketing', 'has stopped marketing messages in WhatsApp', told_by, at, case when not stops then at end,
+    'wa-outbox'
+  from wa.senders n where n.sender = of_sender
+  on conflict (recipient, coalesce(sender, ''), coalesce(category, '')) do update
+  set reason = excluded.reason, source = excluded.source, created_at = excluded.created_at, expires_at = excluded.expires_at,
+    created_by = excluded.created_by
+  where case
+    when s.source not in ('answer', 'webhook') then stops and s.expires_at is not null
+    when stops then s.expires_at < at
+    else s.expires_at is null and s.created_at <= at
+  end;
+  return found;
+end
+$$;
+
 -- Whether a row of a campaign may be begun: its campaign runs, and its recipient may be messaged. Asked at the last moment, so
 -- that nothing begins after a pause or a suppression was committed.
 create function wa.campaign_row_may_begin(message bigint, of_sender text, of_campaign bigint) returns boolean
@@ -637,7 +659,7 @@ left join wa.campaigns c on c.id = o.campaign_id;
 -- ── who may ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 revoke execute on function wa.lead_campaign(bigint, text, text, text), wa.fold_campaign_deltas(integer),
-  wa.call_campaign_owner(text), wa.put_campaign_settings(wa.campaigns, jsonb), wa.create_campaign(text, json, jsonb, text, text),
+  wa.call_campaign_owner(text), wa.note_preference(text, text, boolean, text, timestamptz), wa.put_campaign_settings(wa.campaigns, jsonb), wa.create_campaign(text, json, jsonb, text, text),
   wa.set_campaign(bigint, jsonb, text, text),
   wa.start_campaign(bigint, text, text), wa.pause_campaign(bigint, text, text), wa.resume_campaign(bigint, text, text),
   wa.cancel_campaign(bigint, text, text)
@@ -647,7 +669,8 @@ grant execute on function wa.lead_campaign(bigint, text, text, text), wa.create_
   wa.start_campaign(bigint, text, text), wa.pause_campaign(bigint, text, text), wa.resume_campaign(bigint, text, text),
   wa.cancel_campaign(bigint, text, text)
 to wa_producer, wa_worker;
-grant execute on function wa.fold_campaign_deltas(integer), wa.call_campaign_owner(text) to wa_worker;
+grant execute on function wa.fold_campaign_deltas(integer), wa.call_campaign_owner(text),
+  wa.note_preference(text, text, boolean, text, timestamptz) to wa_worker;
 
 grant insert (name, sender, payload, category, priority, rate_share, max_per_second, ramp, starts_at, ends_at, quiet_hours, time_zone,
   expires_after, pause_failure_share, pause_window, pause_at_least, complete, created_by)

@@ -2,7 +2,7 @@
 //!
 //! Each verb writes one row, whatever the campaign's size, and calls the owner of its sender; the rows that wait are told apart
 //! by the state of their campaign, not rewritten. Counts are sums of what the books have told (`migrations/0010_campaigns.sql`),
-//! so a look costs the same for ten recipients and for a million. What the owner does is in [`super::campaign_work`].
+//! so a look costs the same for ten recipients and for a million. How far one is: [`super::campaign_progress`]; what the owner does: [`super::campaign_work`].
 
 use std::time::Duration;
 

@@ -53,7 +53,7 @@ pub struct Due {
     /// `phone`, `user` or `group`.
     pub recipient_kind: String,
     /// What it says, as the application wrote it; empty for a row of a campaign, which has what it says
-    /// ([`super::campaign::Lane::payload`]).
+    /// ([`super::campaign_work::Lane::payload`]).
     pub payload: String,
     /// What fills the placeholders of its campaign: a JSON object.
     pub variables: Option<String>,

@@ -8,6 +8,8 @@
 //! No transaction is open while a request is out, and every decision about time is made by the database's clock.
 
 pub mod campaign;
+pub mod campaign_progress;
+pub mod campaign_work;
 pub mod claim;
 pub mod connections;
 mod error;
@@ -24,6 +26,7 @@ pub mod sender;
 pub mod sequence;
 pub mod status;
 pub mod summary;
+pub mod suppression;
 pub mod sweep;
 pub mod template_hold;
 pub mod uncertain;

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use super::connections::Transaction;
 use super::error::Doing;
+use super::suppression::{STOPPED_MARKETING, note_stopped};
 use super::{Store, StoreError};
 use crate::domain::id::{AttemptNumber, MessageId, SenderId};
 use crate::domain::outcome::{Acceptance, ApiError};
@@ -51,6 +52,7 @@ impl Store {
         write_acceptances(&mut transaction, records).await?;
         write_nameless_acceptances(&mut transaction, records).await?;
         write_failures(&mut transaction, records).await?;
+        write_stopped(&mut transaction, records).await?;
         write_doubts(&mut transaction, records).await?;
         write_returns(&mut transaction, records).await?;
         // Last: what is known by now of the messages settles the doubts among them (`record_accounts.sql`).
@@ -188,6 +190,21 @@ async fn write_failures(
     .await
     .doing("record refusals")
     .map(drop)
+}
+
+/// Recipients of whom the answer says that they have stopped marketing messages.
+async fn write_stopped(
+    transaction: &mut Transaction,
+    records: &[Record],
+) -> Result<(), StoreError> {
+    let stopped: Vec<(i64, OffsetDateTime)> = records
+        .iter()
+        .filter(|record| {
+            matches!(&record.transition, Transition::Fail { code, .. } if *code == Some(STOPPED_MARKETING))
+        })
+        .map(|record| (record.id.0, record.begun_at))
+        .collect();
+    note_stopped(transaction, &stopped).await
 }
 
 async fn write_doubts(transaction: &mut Transaction, records: &[Record]) -> Result<(), StoreError> {

@@ -14,6 +14,7 @@ use super::error::Doing;
 use super::hold::MACHINE;
 use super::inbox::InboxBatch;
 use super::record::storable;
+use super::suppression::{STOPPED_MARKETING, note_stopped};
 use super::{Store, StoreError};
 use crate::domain::hold::template_rest;
 use crate::domain::id::{AttemptNumber, MessageId, Wamid};
@@ -305,6 +306,13 @@ async fn write_news(
         return Ok(0);
     }
     let doing = "apply statuses";
+    // Before what is told is applied: what was known already is not told anew.
+    let stopped: Vec<(i64, OffsetDateTime)> = news
+        .iter()
+        .filter(|(_, one)| one.error_code == Some(STOPPED_MARKETING))
+        .filter_map(|(key, one)| Some((key.id, one.failed_at?)))
+        .collect();
+    note_stopped(transaction, &stopped).await?;
     let ids: Vec<i64> = news.keys().map(|key| key.id).collect();
     let senders: Vec<&str> = news.keys().map(|key| key.sender.as_str()).collect();
     let times = |pick: fn(&News) -> Option<OffsetDateTime>| -> Vec<Option<OffsetDateTime>> {

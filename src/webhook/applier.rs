@@ -19,6 +19,7 @@ use crate::domain::hold::TemplateKey;
 use crate::domain::token::{Callback, TokenKey};
 use crate::store::inbox::{self, Handled};
 use crate::store::status::{Applied, StatusSeen};
+use crate::store::suppression::Preference;
 use crate::store::template_hold::TemplateNews;
 use crate::store::{Store, StoreError};
 
@@ -52,6 +53,8 @@ pub struct Report {
     pub statuses: Applied,
     /// Holds of templates that they released.
     pub released_templates: u64,
+    /// Suppressions that came or went by what people have chosen in WhatsApp.
+    pub preferences: u64,
     /// Tokens that were not made with our key.
     pub forged: usize,
 }
@@ -159,10 +162,10 @@ impl Applier {
             deliveries: batch.deliveries.len(),
             ..Report::default()
         };
-        let (mut seen, mut news) = (Vec::new(), Vec::new());
+        let (mut seen, mut news, mut chosen) = (Vec::new(), Vec::new(), Vec::new());
         let mut handled = Vec::with_capacity(batch.deliveries.len());
         for delivery in &batch.deliveries {
-            handled.push(self.read(delivery, &mut seen, &mut news, &mut report));
+            handled.push(self.read(delivery, &mut seen, &mut news, &mut chosen, &mut report));
         }
         let at = |error| Failure {
             error,
@@ -170,6 +173,7 @@ impl Applier {
         };
         report.statuses = batch.apply(&seen).await.map_err(at)?;
         report.released_templates = batch.apply_template_news(&news).await.map_err(at)?;
+        report.preferences = batch.apply_preferences(&chosen).await.map_err(at)?;
         batch.commit(&handled).await.map_err(at)?;
         if report.statuses.held_templates > 0 {
             warn!(
@@ -193,6 +197,7 @@ impl Applier {
         delivery: &inbox::Delivery,
         seen: &mut Vec<StatusSeen>,
         news: &mut Vec<TemplateNews>,
+        chosen: &mut Vec<Preference>,
         report: &mut Report,
     ) -> Handled {
         let Ok(read) = Delivery::read(&delivery.body) else {
@@ -208,6 +213,12 @@ impl Applier {
             };
         };
         news.extend(read.template_updates.iter().filter_map(news_of));
+        chosen.extend(read.preferences.into_iter().map(|one| Preference {
+            sender: one.sender,
+            recipient: one.recipient,
+            stops: one.stops,
+            at: one.at.unwrap_or(delivery.received_at),
+        }));
         let statuses = read.statuses.len() as i32;
         for status in read.statuses {
             let (named, callback_data) = match status

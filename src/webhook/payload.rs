@@ -34,6 +34,8 @@ pub struct Delivery {
     pub statuses: Vec<StatusEvent>,
     /// Changes of templates.
     pub template_updates: Vec<TemplateUpdate>,
+    /// What people have chosen about marketing messages.
+    pub preferences: Vec<UserPreference>,
     /// How many parts were understood to be none of ours: changes that carry no statuses (inbound messages, account
     /// updates, calls) and statuses of a name we do not know.
     pub others: usize,
@@ -76,6 +78,20 @@ pub enum TemplateEffect {
     Unusable,
     /// Neither follows from the event.
     Unchanged,
+}
+
+/// Somebody has stopped marketing messages from a number of ours, or allows them again (Meta, "user_preferences webhook
+/// reference").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserPreference {
+    /// The number.
+    pub sender: SenderId,
+    /// Who: a phone number with `+`, or a business-scoped user id.
+    pub recipient: String,
+    /// No more, or again.
+    pub stops: bool,
+    /// When, where it says so.
+    pub at: Option<OffsetDateTime>,
 }
 
 /// The bytes are no JSON object.
@@ -133,7 +149,31 @@ impl Delivery {
                 (Some("message_template_status_update"), Some(value)) => {
                     self.read_template(value, account, &path)
                 }
+                (Some("user_preferences"), Some(value)) => self.read_preferences(value, &path),
                 _ => self.others += 1,
+            }
+        }
+    }
+
+    fn read_preferences(&mut self, value: &RawValue, path: &str) {
+        let Some(value) = self.object(value, path) else {
+            return;
+        };
+        let sender = phone_number_id(&value);
+        let (Some(chosen), Some(sender)) = (value.get("user_preferences"), sender) else {
+            self.others += 1;
+            return;
+        };
+        let path = format!("{path}/user_preferences");
+        for (index, one) in self.items(chosen, &path).into_iter().enumerate() {
+            let read = serde_json::from_str::<Value>(one.get()).map_err(|_| "cannot be decoded");
+            match read.and_then(|one| preferences(&one, &sender)) {
+                Ok(read) if read.is_empty() => self.others += 1,
+                Ok(read) => self.preferences.extend(read),
+                Err(reason) => self.bad.push(BadEntry {
+                    path: format!("{path}/{index}"),
+                    reason,
+                }),
             }
         }
     }
@@ -146,10 +186,7 @@ impl Delivery {
             self.others += 1;
             return;
         };
-        let metadata = value.get("metadata").and_then(Object::of);
-        let sender = metadata
-            .and_then(|metadata| metadata.get("phone_number_id").and_then(text))
-            .map(SenderId::from);
+        let sender = phone_number_id(&value);
         self.read_statuses(statuses, sender.as_ref(), &format!("{path}/statuses"));
     }
 
@@ -220,6 +257,15 @@ impl<'a> Object<'a> {
             .copied()
             .filter(|value| value.get() != "null")
     }
+}
+
+/// The number of ours that a change is about.
+fn phone_number_id(value: &Object<'_>) -> Option<SenderId> {
+    let metadata = value.get("metadata").and_then(Object::of)?;
+    metadata
+        .get("phone_number_id")
+        .and_then(text)
+        .map(SenderId::from)
 }
 
 /// The string that a raw value is. An id that came as a number is taken by its digits.
@@ -337,6 +383,44 @@ fn api_error(error: &Value) -> ApiError {
             .or_else(|| first_text(error, &["details"])),
         fbtrace_id: first_text(error, &["fbtrace_id"]),
     }
+}
+
+/// A choice about marketing messages, once for each name that the person is known by; none for any other choice (`signup`, and
+/// what will come).
+fn preferences(chosen: &Value, sender: &SenderId) -> Result<Vec<UserPreference>, &'static str> {
+    if !chosen.is_object() {
+        return Err("is not an object");
+    }
+    let category = first_text(chosen, &["category"]);
+    let stops = match first_text(chosen, &["value"]).as_deref() {
+        Some("stop") => true,
+        Some("resume") => false,
+        Some(_) => return Ok(Vec::new()),
+        None => return Err("has no value"),
+    };
+    if category.is_some_and(|category| category != "marketing_messages") {
+        return Ok(Vec::new());
+    }
+    let phone =
+        first_text(chosen, &["wa_id"]).map(|id| match id.bytes().all(|b| b.is_ascii_digit()) {
+            true => format!("+{id}"),
+            false => id,
+        });
+    let names: Vec<String> = phone
+        .into_iter()
+        .chain(first_text(chosen, &["user_id"]))
+        .collect();
+    if names.is_empty() {
+        return Err("names nobody");
+    }
+    let at = chosen.get("timestamp").and_then(timestamp);
+    let of = |recipient| UserPreference {
+        sender: sender.clone(),
+        recipient,
+        stops,
+        at,
+    };
+    Ok(names.into_iter().map(of).collect())
 }
 
 fn template_update(

@@ -1,0 +1,34 @@
+-- What is known of a campaign beside its counts. Looks at no more than $2 of its rows: those that are put off.
+with put_off as materialized (
+  select q.due_at, q.waiting_for
+  from wa.campaigns c
+  cross join lateral (
+    select q.due_at, q.waiting_for from wa.queue q
+    where q.sender = c.sender and q.campaign = c.id and q.priority = 0 and q.due_at > now() and q.state = 'queued'
+    order by q.due_at, q.id
+    limit $2
+  ) q
+  where c.id = $1
+)
+select
+  case
+    when c.state in ('done', 'cancelled') or c.ends_at <= now() then null
+    when wa.campaign_hold_in_words(c) is not null then wa.campaign_hold_in_words(c)
+    when s.held_reason is not null and (s.held_until is null or s.held_until > now()) then 'its sender, held: ' || s.held_reason
+    when l.problem is not null then l.problem
+    else coalesce(wa.template_hold_in_words(c.sender, c.payload), case when l.worker is null then 'a worker: none has its sender' end)
+  end as waiting_for,
+  case when c.quiet_hours is not null then wa.quiet_until(c.quiet_hours, c.time_zone, now()) end as quiet_until,
+  s.rate_per_second as "sender_rate!",
+  (select coalesce(sum(p.answered), 0) from wa.campaign_pace p where p.campaign = c.id and p.at > now() - interval '60 seconds')::bigint
+    as "answered_last_minute!",
+  array(select w.waiting_for from (select coalesce(p.waiting_for, 'its due time') as waiting_for, count(*) as n from put_off p group by 1) w
+    order by w.n desc, w.waiting_for) as "reasons!",
+  array(select w.n from (select coalesce(p.waiting_for, 'its due time') as waiting_for, count(*) as n from put_off p group by 1) w
+    order by w.n desc, w.waiting_for) as "put_off!",
+  (select min(p.due_at) from put_off p) as next_due_at,
+  clock_timestamp() as "now!"
+from wa.campaigns c
+join wa.senders s on s.sender = c.sender
+left join wa.leases l on l.sender = c.sender
+where c.id = $1
