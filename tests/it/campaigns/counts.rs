@@ -177,6 +177,8 @@ impl Walk<'_> {
 
 #[tokio::test]
 async fn counts_equal_a_count_of_every_row_whatever_happens() {
+    // Few, so that much happens to each.
+    const ROWS: i64 = 8;
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let world = World::at_rest().await;
@@ -187,9 +189,9 @@ async fn counts_equal_a_count_of_every_row_whatever_happens() {
     ];
     let mut rows = Vec::new();
     for campaign in campaigns {
-        rows.extend(world.add_recipients(campaign, 25).await);
+        rows.extend(world.add_recipients(campaign, ROWS).await);
     }
-    for _ in 0..5 {
+    for _ in 0..2 {
         rows.push(world.enqueue(a_text()).await);
     }
     let mut walk = Walk {
@@ -216,7 +218,7 @@ async fn counts_equal_a_count_of_every_row_whatever_happens() {
                 world.full_count(campaign).await,
                 "after step {step}"
             );
-            assert_eq!(counts.total(), 25);
+            assert_eq!(counts.total(), ROWS);
         }
     }
 }
@@ -387,6 +389,32 @@ async fn nothing_is_lost_when_many_add_up_while_many_write() {
     while world.fold().await > 0 {}
     assert_eq!(world.count("wa.campaign_deltas").await, 0);
     assert_eq!(world.counts(campaign).await.queued, 40 * 6);
+}
+
+#[tokio::test]
+async fn who_finds_another_adding_up_leaves_it_to_that_one() {
+    let world = World::at_rest().await;
+    let campaign = world.a_campaign("spring", 3).await;
+    let fold = "select wa.fold_campaign_deltas(100)";
+    let mut first = world.database.pool.begin().await.expect("a transaction");
+    let folded: i64 = sqlx::query_scalar(fold)
+        .fetch_one(&mut *first)
+        .await
+        .expect("the first");
+    let mut second = world.database.pool.begin().await.expect("a transaction");
+    sqlx::query("set local lock_timeout = '1s'")
+        .execute(&mut *second)
+        .await
+        .expect("it is set");
+    let left: i64 = sqlx::query_scalar(fold)
+        .fetch_one(&mut *second)
+        .await
+        .expect("it does not wait");
+    assert_eq!((folded, left), (1, 0));
+    second.commit().await.expect("it ends");
+    first.rollback().await.expect("it breaks off");
+    assert_eq!(world.fold().await, 1);
+    assert_eq!(world.counts(campaign).await.queued, 3);
 }
 
 #[tokio::test]

@@ -70,7 +70,8 @@ async fn whatever_writes_the_queue_leaves_a_row_in_its_lane() {
     let hand = world.a_hand().await;
     let campaign = world.a_campaign("spring", 0).await;
     let rows = world.add_recipients(campaign, 5).await;
-    let begun = world.begin(&hand, &rows).await;
+    let mut begun = world.begin(&hand, &rows).await;
+    begun.sort_by_key(|begun| begun.id);
     world
         .store
         .take_back(&[claim(&hand, rows[0], 1)])
@@ -99,10 +100,12 @@ async fn whatever_writes_the_queue_leaves_a_row_in_its_lane() {
             .len(),
         1
     );
+    // The answer of the one that was swept comes after all: it did not leave.
+    world.record(&begun[3], put_back()).await;
     world
         .run_sql(&format!(
-            "select wa.resend(array[{}, {}]::bigint[], array[1, 1], 'again')",
-            rows[2], rows[3]
+            "select wa.resend(array[{}]::bigint[], array[1], 'again')",
+            rows[2]
         ))
         .await;
     let returned: Vec<Claim> = vec![claim(&hand, rows[4], 1)];
@@ -122,12 +125,8 @@ async fn whatever_writes_the_queue_leaves_a_row_in_its_lane() {
     let mut read = ids(&world.read_lane(campaign, 7, 10).await);
     read.sort();
     assert_eq!(read, rows);
-    assert_eq!(
-        world
-            .count(&format!("wa.queue where campaign = {campaign}"))
-            .await,
-        5
-    );
+    let counts = world.counts(campaign).await;
+    assert_eq!((counts.queued, counts.total()), (5, 5));
 }
 
 #[tokio::test]
