@@ -81,6 +81,17 @@ impl Campaigns {
 }
 
 impl Campaign {
+    /// A campaign with this lane, that disturbs anybody at any time.
+    #[cfg(test)]
+    pub(super) fn at_any_time(lane: Lane) -> Self {
+        let content = Content::of(&lane.payload).expect("a template");
+        Self {
+            content: Arc::new(content),
+            quiet: None,
+            lane,
+        }
+    }
+
     /// Messages a second at most, where the campaign has a limit of its own.
     pub fn limit(&self, sender_rate: f64, wall: OffsetDateTime) -> Option<f64> {
         let share = self.lane.rate_share;

@@ -351,3 +351,7 @@ fn set_rate(throttle: &mut SenderThrottle, rate_per_second: f64, now: Instant) {
 fn has_room(throttle: &mut SenderThrottle, now: Instant) -> bool {
     throttle.how_many(now, Duration::ZERO) > 0
 }
+
+#[cfg(test)]
+#[path = "lanes_tests.rs"]
+mod tests;
