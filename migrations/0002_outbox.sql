@@ -732,6 +732,12 @@ language sql security definer set search_path = pg_catalog as $$
     update wa.attempts a set settled_by = 'worker', settled_at = now(), settled_note = 'it was not accepted'
     from gone g
     where a.id = g.id and a.sender = g.sender and a.attempt = g.attempt and a.settled_by is null
+  ), counted as (
+    insert into wa.campaign_deltas (campaign, kind, n)
+    select g.campaign, m.kind, sum(m.n)
+    from gone g cross join (values ('uncertain', -1), ('queued', 1)) m (kind, n)
+    where g.campaign <> 0
+    group by g.campaign, m.kind
   )
   insert into wa.queue (id, sender, campaign, priority, due_at, expires_at, in_sequence, attempt, attempts, resends, waiting_for)
   select id, sender, campaign, priority, clock_timestamp() + make_interval(secs => delay), expires_at, in_sequence, attempt, attempts - refund,

@@ -59,7 +59,7 @@ comment on column wa.campaigns.rate_share is 'of the sender''s rate, at most so 
 comment on column wa.campaigns.max_per_second is 'messages a second at most; null = as rate_share says';
 comment on column wa.campaigns.ramp is 'steps from its first start on, e.g. [{"per_hour":100,"for_hours":1}]; after the last there is no such limit';
 comment on column wa.campaigns.ends_at is 'what has not left by then expires';
-comment on column wa.campaigns.quiet_hours is 'HH:MM-HH:MM by the recipient''s clock: nothing leaves; may cross midnight';
+comment on column wa.campaigns.quiet_hours is 'HH:MM-HH:MM on the recipient''s clock: nothing leaves then; may go over midnight';
 comment on column wa.campaigns.time_zone is 'IANA name; for recipients whose own time zone is not known';
 comment on column wa.campaigns.expires_after is 'rows that say no expires_at get due_at and this';
 comment on column wa.campaigns.pause_failure_share is 'paused by itself when so many of those answered within pause_window have failed; null = never';
@@ -116,7 +116,7 @@ create table wa.campaign_counts (
 comment on table wa.campaign_counts is 'added up from wa.campaign_deltas; what is not added up yet is there';
 comment on column wa.campaign_counts.last_at is 'when the last one became so';
 
--- How many were answered, and of those failed, in each 5 seconds of the last day.
+-- How many were answered, and of those failed, in each step of at most 5 seconds of the last day.
 create table wa.campaign_pace (
   campaign bigint not null,
   at timestamptz not null,
@@ -170,8 +170,10 @@ begin
       last_at = case when excluded.n > 0 then greatest(c.last_at, excluded.last_at) else c.last_at end
   ), paced as (
     insert into wa.campaign_pace as p (campaign, at, answered, failed)
-    select campaign, date_bin('5 seconds', at, '2000-01-01 00:00Z'), sum(n), coalesce(sum(n) filter (where kind in ('failed', 'undelivered')), 0)
-    from gone
+    -- A change of state begins a step of its own, so that what was before it can be told from what came after.
+    select g.campaign, greatest(date_bin('5 seconds', g.at, '2000-01-01 00:00Z'), case when g.at >= c.state_changed_at then c.state_changed_at end),
+      sum(n), coalesce(sum(n) filter (where kind in ('failed', 'undelivered')), 0)
+    from gone g join wa.campaigns c on c.id = g.campaign
     where kind in ('accepted', 'sent', 'delivered', 'read', 'undelivered', 'failed')
     group by 1, 2
     having sum(n) <> 0 or sum(n) filter (where kind in ('failed', 'undelivered')) <> 0
@@ -208,13 +210,12 @@ $$;
 
 -- ── what is written about a campaign ─────────────────────────────────────────────────────────────────────────────
 
+-- Steps of at least one message an hour, and at least one hour, which is also what a step that does not say lasts.
 create function wa.campaign_ramp_is_sound(ramp jsonb) returns boolean
 language sql immutable as $$
-  select jsonb_typeof(ramp) = 'array' and jsonb_array_length(ramp) > 0 and not exists (
+  select jsonb_typeof(ramp) = 'array' and jsonb_array_length(ramp) between 1 and 720 and not exists (
     select from jsonb_array_elements(case when jsonb_typeof(ramp) = 'array' then ramp else '[]' end) s (step)
-    where not coalesce(
-      jsonb_typeof(s.step -> 'per_hour') = 'number' and jsonb_typeof(s.step -> 'for_hours') = 'number'
-      and (s.step ->> 'per_hour')::numeric > 0 and (s.step ->> 'for_hours')::numeric > 0, false))
+    where not coalesce(s.step ->> 'per_hour' ~ '^[1-9][0-9]{0,8}$' and coalesce(s.step ->> 'for_hours', '1') ~ '^[1-9][0-9]{0,2}$', false))
 $$;
 
 create function wa.is_time_zone(name text) returns boolean
@@ -567,37 +568,6 @@ language sql stable as $$
   end
 $$;
 
--- Until when it is quiet for a recipient whose clock is that of a time zone; null: it is not. Quiet hours may cross midnight.
-create function wa.quiet_until(quiet_hours text, time_zone text, at timestamptz) returns timestamptz
-language sql stable parallel safe as $$
-  select case
-    when b.starts < b.ends and l.clock >= b.starts and l.clock < b.ends then (l.day + b.ends) at time zone time_zone
-    when b.starts > b.ends and l.clock >= b.starts then (l.day + 1 + b.ends) at time zone time_zone
-    when b.starts > b.ends and l.clock < b.ends then (l.day + b.ends) at time zone time_zone
-  end
-  from (select left(quiet_hours, 5)::time as starts, right(quiet_hours, 5)::time as ends) b,
-    (select (at at time zone time_zone)::time as clock, (at at time zone time_zone)::date as day) l
-$$;
-
--- The time zone of a recipient: the one that its row names, else the campaign's.
-create function wa.recipient_time_zone(recipient text, variables jsonb, otherwise text) returns text
-language sql stable parallel safe as $$
-  select case when wa.is_time_zone(variables ->> 'time_zone') then variables ->> 'time_zone' else otherwise end
-$$;
-
--- Until when it is quiet for a recipient of a campaign; null: it is not.
-create function wa.campaign_quiet_until(quiet_hours text, time_zone text, recipient text, variables jsonb) returns timestamptz
-language sql stable parallel safe as $$
-  select wa.quiet_until(quiet_hours, wa.recipient_time_zone(recipient, variables, time_zone), now())
-$$;
-
-create function wa.quiet_in_words(campaign wa.campaigns, recipient text, variables jsonb) returns text
-language sql stable as $$
-  select format('the end of the quiet hours of its campaign at %s', to_char(q.ends at time zone 'UTC', 'YYYY-MM-DD HH24:MI"Z"'))
-  from (select wa.campaign_quiet_until(campaign.quiet_hours, campaign.time_zone, recipient, variables) as ends) q
-  where q.ends is not null
-$$;
-
 create or replace view wa.messages as
 select
   o.id, o.sender, o.recipient,
@@ -630,8 +600,10 @@ select
       then coalesce(q.waiting_for, 'its due time')
     when q.id is not null then coalesce(
       wa.template_hold_in_words(o.sender, coalesce(o.payload, c.payload)),
-      case when q.campaign <> 0 and c.quiet_hours is not null then wa.quiet_in_words(c, o.recipient, o.variables) end,
-      case when l.worker is null then 'a worker: none has this sender' else 'its turn' end)
+      case when l.worker is null then 'a worker: none has this sender' end,
+      -- Whether it is quiet there, its worker finds out when its turn has come, and writes it into the row.
+      case when q.campaign <> 0 then 'its turn, outside the quiet hours ' || c.quiet_hours || ' of its campaign' end,
+      'its turn')
     when g.halted_reason is not null then format('sequence %L, halted: %s', o.sequence, g.halted_reason)
     else format('message %s in sequence %L to be delivered', g.head_id, o.sequence)
   end as waiting_for,

@@ -7,7 +7,6 @@ use time::OffsetDateTime;
 use tracing::warn;
 
 use crate::domain::placeholders::{Template, Variables};
-use crate::domain::quiet_hours::{Quiet, Zones};
 use crate::store::campaign_work::Lane;
 
 /// The variable that tells a recipient's time zone, by its IANA name.
@@ -20,8 +19,6 @@ pub struct Campaign {
     pub lane: Lane,
     /// What it says.
     pub content: Arc<Content>,
-    /// When nobody is to be disturbed.
-    quiet: Option<Quiet>,
 }
 
 /// What a campaign says.
@@ -64,30 +61,16 @@ impl Campaigns {
                 content
             }
         };
-        let quiet = match &lane.quiet_hours {
-            None => None,
-            Some(hours) => {
-                let hours = hours.parse().map_err(in_words)?;
-                let own = Zones::named(&lane.time_zone).map_err(in_words)?;
-                Some(Quiet::new(hours, own))
-            }
-        };
-        Ok(Campaign {
-            lane,
-            content,
-            quiet,
-        })
+        Ok(Campaign { lane, content })
     }
 }
 
 impl Campaign {
-    /// A campaign with this lane, that disturbs anybody at any time.
     #[cfg(test)]
-    pub(super) fn at_any_time(lane: Lane) -> Self {
+    pub(super) fn of(lane: Lane) -> Self {
         let content = Content::of(&lane.payload).expect("a template");
         Self {
             content: Arc::new(content),
-            quiet: None,
             lane,
         }
     }
@@ -95,10 +78,14 @@ impl Campaign {
     /// Messages a second at most, where the campaign has a limit of its own.
     pub fn limit(&self, sender_rate: f64, wall: OffsetDateTime) -> Option<f64> {
         let share = self.lane.rate_share;
+        let ramp = self.lane.ramp.as_ref().and_then(|ramp| {
+            let elapsed = wall - self.lane.began_at;
+            ramp.rate_per_second(elapsed.try_into().unwrap_or_default())
+        });
         [
             (share < 1.0).then_some(sender_rate * share),
             self.lane.max_per_second,
-            self.lane.ramp_limit(wall),
+            ramp,
         ]
         .into_iter()
         .flatten()
@@ -112,7 +99,7 @@ impl Campaign {
         variables: Option<&str>,
         wall: OffsetDateTime,
     ) -> Option<OffsetDateTime> {
-        let quiet = self.quiet.as_ref()?;
+        let quiet = self.lane.quiet.as_ref()?;
         let variables = variables.and_then(|json| Variables::parse(json).ok());
         let zone = variables
             .and_then(|variables| variables.get(TIME_ZONE).map(str::to_owned))

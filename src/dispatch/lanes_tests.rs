@@ -19,11 +19,10 @@ fn campaign(id: i64, priority: i16, rate_share: f64) -> Settings {
         category: None,
         rate_share,
         max_per_second: None,
-        ramp: Vec::new(),
+        ramp: None,
         began_at: OffsetDateTime::UNIX_EPOCH,
         ends_at: None,
-        quiet_hours: None,
-        time_zone: "UTC".to_owned(),
+        quiet: None,
     }
 }
 
@@ -38,7 +37,6 @@ fn due(id: i64, campaign: i64, priority: i16) -> Due {
         recipient_kind: "phone".to_owned(),
         payload: String::new(),
         variables: None,
-        quiet_until: None,
         expires_at: None,
         last_attempt: AttemptNumber(0),
     }
@@ -68,7 +66,7 @@ fn lanes(campaigns: &[Settings], own: &[i16], count: i64, now: Instant) -> Lanes
 fn run(lanes: &mut Lanes, campaigns: &[Settings], now: Instant) -> Vec<Due> {
     let campaigns: Vec<_> = campaigns
         .iter()
-        .map(|lane| Arc::new(Campaign::at_any_time(lane.clone())))
+        .map(|lane| Arc::new(Campaign::of(lane.clone())))
         .collect();
     lanes.take_up(
         &campaigns,
@@ -160,7 +158,7 @@ fn a_campaign_keeps_its_share_its_limit_and_its_ramp() {
         ..campaign(1, 7, 1.0)
     };
     let ramped = Settings {
-        ramp: serde_json::from_str(r#"[{"per_hour": 36000, "for_hours": 1}]"#).expect("a ramp"),
+        ramp: Some("36000/h".parse().expect("a ramp")),
         ..campaign(1, 7, 1.0)
     };
     for (settings, most) in [(slow, 5), (campaign(1, 7, 0.05), 50), (ramped, 10)] {

@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use super::error::Doing;
 use super::record::storable;
 use super::{Store, StoreError};
+use crate::domain::ramp::Ramp;
 
 /// A campaign's settings and state, as they stand in `wa.campaigns`.
 #[derive(Clone, Debug)]
@@ -41,8 +42,8 @@ pub struct Campaign {
     pub rate_share: f64,
     /// Messages a second at most.
     pub max_per_second: Option<f64>,
-    /// Steps of a slow start, one after the other; none: it starts at its full rate.
-    pub ramp: Vec<RampStep>,
+    /// A slow start; none: it starts at its full rate.
+    pub ramp: Option<Ramp>,
     /// Nothing leaves before.
     pub starts_at: Option<OffsetDateTime>,
     /// What has not left by then expires.
@@ -71,15 +72,6 @@ pub struct Campaign {
     pub created_at: OffsetDateTime,
     /// By whom.
     pub created_by: String,
-}
-
-/// A step of a slow start.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct RampStep {
-    /// So many an hour at most.
-    pub per_hour: f64,
-    /// For so long.
-    pub for_hours: f64,
 }
 
 /// Which campaign: by number or by name.
@@ -157,7 +149,7 @@ pub struct CampaignSettings {
     /// `--slow-to`: messages a second.
     pub max_per_second: Option<Option<f64>>,
     /// A slow start.
-    pub ramp: Option<Option<Vec<RampStep>>>,
+    pub ramp: Option<Option<Ramp>>,
     /// Nothing leaves before.
     pub starts_at: Option<Option<OffsetDateTime>>,
     /// What has not left by then expires.
@@ -261,11 +253,10 @@ struct Row {
 }
 
 /// The steps as they are kept; the table keeps nothing else.
-pub(super) fn ramp_of(kept: Option<Value>) -> Result<Vec<RampStep>, StoreError> {
-    kept.map_or(Ok(Vec::new()), |kept| {
-        serde_json::from_value(kept).map_err(|_| StoreError::Inconsistent {
-            what: "wa.campaigns: a ramp that is no list of steps",
-        })
+pub(super) fn ramp_of(kept: Option<Value>) -> Result<Option<Ramp>, StoreError> {
+    let ramp = kept.map(serde_json::from_value).transpose();
+    ramp.map_err(|_| StoreError::Inconsistent {
+        what: "wa.campaigns: a ramp that is none",
     })
 }
 

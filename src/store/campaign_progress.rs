@@ -79,8 +79,6 @@ pub struct CampaignProgress {
     pub counts: CampaignCounts,
     /// What all of them wait for; none: they leave, or are over.
     pub waiting_for: Option<String>,
-    /// Quiet hours by the campaign's own time zone last until then.
-    pub quiet_until: Option<OffsetDateTime>,
     /// Rows that wait each for something of their own (a pair limit, their quiet hours, a retry), by reason; counted up to
     /// [`PUT_OFF_AT_MOST`] together.
     pub put_off: Vec<(String, i64)>,
@@ -142,7 +140,6 @@ impl Store {
         Ok(Some(CampaignProgress {
             counts: counts_of(&counted),
             waiting_for: row.waiting_for,
-            quiet_until: row.quiet_until,
             put_off: row.reasons.into_iter().zip(row.put_off).collect(),
             next_due_at: row.next_due_at,
             answered_last_minute: row.answered_last_minute,

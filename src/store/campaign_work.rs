@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::campaign::{RampStep, ramp_of};
+use super::campaign::ramp_of;
 use super::error::Doing;
 use super::hold::MACHINE;
 use super::{Store, StoreError};
 use crate::domain::id::SenderId;
+use crate::domain::quiet_hours::{Quiet, Zones};
+use crate::domain::ramp::Ramp;
 
 /// A campaign that says nothing of its end is done when nothing of it is left and nothing was added for so long.
 pub const DONE_AFTER: Duration = Duration::from_secs(600);
@@ -36,30 +38,23 @@ pub struct Lane {
     pub rate_share: f64,
     /// Messages a second at most.
     pub max_per_second: Option<f64>,
-    /// Steps of a slow start.
-    pub ramp: Vec<RampStep>,
-    /// Since when they run.
+    /// A slow start, counted from [`Lane::began_at`].
+    pub ramp: Option<Ramp>,
+    /// When it first ran.
     pub began_at: OffsetDateTime,
     /// It closes then.
     pub ends_at: Option<OffsetDateTime>,
-    /// By the clocks of its recipients ([`super::claim::Due::quiet_until`]).
-    pub quiet_hours: Option<String>,
-    /// For recipients whose own is not known.
-    pub time_zone: String,
+    /// When it leaves people alone.
+    pub quiet: Option<Quiet>,
 }
 
-impl Lane {
-    /// Messages a second that its slow start allows at `now`; none: the start is over.
-    pub fn ramp_limit(&self, now: OffsetDateTime) -> Option<f64> {
-        let mut hours = (now - self.began_at).as_seconds_f64() / 3_600.0;
-        for step in &self.ramp {
-            if hours < step.for_hours {
-                return Some(step.per_hour / 3_600.0);
-            }
-            hours -= step.for_hours;
-        }
-        None
-    }
+fn quiet(hours: &str, time_zone: &str) -> Result<Quiet, StoreError> {
+    let hours = hours.parse().map_err(|_| StoreError::Inconsistent {
+        what: "wa.campaigns: quiet hours that are none",
+    })?;
+    // Postgres knows the zone, or would have refused it; a name that is newer than we are must not stop the campaign.
+    let own = Zones::named(time_zone).unwrap_or_else(|_| Zones::utc());
+    Ok(Quiet::new(hours, own))
 }
 
 /// A campaign whose state was changed by itself.
@@ -104,8 +99,10 @@ impl Store {
                     ramp: ramp_of(row.ramp)?,
                     began_at: row.began_at,
                     ends_at: row.ends_at,
-                    quiet_hours: row.quiet_hours,
-                    time_zone: row.time_zone,
+                    quiet: row
+                        .quiet_hours
+                        .map(|hours| quiet(&hours, &row.time_zone))
+                        .transpose()?,
                 })
             })
             .collect()

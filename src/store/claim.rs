@@ -57,8 +57,6 @@ pub struct Due {
     pub payload: String,
     /// What fills the placeholders of its campaign: a JSON object.
     pub variables: Option<String>,
-    /// Its campaign's quiet hours last until then by the recipient's clock; none: it is not quiet there.
-    pub quiet_until: Option<OffsetDateTime>,
     /// After this it is not worth sending.
     pub expires_at: Option<OffsetDateTime>,
     /// Its last request; 0 before the first.
@@ -160,7 +158,6 @@ impl Store {
                     recipient_kind: row.recipient_kind,
                     payload: row.payload,
                     variables: row.variables,
-                    quiet_until: row.quiet_until,
                     expires_at: row.expires_at,
                     last_attempt: AttemptNumber(row.attempt),
                 };

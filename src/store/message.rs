@@ -212,13 +212,17 @@ impl Store {
         Ok(learned.collect())
     }
 
-    /// The content of a message, as it was written: personal data.
+    /// The content of a message, as it was written: personal data. For a row of a campaign its campaign's, with placeholders.
     pub async fn payload(&self, id: MessageId) -> Result<Option<String>, StoreError> {
-        sqlx::query_scalar!("select payload::text from wa.outbox where id = $1", id.0)
-            .fetch_optional(&self.pool)
-            .await
-            .doing("read the message's content")
-            .map(Option::flatten)
+        sqlx::query_scalar!(
+            "select coalesce(o.payload, c.payload)::text as payload
+             from wa.outbox o left join wa.campaigns c on c.id = o.campaign_id where o.id = $1",
+            id.0
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .doing("read the message's content")
+        .map(Option::flatten)
     }
 
     /// When a message ended, if it has: accepted, failed, expired or cancelled.

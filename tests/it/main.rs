@@ -1,7 +1,7 @@
 //! The promises of the product, on real Postgres and over real HTTP. A file for a promise.
 
 mod broken_part;
-mod campaign_at_work;
+mod campaigns;
 mod demo;
 mod embedded;
 mod enqueue;

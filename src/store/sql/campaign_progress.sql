@@ -18,7 +18,6 @@ select
     when l.problem is not null then l.problem
     else coalesce(wa.template_hold_in_words(c.sender, c.payload), case when l.worker is null then 'a worker: none has its sender' end)
   end as waiting_for,
-  case when c.quiet_hours is not null then wa.quiet_until(c.quiet_hours, c.time_zone, now()) end as quiet_until,
   s.rate_per_second as "sender_rate!",
   (select coalesce(sum(p.answered), 0) from wa.campaign_pace p where p.campaign = c.id and p.at > now() - interval '60 seconds')::bigint
     as "answered_last_minute!",

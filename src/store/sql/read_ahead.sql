@@ -21,10 +21,6 @@ select q.id as "id!", q.sender as "sender!", q.campaign as "campaign!", q.priori
   o.recipient as "recipient!", o.recipient_kind as "recipient_kind!", coalesce(o.payload, '') as "payload!", o.variables::text as variables,
   o.expires_at, q.attempt as "attempt!",
   case when q.campaign <> 0 then (
-    select wa.campaign_quiet_until(c.quiet_hours, c.time_zone, o.recipient, o.variables)
-    from wa.campaigns c where c.id = q.campaign and c.quiet_hours is not null
-  ) end as quiet_until,
-  case when q.campaign <> 0 then (
     select wa.suppressed_because(o.recipient, q.sender, c.category) is not null from wa.campaigns c where c.id = q.campaign
   ) else false end as "is_suppressed!"
 from fresh q

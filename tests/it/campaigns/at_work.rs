@@ -3,57 +3,16 @@
 
 use serde_json::{Value, json};
 use wa_outbox::domain::id::MessageId;
-use wa_outbox::store::campaign::{CampaignSettings, CampaignVerb, NewCampaign};
+use wa_outbox::store::campaign::{CampaignSettings, CampaignVerb};
 use wa_outbox::store::sender::SenderChange;
 
-use crate::support::make::{BOB, a_text};
+use crate::support::make::{ALICE, BOB, a_text};
 use crate::support::world::{SENDER, World};
 
-const BY: &str = "ada";
-
-fn a_template() -> Value {
-    json!({"type": "template", "template": {
-        "name": "offer", "language": {"code": "en_US"},
-        "components": [{"type": "body", "parameters": [
-            {"type": "text", "text": "Dear {{name}}"},
-            {"type": "currency", "currency": "{{price}}"},
-        ]}],
-    }})
-}
+const TEMPLATE: &str = r#"{"type":"template","template":{"name":"offer","language":{"code":"en_US"},"components":[{"type":"body","parameters":[
+  {"type":"text","text":"Dear {{first_name}}"},{"type":"currency","currency":"{{price}}"}]}]}}"#;
 
 impl World {
-    async fn a_campaign(&self, name: &str, settings: CampaignSettings) -> i64 {
-        let campaign = NewCampaign {
-            name: name.to_owned(),
-            payload: a_template().to_string(),
-            sender: None,
-            settings,
-            by: BY.to_owned(),
-        };
-        let made = self.store.create_campaign(&campaign).await;
-        made.expect("it is made")
-    }
-
-    async fn lead(&self, campaign: i64, verb: CampaignVerb) {
-        let led = self.store.lead_campaign(campaign, verb, BY, None).await;
-        assert!(led.expect("it can be"));
-    }
-
-    /// Adds so many recipients, numbered from 1, and gives their messages in order.
-    async fn add_recipients(&self, campaign: i64, count: i32) -> Vec<MessageId> {
-        let ids: Vec<i64> = sqlx::query_scalar(
-            r#"insert into wa.outbox (campaign_id, recipient, variables)
-               select $1, '+1650556' || (1000 + n), jsonb_build_object('name', 'No. ' || n, 'price', jsonb_build_object('code', 'EUR', 'amount_1000', n))
-               from generate_series(1, $2) n returning id"#,
-        )
-        .bind(campaign)
-        .bind(count)
-        .fetch_all(self.store.pool())
-        .await
-        .expect("they are written");
-        ids.into_iter().map(MessageId).collect()
-    }
-
     async fn add(&self, campaign: i64, recipient: &str, variables: Value) -> MessageId {
         let id: i64 = sqlx::query_scalar(
             "insert into wa.outbox (campaign_id, recipient, variables) values ($1, $2, $3) returning id",
@@ -79,36 +38,48 @@ impl World {
     }
 }
 
+fn says(template: &str) -> CampaignSettings {
+    let payload = serde_json::from_str(template).expect("json");
+    CampaignSettings {
+        payload: Some(payload),
+        ..CampaignSettings::default()
+    }
+}
+
 #[tokio::test]
 async fn each_recipient_of_a_campaign_gets_the_template_with_its_own_variables() {
     let world = World::start().await;
-    let campaign = world
-        .a_campaign("spring", CampaignSettings::default())
-        .await;
-    let messages = world.add_recipients(campaign, 3).await;
+    let campaign = world.a_draft_with("spring", says(TEMPLATE)).await;
+    let mut messages = Vec::new();
+    for (recipient, amount) in [(ALICE, 1), (BOB, 2)] {
+        let variables = json!({"first_name": format!("\"{recipient}\" {{{{price}}}} 🎉"), "price": {"code": "EUR", "amount_1000": amount}});
+        messages.push((
+            world.add(campaign, recipient, variables).await,
+            recipient,
+            amount,
+        ));
+    }
     world.lead(campaign, CampaignVerb::Start).await;
 
-    for (nth, id) in (1..).zip(messages) {
+    for (id, recipient, amount) in messages {
         let message = world.until_status(id, "read").await;
         assert_eq!(message.state, "accepted");
-        let entry = &world.simulator.ledger().accepted_for(&message.recipient)[0];
+        let entry = &world.simulator.ledger().accepted_for(recipient)[0];
         let body: Value = serde_json::from_slice(&entry.body).expect("json");
         let parameters = &body["template"]["components"][0]["parameters"];
-        assert_eq!(parameters[0]["text"], format!("Dear No. {nth}"));
+        let greeting = format!("Dear \"{recipient}\" {{{{price}}}} 🎉");
+        assert_eq!(parameters[0]["text"], greeting);
         assert_eq!(
             parameters[1]["currency"],
-            json!({"code": "EUR", "amount_1000": nth})
+            json!({"code": "EUR", "amount_1000": amount})
         );
-        assert_eq!(body["template"]["name"], "offer");
     }
 }
 
 #[tokio::test]
 async fn nothing_of_a_draft_leaves_and_a_paused_campaign_goes_on_when_it_is_resumed() {
     let world = World::start().await;
-    let campaign = world
-        .a_campaign("spring", CampaignSettings::default())
-        .await;
+    let campaign = world.a_draft("spring").await;
     let messages = world.add_recipients(campaign, 5).await;
     // Whatever has come later has left, and nothing of the draft.
     let ordinary = world.enqueue(a_text().to(BOB)).await;
@@ -138,15 +109,16 @@ async fn nothing_of_a_draft_leaves_and_a_paused_campaign_goes_on_when_it_is_resu
 #[tokio::test]
 async fn a_row_whose_variable_is_missing_is_refused_by_its_name_and_costs_no_request() {
     let world = World::start().await;
-    let campaign = world
-        .a_campaign("spring", CampaignSettings::default())
-        .await;
+    let campaign = world.a_draft("spring").await;
     let lacks = world.add(campaign, BOB, json!({"name": "Bob"})).await;
     world.lead(campaign, CampaignVerb::Start).await;
 
     let refused = world.until_state(lacks, "failed").await;
     let why = refused.error_message.expect("it says why");
-    assert!(why.contains("price") && why.contains("missing"), "{why}");
+    assert!(
+        why.contains("first_name") && why.contains("missing"),
+        "{why}"
+    );
     assert_eq!(world.requests(), 0);
 }
 
@@ -154,9 +126,7 @@ async fn a_row_whose_variable_is_missing_is_refused_by_its_name_and_costs_no_req
 async fn what_is_urgent_leaves_in_the_middle_of_a_campaign() {
     let world = World::start().await;
     world.rate(40.0).await;
-    let campaign = world
-        .a_campaign("spring", CampaignSettings::default())
-        .await;
+    let campaign = world.a_draft("spring").await;
     let rows = world.add_recipients(campaign, 400).await;
     world.lead(campaign, CampaignVerb::Start).await;
     world.simulator.ledger().wait_for_requests(10).await;
@@ -178,7 +148,7 @@ async fn a_campaign_keeps_its_limit_and_its_sender_goes_on_at_its_own() {
         max_per_second: Some(Some(5.0)),
         ..CampaignSettings::default()
     };
-    let campaign = world.a_campaign("slow", settings).await;
+    let campaign = world.a_draft_with("slow", settings).await;
     world.add_recipients(campaign, 12).await;
     world.lead(campaign, CampaignVerb::Start).await;
     let mut ordinary = Vec::new();
@@ -216,8 +186,8 @@ async fn in_its_quiet_hours_a_campaign_lets_its_recipients_sleep() {
         quiet_hours: Some(Some(quiet)),
         ..CampaignSettings::default()
     };
-    let campaign = world.a_campaign("night", settings).await;
-    let variables = json!({"name": "Yui", "price": {}, "time_zone": "Asia/Tokyo"});
+    let campaign = world.a_draft_with("night", settings).await;
+    let variables = json!({"first_name": "Yui", "time_zone": "Asia/Tokyo"});
     let sleeps = world.add(campaign, "+81312345678", variables).await;
     world.lead(campaign, CampaignVerb::Start).await;
 

@@ -1,0 +1,172 @@
+//! Lanes: rows of a campaign are read apart from all others, and whatever writes the queue leaves them there.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use wa_outbox::domain::id::{AttemptNumber, MessageId};
+use wa_outbox::store::campaign::CampaignVerb;
+use wa_outbox::store::claim::Claim;
+use wa_outbox::store::sweep::{BegunBefore, Place};
+
+use super::{claim, doubtful, put_back, the_sender};
+use crate::support::make::a_text;
+use crate::support::world::World;
+
+fn ids(read: &[wa_outbox::store::claim::Due]) -> Vec<MessageId> {
+    read.iter().map(|due| due.id).collect()
+}
+
+#[tokio::test]
+async fn a_lane_is_read_apart_with_what_fills_its_placeholders() {
+    let world = World::at_rest().await;
+    let ordinary = world.enqueue(a_text().with_priority(7)).await;
+    let (spring, winter) = (world.a_draft("spring").await, world.a_draft("winter").await);
+    let of_spring = world.add_recipients(spring, 3).await;
+    let of_winter = world.add_recipients(winter, 2).await;
+    assert_eq!(ids(&world.read_lane(0, 7, 10).await), [ordinary]);
+    let read = world.read_lane(spring, 7, 10).await;
+    assert_eq!(ids(&read), of_spring);
+    assert!(
+        read.iter()
+            .all(|due| due.campaign == spring && due.payload.is_empty())
+    );
+    assert_eq!(
+        read[0].variables.as_deref(),
+        Some("{\"first_name\": \"Ada\"}")
+    );
+    assert_eq!(ids(&world.read_lane(winter, 7, 10).await), of_winter);
+}
+
+#[tokio::test]
+async fn only_lanes_of_campaigns_that_run_are_open() {
+    let world = World::at_rest().await;
+    let open = async || {
+        let lanes = world.store.lanes(&[the_sender()]).await.expect("the lanes");
+        lanes.into_iter().map(|lane| lane.name).collect::<Vec<_>>()
+    };
+    let campaign = world.a_draft("spring").await;
+    assert!(open().await.is_empty());
+    world.lead(campaign, CampaignVerb::Start).await;
+    assert_eq!(open().await, ["spring"]);
+    for closed in [
+        "starts_at = now() + interval '1 hour'",
+        "starts_at = null, ends_at = now()",
+    ] {
+        world
+            .run_sql(&format!("update wa.campaigns set {closed}"))
+            .await;
+        assert!(open().await.is_empty(), "{closed}");
+    }
+    world
+        .run_sql("update wa.campaigns set ends_at = null")
+        .await;
+    world.lead(campaign, CampaignVerb::Pause).await;
+    assert!(open().await.is_empty());
+}
+
+#[tokio::test]
+async fn whatever_writes_the_queue_leaves_a_row_in_its_lane() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let rows = world.add_recipients(campaign, 5).await;
+    let begun = world.begin(&hand, &rows).await;
+    world
+        .store
+        .take_back(&[claim(&hand, rows[0], 1)])
+        .await
+        .expect("it is taken back");
+    world.record(&begun[1], put_back()).await;
+    world.record(&begun[2], doubtful()).await;
+    let swept = BegunBefore {
+        id: rows[3],
+        sender: the_sender(),
+        attempt: AttemptNumber(1),
+    };
+    world
+        .run_sql(&format!(
+            "update wa.queue set deadline = now() - interval '1 s' where id = {}",
+            rows[3]
+        ))
+        .await;
+    assert_eq!(
+        world
+            .store
+            .sweep([&swept])
+            .await
+            .expect("a sweep")
+            .uncertain
+            .len(),
+        1
+    );
+    world
+        .run_sql(&format!(
+            "select wa.resend(array[{}, {}]::bigint[], array[1, 1], 'again')",
+            rows[2], rows[3]
+        ))
+        .await;
+    let returned: Vec<Claim> = vec![claim(&hand, rows[4], 1)];
+    world
+        .store
+        .take_back(&returned)
+        .await
+        .expect("it is taken back");
+    world
+        .store
+        .put_off(&[(
+            rows[4],
+            OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1),
+            "its pair",
+        )])
+        .await
+        .expect("it is put off");
+    let mut read = ids(&world.read_lane(campaign, 7, 10).await);
+    read.sort();
+    assert_eq!(read, rows);
+    assert_eq!(
+        world
+            .count(&format!("wa.queue where campaign = {campaign}"))
+            .await,
+        5
+    );
+}
+
+#[tokio::test]
+async fn what_an_earlier_holder_had_begun_is_found_in_every_lane() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    let ordinary = world.enqueue(a_text()).await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let rows = world.add_recipients(campaign, 3).await;
+    world.begin(&hand, &[ordinary, rows[2]]).await;
+    let (mut place, mut found) = (Some(Place::FRONT), Vec::new());
+    while let Some(after) = place {
+        let slice = world
+            .store
+            .find_begun(&the_sender(), hand.epoch, after, 2)
+            .await
+            .expect("a slice");
+        found.extend(slice.begun.into_iter().map(|begun| begun.id));
+        place = slice.next;
+    }
+    assert_eq!(found, [ordinary, rows[2]]);
+}
+
+#[tokio::test]
+async fn nothing_is_begun_once_a_pause_is_written() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let rows = world.add_recipients(campaign, 2).await;
+    let ordinary = world.enqueue(a_text()).await;
+    world.read_lane(campaign, 7, 10).await;
+    assert_eq!(world.begin(&hand, &rows[..1]).await.len(), 1);
+    world.lead(campaign, CampaignVerb::Pause).await;
+    let begun = world.begin(&hand, &[rows[1], ordinary]).await;
+    assert_eq!(
+        begun.iter().map(|begun| begun.id).collect::<Vec<_>>(),
+        [ordinary]
+    );
+    let counts = world.counts(campaign).await;
+    assert_eq!((counts.queued, counts.sending), (1, 1));
+}

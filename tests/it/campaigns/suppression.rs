@@ -1,0 +1,342 @@
+//! A suppressed recipient's row ends before any request, whoever suppressed them and when.
+
+use serde_json::json;
+use wa_outbox::store::campaign::CampaignSettings;
+use wa_outbox::store::suppression::{NewSuppression, SuppressionFilter};
+
+use super::{refused, wamid_of};
+use crate::support::callbacks::{a_delivery, a_status};
+use crate::support::make::a_text;
+use crate::support::world::{SENDER, World};
+
+const AT: i64 = 1_700_000_000;
+/// "User has stopped marketing messages" (Meta, Error codes).
+const STOPPED: i64 = 131_050;
+
+/// The recipient that [`World::add_recipients`] writes as its `n`th.
+fn recipient(n: i64) -> String {
+    format!("+1650555{}", 1_000 + n)
+}
+
+fn nobody() -> NewSuppression {
+    NewSuppression {
+        reason: "asked us to stop".to_owned(),
+        ..NewSuppression::default()
+    }
+}
+
+/// A `user_preferences` webhook as Meta writes it.
+fn a_preference(wa_id: &str, value: &str, at: i64) -> String {
+    json!({"object": "whatsapp_business_account", "entry": [{"id": "102290129340398", "changes": [{
+        "field": "user_preferences",
+        "value": {
+            "messaging_product": "whatsapp",
+            "metadata": {"display_phone_number": "15550783881", "phone_number_id": SENDER},
+            "contacts": [{"wa_id": wa_id}],
+            "user_preferences": [{"wa_id": wa_id, "detail": "User requested it", "category": "marketing_messages",
+              "value": value, "timestamp": at}],
+        },
+    }]}]})
+    .to_string()
+}
+
+impl World {
+    async fn suppress(&self, suppression: NewSuppression) {
+        let written = self.store.suppress(&[suppression], "operator", "ada").await;
+        assert_eq!(written.expect("it is written"), 1);
+    }
+
+    /// Why nobody writes marketing to this recipient, if so.
+    async fn suppressed(&self, recipient: &str) -> Option<String> {
+        let recipients = [recipient.to_owned()];
+        let found = self
+            .store
+            .suppressed_because(&recipients, SENDER, Some("marketing"))
+            .await;
+        found.expect("a look").remove(0)
+    }
+}
+
+#[tokio::test]
+async fn a_suppressed_recipient_ends_when_it_is_read_and_others_are_read_in_its_place() {
+    let world = World::at_rest().await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let rows = world.add_recipients(campaign, 30).await;
+    for n in 1..=12 {
+        world
+            .suppress(NewSuppression {
+                recipient: recipient(n),
+                ..nobody()
+            })
+            .await;
+    }
+    let read = world.read_lane(campaign, 7, 5).await;
+    assert_eq!(
+        read.iter().map(|due| due.id).collect::<Vec<_>>(),
+        rows[12..17]
+    );
+    let ended = world.message(rows[0]).await;
+    assert_eq!((ended.state.as_str(), ended.attempts), ("cancelled", 0));
+    assert_eq!(
+        ended.error_message.as_deref(),
+        Some("its recipient must not be messaged: asked us to stop")
+    );
+    let counts = world.counts(campaign).await;
+    assert_eq!(
+        (counts.suppressed, counts.cancelled, counts.queued),
+        (12, 0, 18)
+    );
+}
+
+#[tokio::test]
+async fn one_suppressed_after_it_was_read_is_not_begun() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let rows = world.add_recipients(campaign, 2).await;
+    assert_eq!(world.read_lane(campaign, 7, 5).await.len(), 2);
+    world
+        .suppress(NewSuppression {
+            recipient: recipient(1),
+            ..nobody()
+        })
+        .await;
+    let begun = world.begin(&hand, &rows).await;
+    assert_eq!(
+        begun.iter().map(|begun| begun.id).collect::<Vec<_>>(),
+        [rows[1]]
+    );
+}
+
+#[tokio::test]
+async fn a_suppression_counts_for_its_sender_its_category_and_its_time() {
+    let world = World::at_rest().await;
+    world.add_sender("2000").await;
+    let utility = CampaignSettings {
+        category: Some(Some("utility".into())),
+        ..CampaignSettings::default()
+    };
+    let campaign = world.a_draft_with("spring", utility).await;
+    world.add_recipients(campaign, 5).await;
+    let hour = time::Duration::hours(1);
+    let now = time::OffsetDateTime::from_unix_timestamp(
+        world
+            .text("select extract(epoch from now())::bigint::text")
+            .await
+            .parse()
+            .expect("seconds"),
+    );
+    let now = now.expect("a time");
+    for suppression in [
+        NewSuppression {
+            recipient: recipient(1),
+            sender: Some("2000".into()),
+            ..nobody()
+        },
+        NewSuppression {
+            recipient: recipient(2),
+            category: Some("marketing".into()),
+            ..nobody()
+        },
+        NewSuppression {
+            recipient: recipient(3),
+            expires_at: Some(now - hour),
+            ..nobody()
+        },
+        NewSuppression {
+            recipient: "+1 (650) 555-1004".into(),
+            expires_at: Some(now + hour),
+            ..nobody()
+        },
+        NewSuppression {
+            recipient: recipient(5),
+            sender: Some(SENDER.into()),
+            category: Some("utility".into()),
+            ..nobody()
+        },
+    ] {
+        world.suppress(suppression).await;
+    }
+    let read = world.read_lane(campaign, 7, 10).await;
+    let left: Vec<String> = read.into_iter().map(|due| due.recipient).collect();
+    assert_eq!(left, [recipient(1), recipient(2), recipient(3)]);
+}
+
+#[tokio::test]
+async fn who_may_not_be_sent_campaigns_may_be_answered() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    world
+        .suppress(NewSuppression {
+            recipient: recipient(1),
+            ..nobody()
+        })
+        .await;
+    let answer = world.enqueue(a_text().to(&recipient(1))).await;
+    assert_eq!(world.read_lane(0, 5, 5).await.len(), 1);
+    assert_eq!(world.begin(&hand, &[answer]).await.len(), 1);
+}
+
+#[tokio::test]
+async fn suppressions_are_listed_written_over_and_removed() {
+    let world = World::at_rest().await;
+    let two = [
+        NewSuppression {
+            recipient: recipient(1),
+            ..nobody()
+        },
+        NewSuppression {
+            recipient: recipient(1),
+            reason: "moved".into(),
+            ..nobody()
+        },
+        NewSuppression {
+            recipient: recipient(2),
+            ..nobody()
+        },
+    ];
+    assert_eq!(
+        world
+            .store
+            .suppress(&two, "import", "ada")
+            .await
+            .expect("they are written"),
+        2
+    );
+    let all = world
+        .store
+        .suppressions(&SuppressionFilter::default(), 0, 10)
+        .await
+        .expect("a list");
+    assert_eq!(
+        all.iter()
+            .map(|one| one.reason.as_str())
+            .collect::<Vec<_>>(),
+        ["moved", "asked us to stop"]
+    );
+    let one = SuppressionFilter {
+        recipient: Some("+1 650 555 1001".into()),
+        ..SuppressionFilter::default()
+    };
+    assert_eq!(
+        world
+            .store
+            .remove_suppressions(&SuppressionFilter::default())
+            .await
+            .expect("none"),
+        0
+    );
+    assert_eq!(world.store.remove_suppressions(&one).await.expect("one"), 1);
+    assert_eq!(world.suppressed(&recipient(1)).await, None);
+    let bad = NewSuppression {
+        recipient: "+1650CALLME".into(),
+        ..nobody()
+    };
+    let error = world
+        .store
+        .suppress(&[bad], "operator", "ada")
+        .await
+        .expect_err("no number");
+    assert!(error.refusal().expect("in words").0.contains("letters"));
+}
+
+#[tokio::test]
+async fn an_answer_that_somebody_has_stopped_marketing_suppresses_them_for_that_sender() {
+    let world = World::at_rest().await;
+    world.add_sender("2000").await;
+    let hand = world.a_hand().await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let rows = world.add_recipients(campaign, 3).await;
+    let begun = world.begin(&hand, &rows[..2]).await;
+    world.record(&begun[0], refused(STOPPED)).await;
+    world.record(&begun[1], refused(131_026)).await;
+    assert!(world.suppressed(&recipient(1)).await.is_some());
+    assert_eq!(world.suppressed(&recipient(2)).await, None);
+    let other = world
+        .store
+        .suppressed_because(&[recipient(1)], "2000", Some("marketing"))
+        .await;
+    assert_eq!(other.expect("a look"), [None]);
+    let utility = world
+        .store
+        .suppressed_because(&[recipient(1)], SENDER, Some("utility"))
+        .await;
+    assert_eq!(utility.expect("a look"), [None]);
+}
+
+#[tokio::test]
+async fn a_failed_status_suppresses_once_and_not_again_when_it_is_repeated() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let rows = world.add_recipients(campaign, 1).await;
+    world.send(&hand, rows[0]).await;
+    let mut status = a_status(&wamid_of(rows[0]), "failed", AT);
+    status["errors"] = json!([{"code": STOPPED, "title": "stopped"}]);
+    let failed = a_delivery(&[status]);
+    world.apply_deliveries(std::slice::from_ref(&failed)).await;
+    assert!(world.suppressed(&recipient(1)).await.is_some());
+    let filter = SuppressionFilter {
+        recipient: Some(recipient(1)),
+        ..SuppressionFilter::default()
+    };
+    world
+        .store
+        .remove_suppressions(&filter)
+        .await
+        .expect("it is removed");
+    world.apply_deliveries(&[failed]).await;
+    assert_eq!(world.suppressed(&recipient(1)).await, None);
+}
+
+#[tokio::test]
+async fn of_what_somebody_chooses_in_whatsapp_the_latest_counts_in_whatever_order_it_comes() {
+    let world = World::at_rest().await;
+    let (ada, wa_id) = ("+16505551001", "16505551001");
+    world
+        .apply_deliveries(&[a_preference(wa_id, "stop", AT)])
+        .await;
+    assert!(world.suppressed(ada).await.is_some());
+    world
+        .apply_deliveries(&[a_preference(wa_id, "resume", AT + 10)])
+        .await;
+    assert_eq!(world.suppressed(ada).await, None);
+    world
+        .apply_deliveries(&[
+            a_preference(wa_id, "stop", AT),
+            a_preference(wa_id, "stop", AT + 5),
+        ])
+        .await;
+    assert_eq!(world.suppressed(ada).await, None, "older words came late");
+    world
+        .apply_deliveries(&[
+            a_preference(wa_id, "stop", AT + 20),
+            a_preference(wa_id, "resume", AT + 15),
+        ])
+        .await;
+    assert!(world.suppressed(ada).await.is_some());
+    world
+        .apply_deliveries(&[a_preference(wa_id, "signup", AT + 30)])
+        .await;
+    assert!(world.suppressed(ada).await.is_some());
+}
+
+#[tokio::test]
+async fn what_a_person_has_suppressed_no_webhook_sets_free() {
+    let world = World::at_rest().await;
+    let ada = "+16505551001";
+    let written = NewSuppression {
+        recipient: ada.into(),
+        sender: Some(SENDER.into()),
+        category: Some("marketing".into()),
+        ..nobody()
+    };
+    world.suppress(written).await;
+    world
+        .apply_deliveries(&[a_preference("16505551001", "resume", 4_000_000_000)])
+        .await;
+    assert_eq!(
+        world.suppressed(ada).await.as_deref(),
+        Some("asked us to stop")
+    );
+}
