@@ -470,7 +470,10 @@ async fn progress_tells_rate_times_and_what_single_recipients_wait_for() {
     let later = time::OffsetDateTime::from_unix_timestamp(4_000_000_000).expect("a time");
     world
         .store
-        .put_off(&[(rows[4], later), (rows[5], later)], "its pair limit")
+        .put_off(&[
+            (rows[4], later, "its pair limit"),
+            (rows[5], later, "its pair limit"),
+        ])
         .await
         .expect("they are put off");
     world.send(&hand, rows[0]).await;
