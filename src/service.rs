@@ -24,6 +24,7 @@ use supervision::Supervision;
 use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Environment, OnUncertain};
+use crate::dispatch::campaign_work;
 use crate::dispatch::desk::DeskSettings;
 use crate::dispatch::dispatcher::{DispatchSettings, Dispatcher};
 use crate::dispatch::ownership::{LEAVES_WITHIN, Ownership, OwnershipSettings};
@@ -280,6 +281,7 @@ impl Service {
             desk: DeskSettings {
                 read_ahead: config.worker.read_ahead as usize,
                 max_in_flight,
+                urgent_share: config.worker.urgent_share,
             },
         };
         let dispatcher = Dispatcher::new(
@@ -326,6 +328,8 @@ impl Service {
         health.may_send = Some(Arc::new(move |clock| trust.holds_at(clock.boot())));
         let settling = reconciler.run(holding.clone(), Arc::clone(&signals), self.stop.clone());
         self.tasks.spawn(parts.of("reconciler", settling));
+        let campaigns = campaign_work::run(self.store.clone(), holding.clone(), self.stop.clone());
+        self.tasks.spawn(parts.of("campaigns", campaigns));
         let listening = wake::run(
             self.store.clone(),
             holding,

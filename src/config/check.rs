@@ -119,6 +119,13 @@ impl Worker {
         not_zero(self.max_in_flight, "worker.max_in_flight")?;
         not_zero(self.record_batch, "worker.record_batch")?;
         refuse(
+            !(0.0..=0.9).contains(&self.urgent_share),
+            "worker.urgent_share",
+            self.urgent_share,
+            "campaigns would be left too little of the rate, or more than all of it",
+            "set 0 to 0.9",
+        )?;
+        refuse(
             self.record_delay > Duration::from_secs(1),
             "worker.record_delay_ms",
             self.record_delay.as_millis(),

@@ -22,7 +22,7 @@ fn the_defaults_are_no_nonsense() {
 #[test]
 fn no_span_and_no_number_may_be_nothing() {
     type Change = fn(&mut Config);
-    let changes: [(&str, Change); 15] = [
+    let changes: [(&str, Change); 16] = [
         ("database.max_connections", |config| {
             config.database.max_connections = 0
         }),
@@ -53,6 +53,9 @@ fn no_span_and_no_number_may_be_nothing() {
         ("worker.read_ahead", |config| config.worker.read_ahead = 0),
         ("worker.max_in_flight", |config| {
             config.worker.max_in_flight = 0
+        }),
+        ("worker.urgent_share", |config| {
+            config.worker.urgent_share = 1.0
         }),
         ("worker.record_batch", |config| {
             config.worker.record_batch = 0

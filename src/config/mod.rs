@@ -137,6 +137,8 @@ pub struct Worker {
     pub read_ahead: u32,
     /// Requests of one sender that may be out at a time, where the sender itself does not say. Default 64.
     pub max_in_flight: u32,
+    /// Of a sender's rate, what its campaigns of priority 5 and above leave free for what is urgent. Default 0.1.
+    pub urgent_share: f64,
     /// How long an outcome waits for others to be written down with. Setting `record_delay_ms`, default 3
     /// milliseconds; 0 writes each at once.
     #[serde(rename = "record_delay_ms", deserialize_with = "values::milliseconds")]
@@ -158,6 +160,7 @@ impl Default for Worker {
             idle_poll: Duration::from_millis(40),
             read_ahead: 200,
             max_in_flight: 64,
+            urgent_share: 0.1,
             record_delay: Duration::from_millis(3),
             record_batch: 500,
             shutdown: None,

@@ -15,9 +15,6 @@ use crate::domain::outcome::{HoldScope, Outcome, ThrottleScope};
 use crate::domain::transition::in_words;
 use crate::store::runtime::SenderRuntime;
 
-/// Why a message is put off.
-const PAIR_LIMIT: &str = "this recipient's limit: too many messages in a short time";
-
 impl Dispatcher {
     pub(super) fn hear(&mut self, event: Event) {
         match event {
@@ -104,7 +101,10 @@ impl Dispatcher {
     }
 
     /// Puts messages off in the database. They stay known until that is done, so that they are not read again meanwhile.
-    pub(super) fn put_off(&self, messages: Vec<(SenderId, MessageId, OffsetDateTime)>) {
+    pub(super) fn put_off(
+        &self,
+        messages: Vec<(SenderId, MessageId, OffsetDateTime, &'static str)>,
+    ) {
         if messages.is_empty() {
             return;
         }
@@ -112,15 +112,15 @@ impl Dispatcher {
         self.in_flight.spawn(async move {
             let until: Vec<_> = messages
                 .iter()
-                .map(|(_, id, until)| (*id, *until))
+                .map(|(_, id, until, why)| (*id, *until, *why))
                 .collect();
-            if let Err(error) = store.put_off(&until, PAIR_LIMIT).await {
+            if let Err(error) = store.put_off(&until).await {
                 warn!(
                     error = &error as &dyn std::error::Error,
                     "Could not put messages off; they are looked at again"
                 );
             }
-            let forget = messages.into_iter().map(|(sender, id, _)| (sender, id));
+            let forget = messages.into_iter().map(|(sender, id, ..)| (sender, id));
             let _ = tell.send(Event::Forget(forget.collect()));
         });
     }

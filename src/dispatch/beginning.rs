@@ -8,13 +8,13 @@ use tokio::time::Instant;
 
 use super::breaker::Verdict;
 use super::departures::Departure;
-use super::desk::Ready;
+use super::desk::{Chosen, Ready};
 use super::dispatcher::Dispatcher;
 use super::sending::LEAVE_WITHIN;
 use crate::clock::BootInstant;
 use crate::domain::id::MessageId;
 use crate::store::StoreError;
-use crate::store::claim::{Begun, Claim, Due};
+use crate::store::claim::{Begun, Claim};
 
 /// So far ahead of its time a message is begun, beside what a begin was seen to take.
 const HEAD_START: Duration = Duration::from_millis(10);
@@ -24,7 +24,7 @@ const LONGEST_BEGIN_AHEAD: Duration = Duration::from_millis(100);
 /// A begin under way.
 pub(super) struct Beginning {
     pub(super) task: JoinHandle<Result<Vec<Begun>, StoreError>>,
-    messages: HashMap<MessageId, (Due, Departure)>,
+    messages: HashMap<MessageId, (Chosen, Departure)>,
     claims: Vec<Claim>,
     leave_by: BootInstant,
     since: Instant,
@@ -70,12 +70,12 @@ impl Dispatcher {
                 self.breakers.probe_unused(&desk.origin, now);
             }
             *out += picked.leaving.len();
-            leaving.extend(picked.leaving.into_iter().map(|due| (due, desk.epoch)));
+            leaving.extend(picked.leaving.into_iter().map(|one| (one, desk.epoch)));
             put_off.extend(
                 picked
                     .put_off
                     .into_iter()
-                    .map(|(id, until)| (desk.sender.clone(), id, until)),
+                    .map(|(id, until, why)| (desk.sender.clone(), id, until, why)),
             );
             aside.extend(
                 picked
@@ -92,7 +92,7 @@ impl Dispatcher {
         self.begin_after = now + self.settings.tick;
         let claims: Vec<Claim> = leaving
             .iter()
-            .map(|(due, epoch)| Claim {
+            .map(|(Chosen { due, .. }, epoch)| Claim {
                 id: due.id,
                 sender: due.sender.clone(),
                 epoch: *epoch,
@@ -107,9 +107,9 @@ impl Dispatcher {
         self.beginning = Some(Beginning {
             messages: leaving
                 .into_iter()
-                .map(|(due, _)| {
-                    let departure = self.departures.announce(&due.sender);
-                    (due.id, (due, departure))
+                .map(|(chosen, _)| {
+                    let departure = self.departures.announce(&chosen.due.sender);
+                    (chosen.due.id, (chosen, departure))
                 })
                 .collect(),
             claims,
@@ -153,32 +153,32 @@ impl Dispatcher {
             .collect();
         let (leave_by, now) = (beginning.leave_by, Instant::now());
         for begun in begun {
-            let (Some((due, departure)), Some(epoch)) = (
+            let (Some((chosen, departure)), Some(epoch)) = (
                 beginning.messages.remove(&begun.id),
                 epochs.get(&begun.id).copied(),
             ) else {
                 continue;
             };
-            match self.desks.get_mut(&due.sender) {
-                Some(desk) if desk.epoch == epoch && desk.lets_leave(due.id, now) => {
+            match self.desks.get_mut(&chosen.due.sender) {
+                Some(desk) if desk.epoch == epoch && desk.lets_leave(&chosen.due, now) => {
                     desk.make_ready(Ready {
-                        due,
+                        chosen,
                         begun,
                         leave_by,
                         departure,
                     });
                 }
-                // The sender changed hands, or was held, while its begin was under way.
+                // The sender changed hands, or was held, or its campaign was paused, while its begin was under way.
                 _ => self.unsent.push(Claim {
-                    id: due.id,
-                    sender: due.sender,
+                    id: chosen.due.id,
+                    sender: chosen.due.sender,
                     epoch,
                     attempt: begun.attempt,
                 }),
             }
         }
         // Cancelled, settled, or of a sender that has changed hands.
-        for (gone, _) in beginning.messages.into_values() {
+        for (Chosen { due: gone, .. }, _) in beginning.messages.into_values() {
             if let Some(desk) = self.desks.get_mut(&gone.sender) {
                 desk.forget(gone.id);
                 desk.resting.unused(gone.id);

@@ -7,7 +7,7 @@
 //! Only what may leave within the next moment is begun, and the exact permit is taken when it leaves. So a commit that takes
 //! long delays requests, and never bunches them.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +15,9 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use super::campaign::Content;
 use super::departures::Departure;
+use super::lanes::{Lanes, enough};
 use super::ownership::Held;
 use super::resting::{Kept, OnTrial, Resting};
 use crate::clock::BootInstant;
@@ -24,12 +26,9 @@ use crate::provider::Endpoint;
 use crate::store::claim::{Ask, Begun, Claim, Due};
 use crate::throttle::{Limits, Permit, SenderThrottle, Start};
 
-/// 0 (urgent) to 9 (bulk).
-const PRIORITIES: i16 = 10;
-/// Before every message there is.
-const FRONT: (OffsetDateTime, i64) = (OffsetDateTime::UNIX_EPOCH, 0);
-/// So many are read ahead for the slowest sender.
-const LEAST_AHEAD: usize = 32;
+/// Why a message is put off.
+const PAIR_LIMIT: &str = "this recipient's limit: too many messages in a short time";
+const QUIET: &str = "the quiet hours of its campaign";
 /// A hold that we have asked for stands in the database, and is read back, within this.
 pub(super) const HOLD_SHOWS_WITHIN: Duration = Duration::from_secs(5);
 
@@ -51,9 +50,9 @@ pub struct Desk {
     closed_until: Option<Instant>,
     max_in_flight: usize,
     read_ahead: usize,
-    waiting: BTreeMap<(i16, OffsetDateTime, i64), Due>,
+    urgent_share: f64,
+    lanes: Lanes,
     known: HashSet<i64>,
-    places: [(OffsetDateTime, i64); PRIORITIES as usize],
     exhausted: bool,
     next_read: Instant,
     next_rescan: Instant,
@@ -64,7 +63,7 @@ pub struct Desk {
 /// A message whose attempt is begun and that has not left yet.
 pub struct Ready {
     /// The message.
-    pub due: Due,
+    pub chosen: Chosen,
     /// Its intent, as it was written down.
     pub begun: Begun,
     /// Nothing leaves after this.
@@ -73,13 +72,23 @@ pub struct Ready {
     pub departure: Departure,
 }
 
+/// A message that may leave within the next moment.
+pub struct Chosen {
+    /// The message.
+    pub due: Due,
+    /// Permits of its campaign, to be used with its sender's.
+    pub shares: Vec<Permit>,
+    /// What it says, where its campaign says it.
+    pub content: Option<Arc<Content>>,
+}
+
 /// What a desk gives out at one moment.
 #[derive(Default)]
 pub struct Picked {
     /// To be begun: they may leave within the next moment.
-    pub leaving: Vec<Due>,
-    /// May not leave before the time given: their recipient's limit.
-    pub put_off: Vec<(MessageId, OffsetDateTime)>,
+    pub leaving: Vec<Chosen>,
+    /// May not leave before the time given, and why.
+    pub put_off: Vec<(MessageId, OffsetDateTime, &'static str)>,
     /// Wait for this hold of their template.
     pub aside: Vec<(MessageId, i64)>,
 }
@@ -91,6 +100,8 @@ pub struct DeskSettings {
     pub read_ahead: usize,
     /// Requests out at once, where the sender's own setting says nothing.
     pub max_in_flight: usize,
+    /// Of each sender's rate, what campaigns leave free for what is urgent.
+    pub urgent_share: f64,
 }
 
 impl Desk {
@@ -111,9 +122,9 @@ impl Desk {
             closed_until: None,
             max_in_flight: 1,
             read_ahead: settings.read_ahead,
-            waiting: BTreeMap::new(),
+            urgent_share: settings.urgent_share,
+            lanes: Lanes::new(start(held.held.epoch), now),
             known: HashSet::new(),
-            places: [FRONT; PRIORITIES as usize],
             exhausted: false,
             next_read: now,
             next_rescan: now,
@@ -147,6 +158,13 @@ impl Desk {
             self.closed_until = None;
         }
         self.resting.take_up(held, now);
+        let rate = self.throttle.limit(now);
+        let dropped = self
+            .lanes
+            .take_up(&held.campaigns, rate, self.urgent_share, (now, wall));
+        for due in dropped {
+            self.known.remove(&due.id.0);
+        }
     }
 
     /// Stops at once, before the hold is read back from the database. Until then the settings at hand are older than the
@@ -169,19 +187,29 @@ impl Desk {
         }
     }
 
-    /// Whether a message that was begun may leave still: the sender may have been held meanwhile.
-    pub fn lets_leave(&self, id: MessageId, now: Instant) -> bool {
-        self.is_open(now) || self.resting.is_trying(OnTrial::Sender, id)
+    /// Whether a message that was begun may leave still: its sender may have been held meanwhile, or its campaign paused.
+    pub fn lets_leave(&self, due: &Due, now: Instant) -> bool {
+        self.lanes.let_leave(due)
+            && (self.is_open(now) || self.resting.is_trying(OnTrial::Sender, due.id))
+    }
+
+    /// Takes out what was begun and may not leave any more, to be put back into the queue.
+    pub fn recalled(&mut self, now: Instant) -> Vec<Claim> {
+        let (stay, go) = std::mem::take(&mut self.ready)
+            .into_iter()
+            .partition(|ready| self.lets_leave(&ready.chosen.due, now));
+        self.ready = stay;
+        self.claims(go)
     }
 
     /// Nothing at hand, nothing on its way, and the last look found no more.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.on_the_way() == 0 && self.exhausted
+        self.lanes.is_empty() && self.on_the_way() == 0 && self.exhausted
     }
 
     /// Messages read ahead and not begun.
     pub fn at_hand(&self) -> usize {
-        self.waiting.len()
+        self.lanes.len()
     }
 
     /// Begun, or being begun, or out.
@@ -196,8 +224,8 @@ impl Desk {
 
     /// What to read now, and what of it is known; nothing when the desk is full or it is not time.
     pub fn asks(&mut self, now: Instant, rescan_every: Duration) -> (Vec<Ask>, Vec<i64>) {
-        let enough = self.enough(now);
-        let low = self.waiting.len() < enough.div_ceil(2);
+        let enough = enough(self.throttle.limit(now), self.read_ahead);
+        let low = self.lanes.are_low(enough, now);
         if self.may_begin(now) == 0 || now < self.next_read && (self.exhausted || !low) {
             return <_>::default();
         }
@@ -205,60 +233,22 @@ impl Desk {
         if from_the_front {
             self.next_rescan = now + rescan_every;
         }
-        let mut asks = Vec::new();
-        let mut ahead = 0;
-        for priority in 0..PRIORITIES {
-            ahead += self
-                .waiting
-                .range((priority, FRONT.0, 0)..(priority + 1, FRONT.0, 0))
-                .count();
-            let room = enough.saturating_sub(ahead);
-            if room > 0 {
-                let (after, known) = match from_the_front {
-                    true => (FRONT, self.known.len()),
-                    false => (self.places[priority as usize], 0),
-                };
-                asks.push(Ask {
-                    sender: self.sender.clone(),
-                    campaign: 0,
-                    priority,
-                    after,
-                    limit: room as i64,
-                    known: known as i64,
-                });
-            }
-        }
         self.exhausted = true;
-        let known = match from_the_front {
+        let known: Vec<i64> = match from_the_front {
             true => self.known.iter().copied().collect(),
             false => Vec::new(),
         };
-        (asks, known)
-    }
-
-    /// Messages worth having at hand: what may leave in a second or so.
-    fn enough(&self, now: Instant) -> usize {
-        let a_second = self.throttle.limit(now).ceil() as usize;
-        a_second.max(LEAST_AHEAD).min(self.read_ahead)
+        let count = from_the_front.then_some(known.len());
+        (self.lanes.asks(&self.sender, enough, count, now), known)
     }
 
     /// Takes in what was read for one of its asks.
     pub fn take_in(&mut self, ask: &Ask, found: Vec<Due>, now: Instant, look_again_in: Duration) {
-        let full = found.len() as i64 >= ask.limit;
-        if let Some(last) = found.last() {
-            let (place, last) = (
-                &mut self.places[ask.priority as usize],
-                (last.due_at, last.id.0),
-            );
-            // What was found behind the place lies among what is known, unless there was more than could be taken in.
-            *place = if full { last } else { last.max(*place) };
-        }
-        self.exhausted &= !full;
-        for due in found {
-            if self.known.insert(due.id.0) {
-                self.waiting
-                    .insert((due.priority, due.due_at, due.id.0), due);
-            }
+        self.exhausted &= (found.len() as i64) < ask.limit;
+        let mut found = found;
+        found.retain(|due| self.known.insert(due.id.0));
+        for homeless in self.lanes.take_in(ask, found) {
+            self.known.remove(&homeless.id.0);
         }
         self.next_read = now + look_again_in;
     }
@@ -279,7 +269,7 @@ impl Desk {
     ) -> Picked {
         let mut picked = Picked::default();
         let (at_most, is_open) = (at_most.min(self.may_begin(now)), self.is_open(now));
-        if at_most == 0 || self.waiting.is_empty() {
+        if at_most == 0 || self.lanes.is_empty() {
             return picked;
         }
         let soon = self.throttle.how_many(now, horizon);
@@ -289,7 +279,7 @@ impl Desk {
             .min(at_most);
         let mut waiting_still = Vec::new();
         while picked.leaving.len() < wanted {
-            let Some((place, due)) = self.waiting.pop_first() else {
+            let Some(due) = self.lanes.next(now) else {
                 break;
             };
             if due.expires_at.is_some_and(|expires_at| expires_at <= wall) {
@@ -297,7 +287,15 @@ impl Desk {
                 self.known.remove(&due.id.0);
                 continue;
             }
-            let tries = match self.resting.keeps(&due.payload, now) {
+            let campaign = self.lanes.campaign(&due);
+            let quiet = campaign
+                .and_then(|it| it.quiet_until(&due.recipient, due.variables.as_deref(), wall));
+            if let Some(until) = quiet {
+                picked.put_off.push((due.id, until, QUIET));
+                continue;
+            }
+            let says = campaign.map_or(due.payload.as_str(), |it| it.content.payload.as_str());
+            let tries = match self.resting.keeps(says, now) {
                 Kept::No => None,
                 Kept::Tries(hold) => Some(OnTrial::Template(hold)),
                 Kept::Aside(hold) => {
@@ -305,7 +303,7 @@ impl Desk {
                     continue;
                 }
                 Kept::UntilItsHoldShows => {
-                    waiting_still.push((place, due));
+                    waiting_still.push(due);
                     continue;
                 }
             };
@@ -313,16 +311,22 @@ impl Desk {
                 Ok(()) => {
                     let sender = (!is_open).then_some(OnTrial::Sender);
                     self.resting.tries(sender.into_iter().chain(tries), due.id);
-                    picked.leaving.push(due);
+                    let (shares, content) = self.lanes.charge(&due, now);
+                    picked.leaving.push(Chosen {
+                        due,
+                        shares,
+                        content,
+                    });
                 }
                 Err(at) => {
-                    picked
-                        .put_off
-                        .push((due.id, wall + at.saturating_duration_since(now)));
+                    let until = wall + at.saturating_duration_since(now);
+                    picked.put_off.push((due.id, until, PAIR_LIMIT));
                 }
             }
         }
-        self.waiting.extend(waiting_still);
+        for due in waiting_still {
+            self.lanes.put_back(due);
+        }
         self.beginning += picked.leaving.len();
         picked
     }
@@ -334,7 +338,7 @@ impl Desk {
 
     /// A message is begun; it leaves when the rate permits.
     pub fn make_ready(&mut self, ready: Ready) {
-        self.known.remove(&ready.due.id.0);
+        self.known.remove(&ready.chosen.due.id.0);
         self.ready.push_back(ready);
     }
 
@@ -354,23 +358,28 @@ impl Desk {
     pub fn give_up(&mut self) -> Vec<Claim> {
         self.ours.store(false, Ordering::Release);
         self.known.clear();
-        self.waiting.clear();
+        self.lanes.clear();
         self.unsent()
     }
 
     /// Takes out what was begun and has not left, to be put back into the queue.
     pub fn unsent(&mut self) -> Vec<Claim> {
-        let (epoch, resting) = (self.epoch, &mut self.resting);
+        let all = std::mem::take(&mut self.ready);
+        self.claims(all)
+    }
+
+    fn claims(&mut self, unsent: VecDeque<Ready>) -> Vec<Claim> {
         let claim = |ready: Ready| {
-            resting.unused(ready.due.id);
+            let due = ready.chosen.due;
+            self.resting.unused(due.id);
             Claim {
-                id: ready.due.id,
-                sender: ready.due.sender,
-                epoch,
+                id: due.id,
+                sender: due.sender,
+                epoch: self.epoch,
                 attempt: ready.begun.attempt,
             }
         };
-        self.ready.drain(..).map(claim).collect()
+        unsent.into_iter().map(claim).collect()
     }
 
     /// A message has left the desk for good, or may be read again.

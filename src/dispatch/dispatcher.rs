@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use super::beginning::Beginning;
 use super::breaker::Breakers;
 use super::departures::Departures;
-use super::desk::{Desk, DeskSettings};
+use super::desk::{Chosen, Desk, DeskSettings};
 use super::ownership::Holding;
 use super::recorder::RecorderQueue;
 use super::resting::OnTrial;
@@ -230,7 +230,10 @@ impl Dispatcher {
         for held in &holding.senders {
             let sender = held.held.sender.id();
             match self.desks.get_mut(&sender) {
-                Some(desk) => desk.take_up(held, self.settings.desk, now, wall),
+                Some(desk) => {
+                    desk.take_up(held, self.settings.desk, now, wall);
+                    self.unsent.extend(desk.recalled(now));
+                }
                 None => {
                     info!(sender.id = %sender, "Working sender {sender} (epoch {})", held.held.epoch.0);
                     self.signals.nothing_due.send_replace(false);
@@ -252,16 +255,23 @@ impl Dispatcher {
             };
             while let Some((ready, permit)) = desk.next_to_leave(now) {
                 desk.in_flight += 1;
+                let Chosen {
+                    due,
+                    shares,
+                    content,
+                } = ready.chosen;
                 let errand = Errand {
-                    pair_strikes: desk.throttle.pair_refusals(&ready.due.recipient),
+                    pair_strikes: desk.throttle.pair_refusals(&due.recipient),
                     endpoint: Arc::clone(&endpoint),
                     fingerprint: desk.resting.fingerprint(),
-                    due: ready.due,
+                    due,
+                    content,
                     begun: ready.begun,
                 };
+                let permits = shares.into_iter().chain([permit]).collect();
                 let way_out =
                     self.sending
-                        .way_out(ready.leave_by, desk.ours(), permit, ready.departure);
+                        .way_out(ready.leave_by, desk.ours(), permits, ready.departure);
                 errands.push((errand, way_out));
             }
         }

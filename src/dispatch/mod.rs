@@ -12,10 +12,13 @@
 mod aftermath;
 mod beginning;
 pub mod breaker;
+pub mod campaign;
+pub mod campaign_work;
 pub mod departures;
 pub mod desk;
 pub mod dispatcher;
 mod holds;
+mod lanes;
 pub mod ownership;
 mod reading;
 pub mod reconciler;

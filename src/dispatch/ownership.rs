@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::campaign::{Campaign, Campaigns};
 use super::departures::Departures;
 use crate::clock::{BootInstant, Clock};
 use crate::domain::hold::{Fingerprint, FingerprintKey};
@@ -80,6 +81,8 @@ pub struct Held {
     pub sender_hold: Option<SenderHold>,
     /// Which of its templates are held.
     pub template_holds: Vec<TemplateHold>,
+    /// Its campaigns that run.
+    pub campaigns: Vec<Arc<Campaign>>,
 }
 
 /// What this worker holds at the moment.
@@ -105,6 +108,7 @@ pub struct Ownership {
     /// The last look left senders that nobody holds: they are not waited for any longer.
     left_over: bool,
     looks: u64,
+    campaigns: Campaigns,
 }
 
 /// Senders' settings are taken up, and free senders looked for, this often.
@@ -139,6 +143,7 @@ impl Ownership {
             last_renewal: None,
             left_over: false,
             looks: 0,
+            campaigns: Campaigns::default(),
         }
     }
 
@@ -301,13 +306,15 @@ impl Ownership {
         }
     }
 
-    async fn publish_held(&self, worker: WorkerId) -> Result<(), StoreError> {
+    async fn publish_held(&mut self, worker: WorkerId) -> Result<(), StoreError> {
         let (mut senders, mut said) = (Vec::new(), Vec::new());
         let all = self.store.held_senders(worker).await?;
         let ids: Vec<SenderId> = all.iter().map(|held| held.sender.id()).collect();
         self.store.end_holds_whose_time_is_over(&ids).await?;
         let mut sender_holds = self.store.sender_holds(&ids).await?;
         let mut template_holds = self.store.template_holds(&ids).await?;
+        let lanes = self.store.lanes(&ids).await?;
+        let mut campaigns = self.campaigns.of(lanes);
         for held in all {
             let (endpoint, problem) = reach(&held);
             if problem != held.problem {
@@ -326,7 +333,11 @@ impl Ownership {
             let template_holds = template_holds
                 .extract_if(.., |hold| hold.sender == name)
                 .collect();
+            let campaigns = campaigns
+                .extract_if(.., |campaign| campaign.lane.sender.as_str() == name)
+                .collect();
             senders.push(Held {
+                campaigns,
                 fingerprint: self.fingerprint_of(endpoint.as_deref()),
                 sender_hold,
                 template_holds,

@@ -50,10 +50,10 @@ impl Dispatcher {
                 return;
             }
         };
-        let mut found: HashMap<(SenderId, i16), Vec<Due>> = HashMap::new();
+        let mut found: HashMap<(SenderId, i64, i16), Vec<Due>> = HashMap::new();
         for due in due {
             found
-                .entry((due.sender.clone(), due.priority))
+                .entry((due.sender.clone(), due.campaign, due.priority))
                 .or_default()
                 .push(due);
         }
@@ -65,7 +65,7 @@ impl Dispatcher {
         };
         for ask in &asked {
             let due = found
-                .remove(&(ask.sender.clone(), ask.priority))
+                .remove(&(ask.sender.clone(), ask.campaign, ask.priority))
                 .unwrap_or_default();
             if let Some(desk) = self.desks.get_mut(&ask.sender) {
                 desk.take_in(ask, due, now, look_again_in);

@@ -89,6 +89,7 @@ fn held(sender_hold: Option<SenderHold>, template_holds: Vec<TemplateHold>) -> H
         fingerprint: None,
         sender_hold,
         template_holds,
+        campaigns: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::campaign::Content;
 use super::departures::Departure;
 use super::ownership::Trust;
 use crate::clock::{BootInstant, Clock};
@@ -42,6 +43,8 @@ pub struct Sending {
 pub struct Errand {
     /// The message.
     pub due: Due,
+    /// What it says, where its campaign says it.
+    pub content: Option<Arc<Content>>,
     /// Its intent, as it was written down.
     pub begun: Begun,
     /// Where it goes.
@@ -60,8 +63,8 @@ pub struct WayOut {
     leave_by: BootInstant,
     /// Whether the sender is still ours.
     ours: Arc<AtomicBool>,
-    /// Unused if the request does not leave.
-    permit: Permit,
+    /// Its sender's, and those of its campaign. Unused if the request does not leave.
+    permits: Vec<Permit>,
     departure: Departure,
 }
 
@@ -74,8 +77,9 @@ impl Gate for WayOut {
     }
 
     fn left(&self) {
-        let late_by = self.permit.leaves(Instant::now());
-        self.departure.left(late_by);
+        let now = Instant::now();
+        let late_by = self.permits.iter().map(|permit| permit.leaves(now)).min();
+        self.departure.left(late_by.unwrap_or_default());
     }
 }
 
@@ -109,7 +113,7 @@ impl Sending {
         &self,
         leave_by: BootInstant,
         ours: Arc<AtomicBool>,
-        permit: Permit,
+        permits: Vec<Permit>,
         departure: Departure,
     ) -> WayOut {
         WayOut {
@@ -117,18 +121,20 @@ impl Sending {
             trust: Arc::clone(&self.trust),
             leave_by,
             ours,
-            permit,
+            permits,
             departure,
         }
     }
 
     /// Makes the request of an errand.
     pub async fn send(&self, errand: Errand, way_out: WayOut) -> Returned {
-        let receipt = way_out.permit.receipt();
+        let receipts: Vec<_> = way_out.permits.iter().map(Permit::receipt).collect();
         let outcome = self.outcome_of(&errand, way_out).await;
-        receipt.answered(Instant::now());
+        let now = Instant::now();
+        receipts.iter().for_each(|receipt| receipt.answered(now));
         let Errand {
             due,
+            content,
             begun,
             pair_strikes,
             fingerprint,
@@ -152,7 +158,7 @@ impl Sending {
             id: due.id,
             sender: due.sender,
             recipient: due.recipient,
-            payload: due.payload,
+            payload: content.map_or(due.payload, |content| content.payload.clone()),
             fingerprint,
             outcome,
         };
@@ -166,7 +172,14 @@ impl Sending {
                 ..ApiError::default()
             })
         };
-        let payload = match Payload::parse(&errand.due.payload) {
+        let filled = (errand.content.as_ref())
+            .map(|content| content.fill(errand.due.variables.as_deref()))
+            .transpose();
+        let filled = match filled {
+            Ok(filled) => filled,
+            Err(why) => return refused(why),
+        };
+        let payload = match Payload::parse(filled.as_ref().unwrap_or(&errand.due.payload)) {
             Ok(payload) => payload,
             Err(error) => return refused(error.to_string()),
         };

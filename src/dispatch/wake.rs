@@ -61,7 +61,7 @@ async fn listen(
     // What was said before anybody listened was said to nobody.
     let mut call = Call::Anything;
     loop {
-        if matches!(call, Call::NewMessages | Call::Anything) {
+        if matches!(call, Call::NewMessages | Call::Campaigns | Call::Anything) {
             signals.woken.notify_one();
         }
         if matches!(call, Call::Leases | Call::Anything) {

@@ -258,18 +258,18 @@ impl Store {
     /// Puts messages off that were read ahead but may not leave yet (the pair limit). No attempt is spent.
     pub async fn put_off(
         &self,
-        until: &[(MessageId, OffsetDateTime)],
-        why: &str,
+        until: &[(MessageId, OffsetDateTime, &str)],
     ) -> Result<(), StoreError> {
-        let ids: Vec<i64> = until.iter().map(|(id, _)| id.0).collect();
-        let times: Vec<OffsetDateTime> = until.iter().map(|(_, at)| *at).collect();
+        let ids: Vec<i64> = until.iter().map(|(id, ..)| id.0).collect();
+        let times: Vec<OffsetDateTime> = until.iter().map(|(_, at, _)| *at).collect();
+        let reasons: Vec<&str> = until.iter().map(|(.., why)| *why).collect();
         sqlx::query!(
-            "update wa.queue q set due_at = p.due_at, waiting_for = $3
-             from unnest($1::bigint[], $2::timestamptz[]) as p (id, due_at)
+            "update wa.queue q set due_at = p.due_at, waiting_for = p.why
+             from unnest($1::bigint[], $2::timestamptz[], $3::text[]) as p (id, due_at, why)
              where q.id = p.id and q.state = 'queued'",
             &ids,
             &times,
-            why
+            &reasons as &[&str]
         )
         .execute(&self.pool)
         .await

@@ -1,5 +1,5 @@
-//! Wake-up calls: `NOTIFY wa_outbox_due`, sent by an INSERT to an owner that has said it sleeps, and `NOTIFY wa_outbox_lease`,
-//! sent to a worker that a sender was handed to.
+//! Wake-up calls: `NOTIFY wa_outbox_due`, sent by an INSERT to an owner that has said it sleeps; `NOTIFY wa_outbox_lease`, sent to
+//! a worker that a sender was handed to; `NOTIFY wa_campaign`, sent to the owner of a campaign that was started, stopped or set.
 //!
 //! A connection on which nothing is heard may have nothing to say or be dead; so a quiet one is asked from time to time.
 //!
@@ -21,6 +21,7 @@ use super::{Store, StoreError};
 
 const NEW_MESSAGES: &str = "wa_outbox_due";
 const LEASES: &str = "wa_outbox_lease";
+const CAMPAIGNS: &str = "wa_campaign";
 const DOING: &str = "listen for calls";
 
 /// A connection on which nothing was heard for so long is asked whether it lives.
@@ -47,6 +48,8 @@ pub enum Call {
     NewMessages,
     /// A sender that was handed to this worker.
     Leases,
+    /// A campaign that was started, paused, resumed, cancelled or set.
+    Campaigns,
     /// Anything: the connection was lost, and calls may have been lost with it.
     Anything,
 }
@@ -77,7 +80,9 @@ impl Store {
             let mut listener = PgListener::connect_with(&pool).await?;
             // The next call of `woken` says that it was lost, and whoever listens starts anew.
             listener.eager_reconnect(false);
-            listener.listen_all([NEW_MESSAGES, LEASES]).await?;
+            listener
+                .listen_all([NEW_MESSAGES, LEASES, CAMPAIGNS])
+                .await?;
             Ok(listener)
         };
         Ok(Line {
@@ -125,6 +130,7 @@ impl WakeListener {
             match line.heard().await? {
                 Some(call) if call.payload() != self.worker => {}
                 Some(call) if call.channel() == LEASES => return Ok(Call::Leases),
+                Some(call) if call.channel() == CAMPAIGNS => return Ok(Call::Campaigns),
                 Some(_) => return Ok(Call::NewMessages),
                 None => return Ok(Call::Anything),
             }

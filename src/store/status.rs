@@ -306,12 +306,11 @@ async fn write_news(
         return Ok(0);
     }
     let doing = "apply statuses";
+    let error_code = |one: &News| one.error.as_ref().and_then(|error| error.code);
     // Before what is told is applied: what was known already is not told anew.
     let stopped: Vec<(i64, OffsetDateTime)> = news
         .iter()
-        .filter(|(_, one)| {
-            one.error.as_ref().and_then(|error| error.code) == Some(STOPPED_MARKETING)
-        })
+        .filter(|(_, one)| error_code(one) == Some(STOPPED_MARKETING))
         .filter_map(|(key, one)| Some((key.id, one.failed_at?)))
         .collect();
     note_stopped(transaction, &stopped).await?;

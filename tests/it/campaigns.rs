@@ -1,5 +1,6 @@
 //! Campaigns: one template to many, led by writing one row and counted without being looked at.
 
+mod at_work;
 mod counts;
 mod ending;
 mod reading;

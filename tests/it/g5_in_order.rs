@@ -44,11 +44,6 @@ impl World {
         assert_eq!(answer, 200);
         self.until_webhooks_are_applied().await;
     }
-
-    /// How many requests WhatsApp has seen.
-    fn requests(&self) -> u64 {
-        self.simulator.ledger().request_count()
-    }
 }
 
 #[tokio::test]

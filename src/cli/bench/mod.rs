@@ -5,6 +5,7 @@
 //! the rows of one run.
 
 pub mod cable;
+mod campaign;
 mod fleet;
 mod pair;
 pub mod pgbouncer;
@@ -32,6 +33,7 @@ pub struct Options {
     /// drain: send a backlog, without and with status webhooks. storm: the same with lost answers, refused connections and
     /// server errors, webhooks doubled and reordered, and a count in the ledger of what was accepted how often. fleet: 12
     /// senders at 20 to 1,000 a second on 3 workers that are killed and stopped meanwhile. pair: the limit of one recipient.
+    /// campaign: one template to --messages recipients, paused, resumed and cancelled, with urgent messages in between.
     /// sequences: order while webhooks come in disorder and a worker is killed, how soon the next one leaves, and the cost.
     #[arg(value_enum)]
     scenario: Scenario,
@@ -48,7 +50,7 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     in_flight: u32,
 
-    /// fleet and pair: how long to send, in seconds. Heartbeats, leases and what befalls the workers follow from it.
+    /// fleet, pair and campaign: how long to send, in seconds. Heartbeats, leases and what befalls the workers follow from it.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(15..=86_400))]
     seconds: u32,
 
@@ -95,6 +97,7 @@ enum Scenario {
     Storm,
     Fleet,
     Pair,
+    Campaign,
     Sequences,
 }
 
@@ -157,6 +160,7 @@ impl Options {
         let rows = match self.scenario {
             Scenario::Fleet => return fleet::run(&self).await,
             Scenario::Pair => return pair::run(&self).await,
+            Scenario::Campaign => return campaign::run(&self).await,
             Scenario::Sequences => return sequences::run(&self).await,
             Scenario::Drain => vec![
                 self.measure(

@@ -116,10 +116,11 @@ async fn whatever_writes_the_queue_leaves_a_row_in_its_lane() {
         .expect("it is taken back");
     world
         .store
-        .put_off(
-            &[(rows[4], OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1))],
+        .put_off(&[(
+            rows[4],
+            OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1),
             "its pair",
-        )
+        )])
         .await
         .expect("it is put off");
     let mut read = ids(&world.read_lane(campaign, 7, 10).await);

@@ -206,6 +206,11 @@ impl World {
         .await
     }
 
+    /// Requests that WhatsApp has got.
+    pub(crate) fn requests(&self) -> u64 {
+        self.simulator.ledger().request_count()
+    }
+
     /// Waits until something is true of a message.
     pub(crate) async fn until(
         &self,
