@@ -84,9 +84,9 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     ledger.wait_for_requests(1).await;
     let from = scene.started.elapsed();
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    for _ in 0..options.seconds {
+    for second in 0..options.seconds {
         seconds.tick().await;
-        scene.enqueue(&sender, (RATE * OTHERS) as u32).await?;
+        enqueue_to_others(&scene, second).await?;
     }
     seconds.tick().await;
     let until = scene.started.elapsed();
@@ -105,6 +105,21 @@ async fn enqueue_to(scene: &Scene, recipient: &str, messages: i32) -> anyhow::Re
     .bind(SENDER)
     .bind(recipient)
     .bind(messages)
+    .execute(scene.store.pool())
+    .await?;
+    Ok(())
+}
+
+/// What goes to others in one second of the run, each to a recipient of its own.
+async fn enqueue_to_others(scene: &Scene, second: u32) -> anyhow::Result<()> {
+    sqlx::query(
+        r#"insert into wa.outbox (sender, recipient, payload)
+           select $1, '+1651' || (1000000 + $2 * $3 + n), '{"type":"text","text":{"body":"Your order has shipped"}}'
+           from generate_series(1, $3) n"#,
+    )
+    .bind(SENDER)
+    .bind(i32::try_from(second)?)
+    .bind((RATE * OTHERS) as i32)
     .execute(scene.store.pool())
     .await?;
     Ok(())
