@@ -4,6 +4,7 @@
 //! its reason and, where one is known, the way out ([`failure`]). Exit codes: 0 done, 1 failed, 2 usage, 64 bad settings.
 
 pub mod bench;
+pub mod campaign;
 mod context;
 mod default_sender;
 pub mod demo;
@@ -20,6 +21,7 @@ pub mod sender;
 pub mod sequence;
 pub mod simulate;
 pub mod summary;
+pub mod suppress;
 mod table;
 pub mod template;
 mod time;
@@ -67,6 +69,8 @@ enum Command {
     Sender(sender::Options),
     Sequence(sequence::Options),
     Template(template::Options),
+    Campaign(campaign::Options),
+    Suppress(suppress::Options),
     Message(message::Options),
     Uncertain(uncertain::Options),
     Summary(summary::Options),
@@ -85,6 +89,8 @@ impl Command {
             | Self::Sender(_)
             | Self::Sequence(_)
             | Self::Template(_)
+            | Self::Campaign(_)
+            | Self::Suppress(_)
             | Self::Message(_)
             | Self::Uncertain(_)
             | Self::Summary(_)
@@ -133,6 +139,8 @@ impl Cli {
             Command::Sender(options) => options.run(context).await,
             Command::Sequence(options) => options.run(context).await,
             Command::Template(options) => options.run(context).await,
+            Command::Campaign(options) => options.run(context).await,
+            Command::Suppress(options) => options.run(context).await,
             Command::Message(options) => options.run(context).await,
             Command::Uncertain(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,

@@ -100,12 +100,22 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// When a message may leave.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Due {
+pub(super) enum Due {
     At(OffsetDateTime),
     In(Duration),
 }
 
-fn parse_due(text: &str) -> Result<Due, String> {
+impl Due {
+    /// The moment, counted from `now`.
+    pub(super) fn after(self, now: OffsetDateTime) -> anyhow::Result<OffsetDateTime> {
+        match self {
+            Self::At(time) => Ok(time),
+            Self::In(span) => later(now, span),
+        }
+    }
+}
+
+pub(super) fn parse_due(text: &str) -> Result<Due, String> {
     if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
         return Ok(Due::At(time));
     }
@@ -138,11 +148,7 @@ impl Options {
     }
 
     fn message(&self, now: OffsetDateTime) -> anyhow::Result<NewMessage> {
-        let due_at = match self.at {
-            None => None,
-            Some(Due::At(time)) => Some(time),
-            Some(Due::In(span)) => Some(later(now, span)?),
-        };
+        let due_at = self.at.map(|due| due.after(now)).transpose()?;
         let expires_at = self
             .expires_in
             .map(|span| later(due_at.unwrap_or(now), span))
@@ -216,7 +222,7 @@ fn template(name: &str, language: &str, params: &[String]) -> serde_json::Value 
 }
 
 /// The payload as it stands in the file: the database judges it, and it reaches the wire as it was written.
-fn read_payload(path: &Path) -> anyhow::Result<String> {
+pub(super) fn read_payload(path: &Path) -> anyhow::Result<String> {
     let (read, place) = if path == Path::new("-") {
         (
             std::io::read_to_string(std::io::stdin()),

@@ -3,14 +3,15 @@
 use clap::Subcommand;
 
 use super::Context;
-use super::{message, sender, sequence};
+use super::{campaign, message, sender, sequence};
 
 /// Say where something stands and why
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   wa-outbox why message 4711
   wa-outbox why sender 106540352242922
-  wa-outbox why sequence 106540352242922 +16505551234 order-17")]
+  wa-outbox why sequence 106540352242922 +16505551234 order-17
+  wa-outbox why campaign spring")]
 pub struct Options {
     #[command(subcommand)]
     what: What,
@@ -35,6 +36,10 @@ Examples:
   wa-outbox why sequence 106540352242922 +16505551234 order-17
   wa-outbox why sequence --of 4711")]
     Sequence(sequence::Why),
+    /// What a campaign does, or what it waits for
+    #[command(after_help = "Example:
+  wa-outbox why campaign spring")]
+    Campaign(campaign::Why),
 }
 
 impl Options {
@@ -47,6 +52,7 @@ impl Options {
             What::Message(why) => why.run(context).await,
             What::Sender(show) => show.run_why(context).await,
             What::Sequence(why) => why.run(context).await,
+            What::Campaign(why) => why.run(context).await,
         }
     }
 }

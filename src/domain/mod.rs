@@ -4,6 +4,7 @@
 //! and nothing here ever asks the time: a rule that needs it takes `now`.
 
 mod country_zones;
+pub mod forecast;
 pub mod hold;
 pub mod id;
 pub mod kind;

@@ -96,12 +96,15 @@ impl Zones {
 
     /// The zones of a phone number's country, E.164 with `+`. None for what is no number of a country.
     pub fn of_phone(phone: &str) -> Option<Self> {
+        BY_CODE.get(Self::code_of(phone)?).cloned()
+    }
+
+    /// The calling code by which a number's zones are known, without its `+`.
+    pub fn code_of(phone: &str) -> Option<&'static str> {
         let digits = phone.strip_prefix('+')?;
-        (1..=LONGEST_CODE)
-            .rev()
-            .filter_map(|length| BY_CODE.get(digits.get(..length)?))
-            .next()
-            .cloned()
+        let known = |length| BY_CODE.get_key_value(digits.get(..length)?);
+        let (code, _) = (1..=LONGEST_CODE).rev().find_map(known)?;
+        Some(code)
     }
 
     /// How many.

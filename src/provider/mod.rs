@@ -10,6 +10,7 @@ pub mod body;
 pub mod client;
 pub mod codes;
 pub mod credential;
+pub mod template_limits;
 pub mod verdict;
 pub mod wire;
 

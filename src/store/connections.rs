@@ -235,6 +235,22 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Writes rows by COPY: `statement` is a `COPY … FROM STDIN`, `rows` what it is to be given. Says how many there were.
+    pub(super) async fn copy_in(
+        &mut self,
+        statement: &'static str,
+        rows: &[u8],
+    ) -> Result<u64, sqlx::Error> {
+        self.ask(async |raw: &mut PgConnection| {
+            let mut into = raw.copy_in_raw(statement).await?;
+            into.send(rows).await?;
+            into.finish().await
+        })
+        .await
+    }
+}
+
 /// What is said of a connection that is silent.
 pub(super) fn no_answer() -> sqlx::Error {
     std::io::Error::new(

@@ -105,6 +105,20 @@ impl StoreError {
             .map(str::to_owned);
         Some((error.message().to_owned(), hint))
     }
+
+    /// The column that the schema refused, where it named one.
+    pub fn refused_column(&self) -> Option<&str> {
+        let Self::Database {
+            source: sqlx::Error::Database(error),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        error
+            .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?
+            .column()
+    }
 }
 
 /// Says what we were doing when the database failed.

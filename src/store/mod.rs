@@ -20,6 +20,7 @@ pub mod listener;
 pub mod message;
 pub mod outbox;
 pub mod pooler;
+pub mod recipients;
 pub mod record;
 pub mod runtime;
 pub mod sender;

@@ -8,12 +8,14 @@
 mod csv;
 mod jsonl;
 mod lines;
+mod open;
 #[cfg(test)]
 mod tests;
 
 use std::io::{self, BufRead};
 
 pub(super) use lines::Place;
+pub(super) use open::{Opened, is_stdin, open};
 
 use csv::Csv;
 use lines::Lines;

@@ -117,6 +117,13 @@ fn a_bad_line_is_told_with_its_field_and_costs_no_other() {
         (13, "line"),
     ];
     assert_eq!(faults, expected);
+    let Entry::Fault(behind) = &entries[8] else {
+        panic!("{entries:?}")
+    };
+    assert!(
+        behind.reason.starts_with("something stands behind"),
+        "{behind:?}"
+    );
     assert_eq!(
         row(&entries[12]),
         (14, BOB, json!({"_line": 14, "name": "last"}))

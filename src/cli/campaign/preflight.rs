@@ -1,0 +1,390 @@
+//! Checks every recipient of a campaign that waits, before the first message leaves.
+//!
+//! What is found here is certain: a variable that is missing, a text that WhatsApp refuses, a number that cannot exist, somebody
+//! written to twice. Rows are read page by page and none is kept, so it takes the same memory for a million as for ten. The result
+//! is kept with the campaign, without a number or a name in it: a sample is a line and a message's id.
+
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::find;
+use super::progress::Progress;
+use crate::cli::failure::Problem;
+use crate::cli::recipients::LINE;
+use crate::cli::{Context, output};
+use crate::domain::forecast::{Group, Plan};
+use crate::domain::id::MessageId;
+use crate::domain::placeholders::{FillError, Template, Variables};
+use crate::domain::quiet_hours::Zones;
+use crate::provider::template_limits;
+use crate::store::Store;
+use crate::store::campaign::Campaign;
+use crate::store::recipients::QueuedRecipient;
+use crate::store::sender::Sender;
+use report::{FaultsFile, Report};
+
+pub(super) const HELP: &str = "Each recipient that waits is looked at: whether its variables fill the template, whether what comes \
+out keeps WhatsApp's documented limits, whether its number can exist (by the numbering plan of its country) and stands once, whether \
+its time zone is one and its time has not passed. Suppressed recipients are counted; they are left out by themselves.
+
+The time it will take is the least: without pauses, retries and the sender's other messages. Where a country has several time zones \
+a message leaves when it is outside the quiet hours in all of them; a variable time_zone decides instead.
+
+With --json an object: campaign, rows, good, suppressed, faults (kind, field, rows, what, fix, samples of line and message), forecast \
+(done_at, seconds, binding, per_second, too_late), faults_file, left_out. It is also kept in wa.campaigns.preflight.
+
+Examples:
+  wa-outbox campaign preflight spring
+  wa-outbox campaign preflight spring --faults spring.faults.csv --leave-out";
+
+const PAGE: i64 = 5_000;
+const SAMPLES: usize = 5;
+/// Kinds of faults that are told apart; a template has no more places than that.
+const KINDS: usize = 200;
+/// The variable that gives a recipient's time zone.
+const TIME_ZONE: &str = "time_zone";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Preflight {
+    /// The campaign, by its name or number
+    #[arg(value_name = "CAMPAIGN")]
+    campaign: String,
+    /// Tell every fault in this file, as CSV
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
+    /// Cancel the recipients with faults; the others stay
+    #[arg(long)]
+    leave_out: bool,
+    /// Who checks [default: user@host]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is wrong with a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    MissingVariable,
+    VariableIsNoText,
+    InvalidNumber,
+    Duplicate,
+    UnknownTimeZone,
+    Expired,
+    #[serde(untagged)]
+    Limit(template_limits::Kind),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Fault {
+    kind: Kind,
+    /// A variable, a column, or a JSON pointer.
+    field: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Sample {
+    line: Option<u64>,
+    message: i64,
+}
+
+#[derive(Default)]
+struct Found {
+    rows: i64,
+    samples: Vec<Sample>,
+}
+
+impl Preflight {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let by = context.author(self.by)?;
+        let store = context.store().await?;
+        let campaign = find(store, &self.campaign).await?;
+        if matches!(campaign.state.as_str(), "done" | "cancelled") {
+            let what = format!("campaign {} is {}", campaign.name, campaign.state);
+            return Err(Problem::failed(what, "nothing of it is left to be checked").into());
+        }
+        let template = super::template(&campaign.payload)?;
+        let mut check = Check::new(&campaign, template, context.clock().now());
+        let mut file = FaultsFile::open(self.faults)?;
+        let waiting = store.campaign_counts(campaign.id).await?.queued;
+        let clock = context.clock();
+        let mut progress = Progress::new("checked", u64::try_from(waiting).ok(), clock.boot());
+        let mut left_out = 0;
+        let mut after = None;
+        loop {
+            let page = store.queued_recipients(campaign.id, after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some((last.due_at, last.id));
+            for row in &page {
+                let faults = check.row(row);
+                file.write(row, &faults)?;
+                // A suppressed one is left out by itself, with the reason.
+                if self.leave_out && !faults.is_empty() && !row.is_suppressed {
+                    store.cancel(MessageId(row.id)).await?;
+                    left_out += 1;
+                }
+            }
+            let (rows, faulty) = (check.rows.unsigned_abs(), check.faulty.unsigned_abs());
+            progress.show(rows, rows, faulty, clock.boot());
+        }
+        progress.clear();
+        let sender = sender(store, &campaign).await?;
+        let plan = check.plan(&sender, self.leave_out);
+        let report = Report::new(
+            &check,
+            &plan,
+            file.finish()?,
+            self.leave_out.then_some(left_out),
+        );
+        store
+            .keep_preflight(campaign.id, &serde_json::to_value(&report)?, &by)
+            .await?;
+        if self.json {
+            return output::print_json(&report);
+        }
+        output::print(&report.in_words(&campaign, &check, &plan))
+    }
+}
+
+async fn sender(store: &Store, campaign: &Campaign) -> anyhow::Result<Sender> {
+    let mut senders = store.senders().await?.into_iter();
+    let found = senders.find(|sender| sender.sender == campaign.sender);
+    found.with_context(|| format!("sender {} is gone", campaign.sender))
+}
+
+/// A look at all rows, and what it has found.
+struct Check<'a> {
+    campaign: &'a Campaign,
+    template: Template,
+    now: OffsetDateTime,
+    rows: i64,
+    faulty: i64,
+    suppressed: i64,
+    groups: BTreeMap<Fault, Found>,
+    /// Of what may be sent: by calling code, or by time zone where one is given.
+    clocks: BTreeMap<String, u64>,
+    /// The same of what has a fault.
+    faulty_clocks: BTreeMap<String, u64>,
+    to_one: i64,
+}
+
+impl<'a> Check<'a> {
+    fn new(campaign: &'a Campaign, template: Template, now: OffsetDateTime) -> Self {
+        Self {
+            campaign,
+            template,
+            now,
+            rows: 0,
+            faulty: 0,
+            suppressed: 0,
+            groups: BTreeMap::new(),
+            clocks: BTreeMap::new(),
+            faulty_clocks: BTreeMap::new(),
+            to_one: 1,
+        }
+    }
+
+    /// Looks at one, and gives its faults.
+    fn row(&mut self, row: &QueuedRecipient) -> Vec<Fault> {
+        self.rows += 1;
+        self.to_one = self.to_one.max(row.earlier + 1);
+        let Ok(variables) = Variables::parse(&row.variables) else {
+            // The schema lets only objects in.
+            return Vec::new();
+        };
+        let zone = variables
+            .get(TIME_ZONE)
+            .and_then(|raw| serde_json::from_str::<String>(raw).ok());
+        let mut faults = self.content(&variables);
+        faults.extend(self.address(row, zone.as_deref()));
+        if row.is_suppressed {
+            self.suppressed += 1;
+        } else {
+            let clocks = match faults.is_empty() {
+                true => &mut self.clocks,
+                false => &mut self.faulty_clocks,
+            };
+            *clocks.entry(clock_of(row, zone)).or_default() += 1;
+        }
+        self.faulty += i64::from(!faults.is_empty());
+        for fault in &faults {
+            self.note(fault, row, &variables);
+        }
+        faults
+    }
+
+    /// What is wrong with what it says.
+    fn content(&self, variables: &Variables<'_>) -> Vec<Fault> {
+        let unfilled = self.template.faults(variables);
+        if !unfilled.is_empty() {
+            let fault = |error: FillError| Fault {
+                kind: match error {
+                    FillError::Missing { .. } => Kind::MissingVariable,
+                    FillError::NotText { .. } => Kind::VariableIsNoText,
+                },
+                field: error.name().to_owned(),
+            };
+            return unfilled.into_iter().map(fault).collect();
+        }
+        let Ok(payload) = self.template.fill(variables) else {
+            return Vec::new();
+        };
+        let fault = |fault: template_limits::Fault| Fault {
+            kind: Kind::Limit(fault.kind),
+            field: fault.pointer,
+        };
+        template_limits::faults(&payload)
+            .into_iter()
+            .map(fault)
+            .collect()
+    }
+
+    /// What is wrong with whom it goes to, and when.
+    fn address(&self, row: &QueuedRecipient, zone: Option<&str>) -> Vec<Fault> {
+        let is_number = row.recipient_kind == "phone";
+        let found = [
+            (
+                is_number && !can_exist(&row.recipient),
+                Kind::InvalidNumber,
+                "recipient",
+            ),
+            (row.earlier > 0, Kind::Duplicate, "recipient"),
+            (
+                zone.is_some_and(|zone| Zones::named(zone).is_err()),
+                Kind::UnknownTimeZone,
+                TIME_ZONE,
+            ),
+            (
+                row.expires_at.is_some_and(|at| at <= self.now),
+                Kind::Expired,
+                "expires_at",
+            ),
+        ];
+        let fault = |(_, kind, field): (bool, Kind, &str)| Fault {
+            kind,
+            field: field.to_owned(),
+        };
+        found
+            .into_iter()
+            .filter(|(is_so, ..)| *is_so)
+            .map(fault)
+            .collect()
+    }
+
+    fn note(&mut self, fault: &Fault, row: &QueuedRecipient, variables: &Variables<'_>) {
+        if !self.groups.contains_key(fault) && self.groups.len() >= KINDS {
+            return;
+        }
+        let group = self.groups.entry(fault.clone()).or_default();
+        group.rows += 1;
+        if group.samples.len() < SAMPLES {
+            group.samples.push(Sample {
+                line: line_of(variables),
+                message: row.id,
+            });
+        }
+    }
+
+    /// What is to be sent, and under which limits.
+    fn plan(&self, sender: &Sender, without_faulty: bool) -> Plan {
+        let campaign = self.campaign;
+        let begins = campaign.starts_at.map_or(self.now, |at| at.max(self.now));
+        let ran = campaign
+            .started_at
+            .map_or(time::Duration::ZERO, |at| begins - at);
+        let share = sender.rate_per_second * campaign.rate_share;
+        let faulty = (!without_faulty).then_some(&self.faulty_clocks);
+        let own_zone = Zones::named(&campaign.time_zone).unwrap_or_else(|_| Zones::utc());
+        let mut clocks = self.clocks.clone();
+        for (clock, count) in faulty.into_iter().flatten() {
+            *clocks.entry(clock.clone()).or_default() += count;
+        }
+        let group = |(clock, count): (String, u64)| Group {
+            zones: zones_of(&clock).unwrap_or_else(|| own_zone.clone()),
+            count,
+        };
+        Plan {
+            begins,
+            ends: campaign.ends_at,
+            per_second: campaign
+                .max_per_second
+                .map_or(share, |most| most.min(share)),
+            ramp: campaign
+                .ramp
+                .clone()
+                .map(|ramp| (ramp, ran.try_into().unwrap_or_default())),
+            quiet: campaign
+                .quiet_hours
+                .as_deref()
+                .and_then(|hours| hours.parse().ok()),
+            groups: clocks.into_iter().map(group).collect(),
+            own_zone,
+            to_one: self.to_one.unsigned_abs(),
+            pair_burst: u64::from(sender.pair_burst.unsigned_abs()),
+            pair_period: std::time::Duration::from_millis(
+                sender.pair_period_ms.unsigned_abs().into(),
+            ),
+        }
+    }
+}
+
+/// Whether the numbering plan of its country has such a number.
+fn can_exist(number: &str) -> bool {
+    phonenumber::parse(None, number).is_ok_and(|number| number.is_valid())
+}
+
+fn line_of(variables: &Variables<'_>) -> Option<u64> {
+    variables.get(LINE)?.parse().ok()
+}
+
+/// By what a recipient's clock is known: a zone that its row names, else its calling code.
+fn clock_of(row: &QueuedRecipient, zone: Option<String>) -> String {
+    let zone = zone.filter(|zone| Zones::named(zone).is_ok());
+    let code = || Zones::code_of(&row.recipient).map(|code| format!("+{code}"));
+    zone.or_else(code).unwrap_or_default()
+}
+
+fn zones_of(clock: &str) -> Option<Zones> {
+    match clock.starts_with('+') {
+        true => Zones::of_phone(clock),
+        false => Zones::named(clock).ok(),
+    }
+}
+
+impl Kind {
+    /// What it is, and what to do.
+    fn in_words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::MissingVariable => (
+                "have no such variable",
+                "add it to their rows, or take it out of the template",
+            ),
+            Self::VariableIsNoText => (
+                "have an object or a list where text is wanted",
+                "write it as text, or let the placeholder be the whole string",
+            ),
+            Self::Limit(kind) => kind.in_words(),
+            Self::InvalidNumber => (
+                "have a number that their country's plan does not have",
+                "correct it; nobody can be reached under it",
+            ),
+            Self::Duplicate => (
+                "go to somebody who is in the campaign already",
+                "leave them out, or that person is written to again",
+            ),
+            Self::UnknownTimeZone => (
+                "have a time zone that does not exist",
+                "write an IANA name such as Europe/Berlin",
+            ),
+            Self::Expired => ("have expired", "give them a later expires_at"),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What a preflight has found, as it is kept, printed and told line by line.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::{Check, Fault, Found, Kind, Sample, line_of};
+use crate::cli::campaign::standing::{ahead, per_second};
+use crate::cli::campaign::thousands;
+use crate::cli::output;
+use crate::domain::forecast::{Binding, Forecast, Plan};
+use crate::domain::placeholders::Variables;
+use crate::store::campaign::Campaign;
+use crate::store::recipients::QueuedRecipient;
+
+/// The file of all faults, where one is wanted.
+pub(super) struct FaultsFile(Option<(PathBuf, BufWriter<File>)>);
+
+impl FaultsFile {
+    pub(super) fn open(path: Option<PathBuf>) -> anyhow::Result<Self> {
+        let Some(path) = path else {
+            return Ok(Self(None));
+        };
+        let file =
+            File::create(&path).with_context(|| format!("could not make {}", path.display()))?;
+        let mut file = BufWriter::new(file);
+        file.write_all(b"line,message,kind,field,reason\n")?;
+        Ok(Self(Some((path, file))))
+    }
+
+    pub(super) fn write(&mut self, row: &QueuedRecipient, faults: &[Fault]) -> anyhow::Result<()> {
+        let Some((path, file)) = &mut self.0 else {
+            return Ok(());
+        };
+        for fault in faults {
+            let line = Variables::parse(&row.variables)
+                .ok()
+                .and_then(|variables| line_of(&variables));
+            let line = line.map_or_else(String::new, |line| line.to_string());
+            let kind = serde_json::to_value(fault.kind)?;
+            let (what, fix) = fault.kind.in_words();
+            let field = fault.field.replace('"', "\"\"");
+            writeln!(
+                file,
+                "{line},{},{},\"{field}\",\"{what}; {fix}\"",
+                row.id,
+                kind.as_str().unwrap_or_default()
+            )
+            .with_context(|| format!("could not write into {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> anyhow::Result<Option<PathBuf>> {
+        let Some((path, mut file)) = self.0 else {
+            return Ok(None);
+        };
+        file.flush()
+            .with_context(|| format!("could not write into {}", path.display()))?;
+        Ok(Some(path))
+    }
+}
+
+/// What is kept, and printed as JSON.
+#[derive(Serialize)]
+pub(super) struct Report {
+    campaign: String,
+    rows: i64,
+    good: i64,
+    suppressed: i64,
+    faults: Vec<FaultJson>,
+    forecast: ForecastJson,
+    faults_file: Option<PathBuf>,
+    left_out: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct FaultJson {
+    kind: Kind,
+    field: String,
+    rows: i64,
+    what: &'static str,
+    fix: &'static str,
+    samples: Vec<Sample>,
+}
+
+#[derive(Serialize)]
+struct ForecastJson {
+    #[serde(with = "time::serde::rfc3339::option")]
+    done_at: Option<OffsetDateTime>,
+    seconds: Option<i64>,
+    binding: Binding,
+    per_second: f64,
+    too_late: u64,
+}
+
+impl Report {
+    pub(super) fn new(
+        check: &Check<'_>,
+        plan: &Plan,
+        faults_file: Option<PathBuf>,
+        left_out: Option<i64>,
+    ) -> Self {
+        let fault = |(fault, group): (&Fault, &Found)| {
+            let (what, fix) = fault.kind.in_words();
+            FaultJson {
+                kind: fault.kind,
+                field: fault.field.clone(),
+                rows: group.rows,
+                what,
+                fix,
+                samples: group.samples.clone(),
+            }
+        };
+        let mut faults: Vec<FaultJson> = check.groups.iter().map(fault).collect();
+        faults.sort_by_key(|fault| -fault.rows);
+        let Forecast {
+            done_at,
+            binding,
+            too_late,
+        } = plan.forecast();
+        Self {
+            campaign: check.campaign.name.clone(),
+            rows: check.rows,
+            good: check.rows - check.faulty,
+            suppressed: check.suppressed,
+            faults,
+            forecast: ForecastJson {
+                done_at,
+                seconds: done_at.map(|at| (at - check.now).whole_seconds()),
+                binding,
+                per_second: plan.per_second,
+                too_late,
+            },
+            faults_file,
+            left_out,
+        }
+    }
+
+    pub(super) fn in_words(&self, campaign: &Campaign, check: &Check<'_>, plan: &Plan) -> String {
+        let mut text = format!(
+            "{} of {} recipients have no fault.\n",
+            thousands(self.good),
+            thousands(self.rows)
+        );
+        if self.suppressed > 0 {
+            text += &format!(
+                "{} are suppressed, and will be left out.\n",
+                thousands(self.suppressed)
+            );
+        }
+        for fault in &self.faults {
+            text += &format!(
+                "\n  {:>9}  {}: {}\n",
+                thousands(fault.rows),
+                output::plain(&fault.field),
+                fault.what
+            );
+            text += &format!("{:13}{}\n{:13}{}\n", "", fault.fix, "", samples(fault));
+        }
+        if let Some(left_out) = self.left_out {
+            text += &format!(
+                "\n{} were cancelled; the others stay.\n",
+                thousands(left_out)
+            );
+        }
+        if let Some(file) = &self.faults_file {
+            text += &format!("\nEach fault is told in {}.\n", file.display());
+        }
+        text + &self.time(campaign, check, plan)
+    }
+
+    fn time(&self, campaign: &Campaign, check: &Check<'_>, plan: &Plan) -> String {
+        let forecast = &self.forecast;
+        let rate = per_second(plan.per_second);
+        let because = match forecast.binding {
+            Binding::Rate
+                if campaign
+                    .max_per_second
+                    .is_some_and(|most| most <= plan.per_second) =>
+            {
+                format!("--slow-to allows {rate} a second")
+            }
+            Binding::Rate if campaign.rate_share < 1.0 => {
+                format!("its share of the sender's rate is {rate} a second")
+            }
+            Binding::Rate => format!("the sender's rate is {rate} a second"),
+            Binding::Ramp => "it begins slowly (--ramp)".to_owned(),
+            Binding::QuietHours => "of the quiet hours".to_owned(),
+            Binding::Pair => format!("one recipient has {} messages", thousands(check.to_one)),
+        };
+        let mut text = match forecast.done_at {
+            Some(at) => format!(
+                "\nIt takes at least {}, because {because}.\n",
+                ahead(at - check.now, check.now)
+            ),
+            None => format!("\nIt takes longer than 60 days, because {because}.\n"),
+        };
+        if forecast.too_late > 0 {
+            text += &format!(
+                "When it ends, about {} will not have left, and expire.\n",
+                thousands(i64::try_from(forecast.too_late).unwrap_or(i64::MAX))
+            );
+        }
+        text
+    }
+}
+
+fn samples(fault: &FaultJson) -> String {
+    let sample = |sample: &Sample| match sample.line {
+        Some(line) => format!("line {line} (message {})", sample.message),
+        None => format!("message {}", sample.message),
+    };
+    let samples: Vec<String> = fault.samples.iter().map(sample).collect();
+    format!("e.g. {}", samples.join(", "))
+}

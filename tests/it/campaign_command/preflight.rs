@@ -1,0 +1,217 @@
+//! The check before the start: what is wrong is found before the first message leaves, and named with its line.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Desk, number};
+use crate::support::world::{SENDER, World};
+
+/// Ten faults, as the check names them, and the field that it blames.
+const TEN_FAULTS: [(&str, &str); 10] = [
+    ("missing_variable", "price"),
+    ("empty_text", "/template/components/0/parameters/0/text"),
+    ("too_long", "/template/components/0/parameters/0/text"),
+    ("line_break", "/template/components/0/parameters/0/text"),
+    ("incomplete", "/template/components/0/parameters/1/currency"),
+    ("variable_is_no_text", "note"),
+    ("invalid_number", "recipient"),
+    ("duplicate", "recipient"),
+    ("unknown_time_zone", "time_zone"),
+    ("not_text", "/template/components/0/parameters/2/text"),
+];
+
+/// A file of 500 recipients with one of each fault, as JSON lines, and the line of each.
+fn file_with_faults() -> (String, BTreeMap<&'static str, u64>) {
+    let good = json!({"fallback_value": "9 €", "code": "EUR", "amount_1000": 9_000});
+    let mut lines = Vec::new();
+    let mut places = BTreeMap::new();
+    for n in 0..500 {
+        let mut row = json!({"phone": number(n), "name": format!("Person {n}"), "price": good, "note": "n", "plain": "p"});
+        if n % 50 == 25 {
+            let (kind, _) = TEN_FAULTS[n / 50];
+            spoil(&mut row, kind);
+            places.insert(kind, n as u64 + 1);
+        }
+        lines.push(row.to_string());
+    }
+    (lines.join("\n"), places)
+}
+
+fn spoil(row: &mut Value, kind: &str) {
+    match kind {
+        "missing_variable" => drop(row.as_object_mut().expect("an object").remove("price")),
+        "empty_text" => row["name"] = "".into(),
+        "too_long" => row["name"] = "x".repeat(1_100).into(),
+        "line_break" => row["name"] = "two\nlines".into(),
+        "incomplete" => row["price"] = json!({"code": "EUR"}),
+        "variable_is_no_text" => row["note"] = json!({"a": 1}),
+        "invalid_number" => row["phone"] = "+4900000000".into(),
+        "duplicate" => row["phone"] = number(0).into(),
+        "unknown_time_zone" => row["time_zone"] = "Mars/Dome".into(),
+        "not_text" => row["plain"] = 7.into(),
+        other => panic!("{other}"),
+    }
+}
+
+/// A draft whose template wants a text, a currency, a text within a text, and a text that may be anything.
+async fn a_draft(world: &World, desk: &Desk, settings: &[&str]) {
+    let template = desk.template(&json!([
+        {"type": "text", "text": "{{name}}"},
+        {"type": "currency", "currency": "{{price}}"},
+        {"type": "text", "text": "{{plain}}"},
+        {"type": "text", "text": "note: {{note}}"},
+    ]));
+    let create = ["campaign", "create", "spring", "--template", &template];
+    world.says(&[&create, settings].concat()).await;
+}
+
+#[tokio::test]
+async fn ten_kinds_of_faults_in_two_percent_of_the_rows_are_each_named_with_their_line() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    a_draft(&world, &desk, &[]).await;
+    let (text, places) = file_with_faults();
+    let file = desk.file("customers.jsonl", text);
+    world.says(&["campaign", "import", "spring", &file]).await;
+
+    let all = desk.path("found.csv");
+    let found = world
+        .says_json(&[
+            "campaign",
+            "preflight",
+            "spring",
+            "--faults",
+            &all,
+            "--json",
+        ])
+        .await;
+    assert_eq!((&found["rows"], &found["good"]), (&500.into(), &490.into()));
+    let kinds: BTreeMap<&str, u64> = found["faults"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|fault| {
+            assert_eq!(fault["rows"], 1, "{fault}");
+            let line = fault["samples"][0]["line"].as_u64().expect("a line");
+            (fault["kind"].as_str().expect("a kind"), line)
+        })
+        .collect();
+    assert_eq!(kinds, places);
+    for (kind, field) in TEN_FAULTS {
+        let line = places[kind];
+        let told = desk.read("found.csv");
+        let row = told
+            .lines()
+            .find(|row| row.starts_with(&format!("{line},")))
+            .expect("is told");
+        assert!(row.contains(kind) && row.contains(field), "{row}");
+    }
+    assert_eq!(desk.read("found.csv").lines().count(), 11);
+
+    let kept: (Value,) = sqlx::query_as("select preflight from wa.campaigns")
+        .fetch_one(&world.database.pool)
+        .await
+        .expect("it is kept");
+    assert_eq!(kept.0, found);
+    assert!(
+        !kept.0.to_string().contains("49151"),
+        "a number is kept: {}",
+        kept.0
+    );
+}
+
+#[tokio::test]
+async fn who_is_suppressed_is_counted_and_what_has_a_fault_can_be_left_out() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    let file = desk.file("customers.csv", super::people(4).replace("Person 2", ""));
+    world.says(&["campaign", "import", "spring", &file]).await;
+    world
+        .says(&[
+            "suppress",
+            "add",
+            &number(3),
+            "--reason",
+            "asked us to stop",
+        ])
+        .await;
+
+    let found = world
+        .says_json(&["campaign", "preflight", "spring", "--json"])
+        .await;
+    let counts = ["rows", "good", "suppressed"].map(|name| found[name].as_i64());
+    assert_eq!(counts, [4, 3, 1].map(Some));
+
+    world
+        .says(&["campaign", "preflight", "spring", "--leave-out"])
+        .await;
+    let states: Vec<(String,)> = sqlx::query_as("select state from wa.messages order by id")
+        .fetch_all(&world.database.pool)
+        .await
+        .expect("an answer");
+    let states: Vec<&str> = states.iter().map(|(state,)| state.as_str()).collect();
+    assert_eq!(states, ["queued", "queued", "cancelled", "queued"]);
+    let found = world
+        .says_json(&["campaign", "preflight", "spring", "--json"])
+        .await;
+    assert_eq!((&found["rows"], &found["faults"]), (&3.into(), &json!([])));
+}
+
+#[tokio::test]
+async fn the_time_that_a_campaign_takes_is_told_with_the_limit_that_makes_it_so() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    world
+        .run_sql(&format!(
+            "insert into wa.outbox (campaign_id, recipient, variables)
+             select id, '+49151' || 20000000 + n, '{{\"name\":\"x\"}}' from wa.campaigns, generate_series(1, 7200) n where sender = '{SENDER}'"
+        ))
+        .await;
+    for (settings, seconds, binding, words) in [
+        (
+            ["--slow-to", "2"],
+            3_600,
+            "rate",
+            "--slow-to allows 2.0 a second",
+        ),
+        (
+            ["--ramp", "600/h:2h"],
+            9_000,
+            "ramp",
+            "it begins slowly (--ramp)",
+        ),
+    ] {
+        world
+            .says(&[&["campaign", "set", "spring"][..], &settings].concat())
+            .await;
+        let found = world
+            .says_json(&["campaign", "preflight", "spring", "--json"])
+            .await;
+        let forecast = &found["forecast"];
+        if binding == "rate" {
+            assert_eq!(forecast["seconds"], seconds, "{forecast}");
+        }
+        assert_eq!(forecast["binding"], binding, "{forecast}");
+        let says = world.says(&["campaign", "preflight", "spring"]).await;
+        assert!(says.contains(words), "{says}");
+    }
+    world
+        .says(&[
+            "campaign",
+            "set",
+            "spring",
+            "--ends-at",
+            "30m",
+            "--ramp",
+            "none",
+        ])
+        .await;
+    let found = world
+        .says_json(&["campaign", "preflight", "spring", "--json"])
+        .await;
+    let late = found["forecast"]["too_late"].as_i64().expect("a count");
+    assert!((3_000..=3_600).contains(&late), "{found}");
+}

@@ -1,0 +1,342 @@
+//! Verbs: what they do, what they say, and what they refuse.
+
+use std::process::Stdio;
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+
+use super::{Desk, number, people};
+use crate::support::world::{SENDER, World};
+
+/// A draft of so many recipients.
+async fn a_campaign(world: &World, desk: &Desk, count: usize) {
+    let (template, file) = (desk.greeting(), desk.file("customers.csv", people(count)));
+    let create = [
+        "campaign",
+        "create",
+        "spring",
+        "--template",
+        &template,
+        "--recipients",
+        &file,
+    ];
+    world.says(&create).await;
+}
+
+#[tokio::test]
+async fn a_campaign_is_led_by_verbs_and_each_says_what_it_has_done() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    a_campaign(&world, &desk, 3).await;
+    let verb = async |verb: &'static str| {
+        world
+            .says(&["campaign", verb, "spring", "--reason", "as agreed"])
+            .await
+    };
+    let why = async || world.says(&["why", "campaign", "spring"]).await;
+
+    let says = why().await;
+    assert!(
+        says.starts_with("Campaign spring is a draft with 3 recipients; check it:"),
+        "{says}"
+    );
+    let says = verb("start").await;
+    assert!(
+        says.starts_with(
+            "Campaign spring runs: 3 recipients wait.\nIts recipients were not checked"
+        ),
+        "{says}"
+    );
+    assert_eq!(verb("start").await.trim(), "Campaign spring runs already.");
+    let says = why().await;
+    assert!(
+        says.starts_with("Campaign spring runs, and waits for a worker: none has its sender."),
+        "{says}"
+    );
+
+    assert_eq!(
+        verb("pause").await.trim(),
+        "Campaign spring is paused: 3 recipients wait."
+    );
+    let says = why().await;
+    assert!(
+        says.starts_with("Campaign spring was paused by ada, "),
+        "{says}"
+    );
+    assert!(
+        says.contains(": as agreed; resume it: wa-outbox campaign resume spring."),
+        "{says}"
+    );
+    assert_eq!(
+        verb("resume").await.trim(),
+        "Campaign spring goes on: 3 recipients wait."
+    );
+    assert_eq!(
+        verb("cancel").await.trim(),
+        "Campaign spring is cancelled: 3 recipients will not be written to."
+    );
+    let refused = world.refuses(&["campaign", "resume", "spring"]).await;
+    assert!(
+        refused.contains("campaign spring is cancelled"),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("fix: what is cancelled stays so"),
+        "{refused}"
+    );
+
+    let states: Vec<(String, Option<String>)> =
+        sqlx::query_as("select what, reason from wa.campaign_events order by event")
+            .fetch_all(&world.database.pool)
+            .await
+            .expect("an answer");
+    let states: Vec<_> = states.iter().map(|(what, _)| what.as_str()).collect();
+    assert_eq!(
+        states,
+        ["created", "started", "paused", "resumed", "cancelled"]
+    );
+}
+
+#[tokio::test]
+async fn who_stops_a_campaign_says_why_and_a_wrong_name_is_refused() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    for verb in ["pause", "cancel"] {
+        let output = world.command(&["campaign", verb, "spring"]).await;
+        assert_eq!(output.status.code(), Some(2));
+    }
+    let refused = world.refuses(&["campaign", "start", "autumn"]).await;
+    assert!(refused.contains("there is no campaign autumn"), "{refused}");
+    let again = world
+        .refuses(&[
+            "campaign",
+            "create",
+            "spring",
+            "--template",
+            &desk.greeting(),
+        ])
+        .await;
+    assert!(
+        again.contains("wa-outbox campaign import spring FILE"),
+        "{again}"
+    );
+    let broken = desk.file(
+        "broken.json",
+        r#"{"type":"template","template":{"name":"{{oops"}}"#,
+    );
+    let refused = world
+        .refuses(&["campaign", "create", "autumn", "--template", &broken])
+        .await;
+    assert!(
+        refused.contains("/template/name: a placeholder is not closed"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn settings_are_written_as_they_are_given_and_shown() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    world
+        .says(&[
+            "campaign",
+            "set",
+            "spring",
+            "--slow-to",
+            "20/s",
+            "--ramp",
+            "100/h,1000/h:2h",
+            "--quiet-hours",
+            "21:00-09:00",
+            "--time-zone",
+            "Europe/Berlin",
+            "--rate-share",
+            "0.5",
+            "--expires-after",
+            "12h",
+            "--category",
+            "marketing",
+        ])
+        .await;
+    let shown = world
+        .says_json(&["campaign", "show", "spring", "--json"])
+        .await;
+    let settings = &shown["settings"];
+    assert_eq!(settings["max_per_second"], 20.0);
+    let ramp = json!([{"per_hour": 100, "for_hours": 1}, {"per_hour": 1000, "for_hours": 2}]);
+    assert_eq!(settings["ramp"], ramp);
+    assert_eq!(settings["quiet_hours"], "21:00-09:00");
+    assert_eq!(settings["category"], "marketing");
+    let says = world.says(&["campaign", "show", "spring"]).await;
+    assert!(says.contains("100/h,1000/h:2h"), "{says}");
+    assert!(
+        says.contains("21:00-09:00, else in Europe/Berlin"),
+        "{says}"
+    );
+
+    world
+        .says(&[
+            "campaign",
+            "set",
+            "spring",
+            "--quiet-hours",
+            "none",
+            "--ramp",
+            "none",
+        ])
+        .await;
+    let shown = world
+        .says_json(&["campaign", "show", "spring", "--json"])
+        .await;
+    assert_eq!(
+        (
+            &shown["settings"]["quiet_hours"],
+            &shown["settings"]["ramp"]
+        ),
+        (&json!(null), &json!(null))
+    );
+    let output = world.command(&["campaign", "set", "spring"]).await;
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_look_at_a_campaign_tells_counts_that_add_up_and_what_to_do_about_failures() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    a_campaign(&world, &desk, 10).await;
+    world
+        .run_sql(&format!(
+            "insert into wa.results (id, sender, state, attempts, campaign, error_code)
+             select o.id, '{SENDER}', 'failed', 1, o.campaign_id, 131026 from wa.outbox o order by o.id limit 4"
+        ))
+        .await;
+    let shown = world
+        .says_json(&["campaign", "show", "spring", "--json"])
+        .await;
+    assert_eq!(shown["total"], 10);
+    assert_eq!(
+        (&shown["counts"]["queued"], &shown["counts"]["failed"]),
+        (&6.into(), &4.into())
+    );
+    assert_eq!(shown["failures"][0]["code"], 131_026);
+    let says = world.says(&["campaign", "show", "spring"]).await;
+    assert!(says.contains("131026 Message undeliverable"), "{says}");
+    assert!(says.contains("reach this person another way"), "{says}");
+    assert!(says.contains("60.0 %"), "{says}");
+
+    let listed = world.says_json(&["campaign", "list", "--json"]).await;
+    let row = ["recipients", "open", "failed"].map(|name| listed[0][name].as_i64());
+    assert_eq!(row, [10, 6, 4].map(Some));
+    let watched = world
+        .says(&["campaign", "cancel", "spring", "--reason", "x"])
+        .await;
+    assert!(
+        watched.contains("6 recipients will not be written to"),
+        "{watched}"
+    );
+}
+
+#[tokio::test]
+async fn suppressions_are_added_listed_masked_exported_imported_and_removed() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    let add = [
+        "suppress",
+        "add",
+        &number(1),
+        "--category",
+        "marketing",
+        "--reason",
+        "asked, by mail",
+    ];
+    world.says(&add).await;
+    let listed = world.says(&["suppress", "list"]).await;
+    assert!(
+        listed.contains("+491…01") && listed.contains("asked, by mail"),
+        "{listed}"
+    );
+    assert!(!listed.contains(&number(1)), "{listed}");
+
+    let exported = world.says(&["suppress", "export"]).await;
+    let file = desk.file(
+        "all.csv",
+        exported.clone() + "bad,,,,,,,\n" + &number(2) + ",,,,,,,\n",
+    );
+    let says = world
+        .says(&["suppress", "import", &file, "--reason", "moved"])
+        .await;
+    assert!(
+        says.starts_with(
+            "2 recipients are suppressed (every sender, every category). 1 lines could not be used"
+        ),
+        "{says}"
+    );
+    assert!(
+        exported.contains(&format!(
+            "{},,marketing,\"asked, by mail\",operator,",
+            number(1)
+        )),
+        "{exported}"
+    );
+
+    world
+        .says(&["suppress", "remove", &number(1), "--category", "marketing"])
+        .await;
+    let left = world
+        .says_json(&["suppress", "list", "--json", "--reveal"])
+        .await;
+    let left: Vec<_> = left
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| one["recipient"].as_str())
+        .collect();
+    assert_eq!(left, [Some(number(1).as_str()), Some(number(2).as_str())]);
+    let refused = world.refuses(&["suppress", "remove", &number(7)]).await;
+    assert!(
+        refused.contains("this recipient is not suppressed"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn who_watches_a_campaign_sees_it_again_and_again_until_it_is_over() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    a_campaign(&world, &desk, 3).await;
+    let watch = [
+        "campaign", "show", "spring", "--watch", "--every", "1s", "--json",
+    ];
+    let mut watching = Command::new(env!("CARGO_BIN_EXE_wa-outbox"))
+        .args(watch)
+        .env_clear()
+        .env("DATABASE_URL", &world.database.url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program starts");
+    let mut lines = BufReader::new(watching.stdout.take().expect("its output")).lines();
+    let state = |line: &str| {
+        let shown: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        shown["state"].as_str().expect("a state").to_owned()
+    };
+    let first = lines
+        .next_line()
+        .await
+        .expect("can be read")
+        .expect("a look");
+    assert_eq!(state(&first), "draft");
+    world
+        .says(&["campaign", "cancel", "spring", "--reason", "x"])
+        .await;
+    let mut last = first;
+    while let Some(line) = lines.next_line().await.expect("can be read") {
+        last = line;
+    }
+    assert_eq!(state(&last), "cancelled");
+    assert!(watching.wait().await.expect("it ends").success());
+}
