@@ -64,7 +64,8 @@ async fn listen(
         if matches!(call, Call::NewMessages | Call::Campaigns | Call::Anything) {
             signals.woken.notify_one();
         }
-        if matches!(call, Call::Leases | Call::Anything) {
+        // Whether a campaign runs is read with the leases.
+        if matches!(call, Call::Leases | Call::Campaigns | Call::Anything) {
             leases.notify_one();
         }
         call = listener.woken().await?;

@@ -3,6 +3,7 @@
 mod at_work;
 mod counts;
 mod ending;
+mod progress;
 mod reading;
 mod recipients;
 mod suppression;

@@ -1,0 +1,49 @@
+//! How far a campaign is, beside its counts.
+
+use super::refused;
+use crate::support::world::World;
+
+#[tokio::test]
+async fn progress_tells_rate_times_and_what_single_recipients_wait_for() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let rows = world.add_recipients(campaign, 6).await;
+    let later = time::OffsetDateTime::from_unix_timestamp(4_000_000_000).expect("a time");
+    world
+        .store
+        .put_off(&[
+            (rows[4], later, "its pair limit"),
+            (rows[5], later, "its pair limit"),
+        ])
+        .await
+        .expect("they are put off");
+    world.send(&hand, rows[0]).await;
+    world.send(&hand, rows[1]).await;
+    let refusal = world.begin(&hand, &rows[2..3]).await;
+    world.record(&refusal[0], refused(131_026)).await;
+    world.fold().await;
+    let progress = world
+        .store
+        .campaign_progress(campaign)
+        .await
+        .expect("a look")
+        .expect("a campaign");
+    assert_eq!(progress.answered_last_minute, 3);
+    assert_eq!(progress.put_off, [("its pair limit".to_owned(), 2)]);
+    assert_eq!(
+        (progress.next_due_at, progress.waiting_for),
+        (Some(later), None)
+    );
+    assert!(
+        progress.first_answer_at.is_some() && progress.first_answer_at <= progress.last_answer_at
+    );
+    assert_eq!(
+        (
+            progress.counts.taken(),
+            progress.counts.failed,
+            progress.counts.open()
+        ),
+        (2, 1, 3)
+    );
+}
