@@ -22,7 +22,7 @@ fn the_defaults_are_no_nonsense() {
 #[test]
 fn no_span_and_no_number_may_be_nothing() {
     type Change = fn(&mut Config);
-    let changes: [(&str, Change); 16] = [
+    let changes: [(&str, Change); 15] = [
         ("database.max_connections", |config| {
             config.database.max_connections = 0
         }),
@@ -53,9 +53,6 @@ fn no_span_and_no_number_may_be_nothing() {
         ("worker.read_ahead", |config| config.worker.read_ahead = 0),
         ("worker.max_in_flight", |config| {
             config.worker.max_in_flight = 0
-        }),
-        ("worker.urgent_share", |config| {
-            config.worker.urgent_share = 1.0
         }),
         ("worker.record_batch", |config| {
             config.worker.record_batch = 0
@@ -248,4 +245,12 @@ fn a_sender_has_an_id_a_credential_and_an_address() {
 fn a_refused_address_shows_no_password() {
     let message = refused(|config| config.sender.base_url = "https://user:hunter2@host".to_owned());
     assert!(!message.contains("hunter2"), "{message}");
+}
+
+#[test]
+fn campaigns_are_left_some_of_the_rate_and_no_more_than_all() {
+    for share in [-0.1, 0.95, f64::NAN] {
+        let message = refused(|config| config.worker.urgent_share = share);
+        assert!(message.starts_with("worker.urgent_share = "), "{message}");
+    }
 }

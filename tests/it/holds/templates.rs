@@ -261,6 +261,26 @@ async fn a_probe_makes_one_message_due_that_was_set_aside_and_is_begun_once() {
 }
 
 #[tokio::test]
+async fn a_probe_that_began_before_anything_was_set_aside_finds_one_message_due() {
+    let world = World::at_rest().await;
+    let worker = world.a_worker().await;
+    assert!(world.hold_template(&promo(), Some(132_015)).await);
+    let hold = world.held_templates().await[0].hold;
+    world.let_it_be_tried().await;
+    let messages = [
+        world.enqueue(a_template("promo", "en_US")).await,
+        world.enqueue(a_template("promo", "en_US")).await,
+    ];
+    let begun = world.store.begin_template_probe(worker, hold).await;
+    assert!(begun.expect("it is asked"));
+
+    // They were read before the probe, and are set aside after it.
+    assert_eq!(world.set_aside(&messages, hold).await, 1);
+
+    assert_eq!(world.due_messages().await, 1);
+}
+
+#[tokio::test]
 async fn a_probe_prolongs_or_ends_the_hold_as_it_is_answered() {
     let world = World::at_rest().await;
     let worker = world.a_worker().await;
