@@ -275,7 +275,7 @@ for each row execute function wa.campaign_creation_is_noted();
 -- Calls the owner of a campaign's sender, whether it sleeps or not: what was changed is to act within a second.
 create function wa.call_campaign_owner(of_sender text) returns void
 language sql security definer set search_path = pg_catalog as $$
-  select pg_notify('wa_outbox_lease', l.worker::text) from wa.leases l where l.sender = of_sender and l.worker is not null
+  select pg_notify('wa_campaign', l.worker::text) from wa.leases l where l.sender = of_sender and l.worker is not null
 $$;
 
 -- The verbs. Says whether anything was changed; what cannot be done is an error that says what is the case.

@@ -153,10 +153,7 @@ async fn each_change_is_kept_with_author_and_reason_and_calls_the_owner() {
     let mut listener = PgListener::connect(&world.database.url)
         .await
         .expect("a listener");
-    listener
-        .listen("wa_outbox_lease")
-        .await
-        .expect("it listens");
+    listener.listen("wa_campaign").await.expect("it listens");
     let campaign = world.a_campaign("spring", 1).await;
     assert_eq!(
         world.hear_call(&mut listener).await,
