@@ -157,7 +157,12 @@ async fn disorder(options: &Options) -> anyhow::Result<Disorder> {
         ],
         ..FaultPlan::default()
     };
-    let mut scene = scene(options, SENDERS, Statuses::default(), faults).await?;
+    // Told long enough after `sent`, so that a member that leaves for that alone is seen to be too early.
+    let statuses = Statuses {
+        delivered: Some(StatusRule::after(Duration::from_millis(100))),
+        ..Statuses::default()
+    };
+    let mut scene = scene(options, SENDERS, statuses, faults).await?;
     let sequences = options.sequences.div_ceil(SENDERS);
     for nth in 1..=SENDERS {
         let length = options.length;
