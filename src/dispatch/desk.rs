@@ -54,6 +54,8 @@ pub struct Desk {
     lanes: Lanes,
     known: HashSet<i64>,
     exhausted: bool,
+    /// Somebody said that there may be something new, and no read was started since.
+    called: bool,
     next_read: Instant,
     next_rescan: Instant,
     beginning: usize,
@@ -126,6 +128,7 @@ impl Desk {
             lanes: Lanes::new(start(held.held.epoch), now),
             known: HashSet::new(),
             exhausted: false,
+            called: false,
             next_read: now,
             next_rescan: now,
             beginning: 0,
@@ -218,17 +221,21 @@ impl Desk {
     }
 
     /// Reads at the next occasion: somebody said that there may be something new.
-    pub fn look_soon(&mut self, now: Instant) {
-        self.next_read = now;
+    ///
+    /// A read that is under way does not answer it: what is new may have been committed after its snapshot.
+    pub fn look_soon(&mut self) {
+        self.called = true;
     }
 
     /// What to read now, and what of it is known; nothing when the desk is full or it is not time.
     pub fn asks(&mut self, now: Instant, rescan_every: Duration) -> (Vec<Ask>, Vec<i64>) {
         let enough = enough(self.throttle.limit(now), self.read_ahead);
         let low = self.lanes.are_low(enough, now);
-        if self.may_begin(now) == 0 || now < self.next_read && (self.exhausted || !low) {
+        let is_time = self.called || now >= self.next_read || low && !self.exhausted;
+        if self.may_begin(now) == 0 || !is_time {
             return <_>::default();
         }
+        self.called = false;
         let from_the_front = self.exhausted || now >= self.next_rescan;
         if from_the_front {
             self.next_rescan = now + rescan_every;
@@ -405,3 +412,7 @@ fn limits(held: &Held) -> Limits {
         pair_burst: sender.pair_burst.max(1) as u32,
     }
 }
+
+#[cfg(test)]
+#[path = "desk_tests.rs"]
+mod tests;

@@ -200,8 +200,7 @@ impl Dispatcher {
 
     /// The next turn reads for every desk, whenever that was done last.
     pub(super) fn look_soon(&mut self) {
-        let now = Instant::now();
-        self.desks.values_mut().for_each(|desk| desk.look_soon(now));
+        self.desks.values_mut().for_each(Desk::look_soon);
     }
 
     fn take_up_holding(&mut self) {

@@ -56,7 +56,7 @@ impl Dispatcher {
         {
             desk.resting.answered(of, begun);
             if begun {
-                desk.look_soon(Instant::now());
+                desk.look_soon();
             }
         }
     }

@@ -211,4 +211,4 @@ pub fn template_of(payload: &str) -> Option<TemplateKey> {
 
 #[cfg(test)]
 #[path = "resting_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -56,7 +56,10 @@ fn sender_hold(cause: Cause) -> SenderHold {
 }
 
 /// A sender that these holds keep.
-fn held(sender_hold: Option<SenderHold>, template_holds: Vec<TemplateHold>) -> Held {
+pub(in crate::dispatch) fn held(
+    sender_hold: Option<SenderHold>,
+    template_holds: Vec<TemplateHold>,
+) -> Held {
     let sender = Sender {
         sender: "1".to_owned(),
         provider: "cloud_api".to_owned(),
