@@ -7,7 +7,7 @@
 //! A campaign is held to its share, its limit and its ramp by permits of its own, beside the sender's. And all campaigns of
 //! priority 5 and above together leave a part of the sender's rate free, so that what is urgent finds room at once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ pub(super) struct Lanes {
     own: [Shelf; PRIORITIES],
     campaigns: BTreeMap<i64, Lane>,
     bulk: SenderThrottle,
+    /// Limiters of campaigns that do not run at the moment: who is paused and resumed has spent what it has spent. Some hundred
+    /// bytes each, for as long as the sender stays.
+    stopped: HashMap<i64, SenderThrottle>,
     /// Where the turns of each priority are.
     turns: [f64; PRIORITIES],
     start: Start,
@@ -102,6 +105,7 @@ impl Lanes {
             own: std::array::from_fn(|_| Shelf::default()),
             campaigns: BTreeMap::new(),
             bulk: throttle(1.0, start, now),
+            stopped: HashMap::new(),
             turns: [0.0; PRIORITIES],
             start,
         }
@@ -117,23 +121,19 @@ impl Lanes {
     ) -> Vec<Due> {
         let runs: HashSet<i64> = campaigns.iter().map(|one| one.lane.campaign).collect();
         let mut dropped = Vec::new();
-        self.campaigns.retain(|id, lane| {
-            let stays = runs.contains(id);
-            if !stays {
-                dropped.extend(std::mem::take(&mut lane.shelf.waiting).into_values());
-            }
-            stays
-        });
+        for (id, lane) in self.campaigns.extract_if(.., |id, _| !runs.contains(id)) {
+            dropped.extend(lane.shelf.waiting.into_values());
+            self.stopped
+                .extend(lane.throttle.map(|throttle| (id, throttle)));
+        }
         set_rate(&mut self.bulk, sender_rate * (1.0 - urgent_share), now);
         for campaign in campaigns {
-            let lane = self
-                .campaigns
-                .entry(campaign.lane.campaign)
-                .or_insert_with(|| Lane {
-                    campaign: Arc::clone(campaign),
-                    shelf: Shelf::default(),
-                    throttle: None,
-                });
+            let id = campaign.lane.campaign;
+            let lane = self.campaigns.entry(id).or_insert_with(|| Lane {
+                campaign: Arc::clone(campaign),
+                shelf: Shelf::default(),
+                throttle: self.stopped.remove(&id),
+            });
             lane.campaign = Arc::clone(campaign);
             match campaign.limit(sender_rate, wall) {
                 None => lane.throttle = None,
@@ -174,11 +174,8 @@ impl Lanes {
     /// Whether some lane has less than half of what is worth having at hand.
     pub(super) fn are_low(&self, enough: usize, now: Instant) -> bool {
         let own: usize = self.own.iter().map(|shelf| shelf.waiting.len()).sum();
-        let campaigns = self.campaigns.values();
-        own < enough.div_ceil(2)
-            || campaigns
-                .into_iter()
-                .any(|lane| lane.shelf.waiting.len() < lane.enough(enough, now).div_ceil(2))
+        let is_low = |lane: &Lane| lane.shelf.waiting.len() < lane.enough(enough, now).div_ceil(2);
+        own < enough.div_ceil(2) || self.campaigns.values().any(is_low)
     }
 
     /// What to read to have `enough` at hand, from the front or from where reading goes on. `known`: so many that lie behind

@@ -220,3 +220,26 @@ fn a_message_put_back_is_the_first_of_its_lane_again() {
     }
     assert_eq!(lanes.len(), 4);
 }
+
+#[test]
+fn a_campaign_that_is_paused_and_resumed_has_spent_what_it_has_spent() {
+    let now = Instant::now();
+    let slow = Settings {
+        max_per_second: Some(5.0),
+        ..campaign(1, 7, 1.0)
+    };
+    let mut lanes = lanes(std::slice::from_ref(&slow), &[], 100, now);
+    let before = leave(&mut lanes, now, 900, usize::MAX).len();
+    assert_eq!(before, 5);
+    let later = now + Duration::from_millis(900);
+    run(&mut lanes, &[], later);
+    run(&mut lanes, &[slow], later);
+    let ask = lanes
+        .asks(&sender(), 100, None, later)
+        .into_iter()
+        .find(|ask| ask.campaign == 1);
+    let found = (1..=50).map(|id| due(id, 1, 7)).collect();
+    lanes.take_in(&ask.expect("it is low"), found);
+    assert!(leave(&mut lanes, later, 50, usize::MAX).is_empty());
+    assert!(!leave(&mut lanes, later, 1_000, usize::MAX).is_empty());
+}
