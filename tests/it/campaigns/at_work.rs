@@ -46,6 +46,13 @@ fn says(template: &str) -> CampaignSettings {
     }
 }
 
+fn at_most(per_second: f64) -> CampaignSettings {
+    CampaignSettings {
+        max_per_second: Some(Some(per_second)),
+        ..CampaignSettings::default()
+    }
+}
+
 #[tokio::test]
 async fn each_recipient_of_a_campaign_gets_the_template_with_its_own_variables() {
     let world = World::start().await;
@@ -79,21 +86,27 @@ async fn each_recipient_of_a_campaign_gets_the_template_with_its_own_variables()
 #[tokio::test]
 async fn nothing_of_a_draft_leaves_and_a_paused_campaign_goes_on_when_it_is_resumed() {
     let world = World::start().await;
-    let campaign = world.a_draft("spring").await;
+    // The first leaves at once, the next in a quarter of an hour.
+    let campaign = world.a_draft_with("spring", at_most(0.001)).await;
     let messages = world.add_recipients(campaign, 5).await;
-    // Whatever has come later has left, and nothing of the draft.
+    // What comes later leaves, and nothing of the draft.
     let ordinary = world.enqueue(a_text().to(BOB)).await;
     world.until_state(ordinary, "accepted").await;
     assert_eq!(world.requests(), 1);
 
-    world.rate(1.0).await;
     world.lead(campaign, CampaignVerb::Start).await;
     world.simulator.ledger().wait_for_requests(2).await;
     world.lead(campaign, CampaignVerb::Pause).await;
-    // The rate of a sender that nothing keeps: were the campaign still read, it would leave first.
-    world.rate(500.0).await;
-    let lane = world.store.lanes(&[SENDER.into()]).await.expect("read");
-    assert!(lane.is_empty());
+    let unlimited = CampaignSettings {
+        max_per_second: Some(None),
+        ..CampaignSettings::default()
+    };
+    let set = world.store.set_campaign(campaign, &unlimited, "ada", None);
+    set.await.expect("it is set");
+    // Nothing but the pause keeps them, and what comes later leaves.
+    let ordinary = world.enqueue(a_text().to(BOB)).await;
+    world.until_state(ordinary, "accepted").await;
+    assert_eq!(world.requests(), 3);
     let waits = world.message(messages[4]).await;
     assert_eq!(waits.state, "queued");
     let why = waits.waiting_for.expect("it says why");
@@ -103,7 +116,7 @@ async fn nothing_of_a_draft_leaves_and_a_paused_campaign_goes_on_when_it_is_resu
     for id in messages {
         world.until_state(id, "accepted").await;
     }
-    assert_eq!(world.requests(), 6);
+    assert_eq!(world.requests(), 7);
 }
 
 #[tokio::test]
@@ -144,11 +157,7 @@ async fn what_is_urgent_leaves_in_the_middle_of_a_campaign() {
 #[tokio::test]
 async fn a_campaign_keeps_its_limit_and_its_sender_goes_on_at_its_own() {
     let world = World::start().await;
-    let settings = CampaignSettings {
-        max_per_second: Some(Some(5.0)),
-        ..CampaignSettings::default()
-    };
-    let campaign = world.a_draft_with("slow", settings).await;
+    let campaign = world.a_draft_with("slow", at_most(5.0)).await;
     world.add_recipients(campaign, 12).await;
     world.lead(campaign, CampaignVerb::Start).await;
     let mut ordinary = Vec::new();
