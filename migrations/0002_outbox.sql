@@ -692,44 +692,21 @@ create trigger doubt_leaves_the_queue after insert on wa.uncertain
 referencing new table as fresh
 for each statement execute function wa.doubt_leaves_the_queue();
 
--- Sends uncertain messages again, each for the request it names, so that a call that comes late cannot send again what has
--- been sent again since. No way back for a message that has a result: its row here is gone by then. A member of a sequence that
+-- The ways back from a doubt into the queue, each for the request it names, so that a call that comes late cannot send again what
+-- has been sent again since. No way back for a message that has a result: its row here is gone by then. A member of a sequence that
 -- has gone on without it stays, so that it cannot arrive behind its successors.
-create function wa.resend(ids bigint[], of_attempts integer[], why text) returns setof bigint
-language sql security definer set search_path = pg_catalog as $$
-  with gone as (
-    delete from wa.uncertain u using unnest(ids, of_attempts) as m (id, attempt)
-    where u.id = m.id and u.attempt = m.attempt and not u.passed
-      and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
-    returning u.*
-  ), settled as (
-    update wa.attempts a set settled_by = 'policy', settled_at = now(), settled_note = 'sent again'
-    from gone g
-    where a.id = g.id and a.sender = g.sender and a.attempt = g.attempt and a.settled_by is null
-  ), counted as (
-    insert into wa.campaign_deltas (campaign, kind, n)
-    select g.campaign, m.kind, sum(m.n)
-    from gone g cross join (values ('uncertain', -1), ('queued', 1)) m (kind, n)
-    where g.campaign <> 0
-    group by g.campaign, m.kind
-  )
-  insert into wa.queue (id, sender, priority, due_at, expires_at, campaign, in_sequence, attempt, attempts, resends, waiting_for)
-  select id, sender, priority, now(), expires_at, campaign, in_sequence, attempt, attempts, resends + 1, why from gone
-  returning id
-$$;
-
--- Puts back what was uncertain only because nobody knew that its request was not accepted: the one that sent it has come back and
--- says so. As on the ordinary way from `sending` it is no resend, may be refunded, and waits as long as it was told to.
-create function wa.put_back(ids bigint[], of_attempts integer[], refunds integer[], delays double precision[], reasons text[])
-returns setof bigint
-language sql security definer set search_path = pg_catalog as $$
+create function wa.back_to_the_queue(
+  ids bigint[], of_attempts integer[], refunds integer[], delays double precision[], reasons text[],
+  is_resend boolean, by_whom text, note text
+) returns setof bigint
+language sql set search_path = pg_catalog as $$
   with gone as (
     delete from wa.uncertain u using unnest(ids, of_attempts, refunds, delays, reasons) as m (id, attempt, refund, delay, reason)
     where u.id = m.id and u.attempt = m.attempt and not u.passed
       and not exists (select from wa.results r where r.id = u.id and r.sender = u.sender)
     returning u.*, m.refund, m.delay, m.reason
   ), settled as (
-    update wa.attempts a set settled_by = 'worker', settled_at = now(), settled_note = 'it was not accepted'
+    update wa.attempts a set settled_by = by_whom, settled_at = now(), settled_note = note
     from gone g
     where a.id = g.id and a.sender = g.sender and a.attempt = g.attempt and a.settled_by is null
   ), counted as (
@@ -740,13 +717,30 @@ language sql security definer set search_path = pg_catalog as $$
     group by g.campaign, m.kind
   )
   insert into wa.queue (id, sender, campaign, priority, due_at, expires_at, in_sequence, attempt, attempts, resends, waiting_for)
-  select id, sender, campaign, priority, clock_timestamp() + make_interval(secs => delay), expires_at, in_sequence, attempt, attempts - refund,
-    resends, reason
+  select id, sender, campaign, priority, clock_timestamp() + make_interval(secs => delay), expires_at, in_sequence, attempt,
+    attempts - refund, resends + is_resend::integer, reason
   from gone
   returning id
 $$;
 
-revoke execute on function wa.resend(bigint[], integer[], text), wa.put_back(bigint[], integer[], integer[], double precision[], text[]),
+-- Sends uncertain messages again.
+create function wa.resend(ids bigint[], of_attempts integer[], why text) returns setof bigint
+language sql security definer set search_path = pg_catalog as $$
+  select wa.back_to_the_queue(ids, of_attempts, array_fill(0, array[cardinality(ids)]), array_fill(0.0::float8, array[cardinality(ids)]),
+    array_fill(why, array[cardinality(ids)]), true, 'policy', 'sent again')
+$$;
+
+-- Puts back what was uncertain only because nobody knew that its request was not accepted: the one that sent it has come back and
+-- says so. As on the ordinary way from `sending` it is no resend, may be refunded, and waits as long as it was told to.
+create function wa.put_back(ids bigint[], of_attempts integer[], refunds integer[], delays double precision[], reasons text[])
+returns setof bigint
+language sql security definer set search_path = pg_catalog as $$
+  select wa.back_to_the_queue(ids, of_attempts, refunds, delays, reasons, false, 'worker', 'it was not accepted')
+$$;
+
+revoke execute on function
+  wa.back_to_the_queue(bigint[], integer[], integer[], double precision[], text[], boolean, text, text),
+  wa.resend(bigint[], integer[], text), wa.put_back(bigint[], integer[], integer[], double precision[], text[]),
   wa.checked_payload(json, text), wa.checked_recipient(text, text), wa.refuse_null(json, text[], text), wa.refuse(text, text, text, text) from public;
 grant execute on function wa.resend(bigint[], integer[], text),
   wa.put_back(bigint[], integer[], integer[], double precision[], text[]) to wa_worker;

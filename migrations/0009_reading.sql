@@ -5,6 +5,7 @@ select
   o.id, o.sender, o.recipient,
   case
     when r.id is not null then r.state
+    when q.state = 'queued' and q.campaign <> 0 then coalesce(wa.campaign_end_of_rows(c), q.state)
     when q.id is not null then q.state
     when u.id is not null then 'uncertain'
     else 'waiting'
@@ -22,16 +23,28 @@ select
     when r.id is not null then null
     when q.state = 'sending' then 'the answer to request ' || q.attempt
     when u.id is not null then u.waiting_for
-    when q.id is not null and s.held_reason is not null then 'its sender, held: ' || s.held_reason
+    when q.campaign <> 0 and wa.campaign_end_of_rows(c) is not null then null
+    when q.campaign <> 0 and wa.campaign_hold_in_words(c) is not null then wa.campaign_hold_in_words(c)
+    when q.id is not null and s.held_reason is not null and (s.held_until is null or s.held_until > now())
+      then 'its sender, held: ' || s.held_reason
     when q.id is not null and l.problem is not null then l.problem
-    when q.id is not null and q.due_at > now() then coalesce(q.waiting_for, 'its due time')
-    when q.id is not null and l.worker is null then 'a worker: none has this sender'
-    when q.id is not null then 'its turn'
+    when q.id is not null and case when q.due_at < timestamptz '9999-01-01 00:00:00+00' then q.due_at else o.due_at end > now()
+      then coalesce(q.waiting_for, 'its due time')
+    when q.id is not null then coalesce(
+      wa.template_hold_in_words(o.sender, coalesce(o.payload, c.payload)),
+      case when l.worker is null then 'a worker: none has this sender' end,
+      -- Whether it is quiet there, its worker finds out when its turn has come, and writes it into the row.
+      case when q.campaign <> 0 then 'its turn, outside the quiet hours ' || c.quiet_hours || ' of its campaign' end,
+      'its turn')
     when g.halted_reason is not null then format('sequence %L, halted: %s', o.sequence, g.halted_reason)
     else format('message %s in sequence %L to be delivered', g.head_id, o.sequence)
   end as waiting_for,
-  r.error_code, r.error_message,
-  o.priority, coalesce(q.due_at, o.due_at) as due_at, o.expires_at, o.sequence, o.campaign_id, o.dedup_key, o.reference, o.created_at,
+  r.error_code,
+  case when r.id is null and q.state = 'queued' and q.campaign <> 0 then wa.campaign_end_in_words(c) else r.error_message end
+    as error_message,
+  case when q.campaign <> 0 then c.priority else o.priority end as priority,
+  case when q.due_at >= timestamptz '9999-01-01 00:00:00+00' then o.due_at else coalesce(q.due_at, o.due_at) end as due_at,
+  o.expires_at, o.sequence, o.campaign_id, o.dedup_key, o.reference, o.created_at,
   case when r.state = 'accepted' then r.ended_at end as accepted_at,
   r.sent_at, r.delivered_at, r.read_at,
   case when r.state = 'failed' then r.ended_at else r.failed_at end as failed_at,
@@ -44,7 +57,8 @@ left join wa.queue q on q.id = o.id and q.sender = o.sender and r.id is null
 left join wa.uncertain u on u.id = o.id and u.sender = o.sender and r.id is null
 left join wa.senders s on s.sender = o.sender
 left join wa.leases l on l.sender = o.sender
-left join wa.sequences g on g.sender = o.sender and g.recipient = o.recipient and g.sequence = o.sequence;
+left join wa.sequences g on g.sender = o.sender and g.recipient = o.recipient and g.sequence = o.sequence
+left join wa.campaigns c on c.id = o.campaign_id;
 comment on view wa.messages is 'every message and where it stands: state is ours, status is WhatsApp''s';
 grant select on wa.messages to wa_producer, wa_worker, wa_viewer;
 
