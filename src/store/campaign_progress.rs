@@ -86,7 +86,7 @@ pub struct CampaignProgress {
     pub next_due_at: Option<OffsetDateTime>,
     /// Answered within the last minute; told in steps of 5 seconds, and a second late.
     pub answered_last_minute: i64,
-    /// The first answer.
+    /// The first answer; this and the next two are told a second late.
     pub first_answer_at: Option<OffsetDateTime>,
     /// The last answer.
     pub last_answer_at: Option<OffsetDateTime>,
@@ -103,14 +103,16 @@ struct Counted {
     kind: String,
     code: Option<i64>,
     n: i64,
-    first_at: Option<OffsetDateTime>,
-    last_at: Option<OffsetDateTime>,
 }
 
 impl Store {
     /// How many rows of a campaign are where. All zero for one that does not exist.
     pub async fn campaign_counts(&self, campaign: i64) -> Result<CampaignCounts, StoreError> {
-        Ok(counts_of(&self.counted(campaign).await?))
+        let counted = sqlx::query_file_as!(Counted, "src/store/sql/campaign_counts.sql", campaign)
+            .fetch_all(&self.pool)
+            .await
+            .doing("read the counts of the campaign")?;
+        Ok(counts_of(&counted))
     }
 
     /// How far a campaign is; none: there is no such campaign.
@@ -129,33 +131,18 @@ impl Store {
         else {
             return Ok(None);
         };
-        let counted = self.counted(campaign).await?;
-        let among = |kinds: &'static [&str]| {
-            counted
-                .iter()
-                .filter(move |one| kinds.contains(&one.kind.as_str()))
-        };
-        const ANSWERS: &[&str] = &["accepted", "failed"];
-        const STATUSES: &[&str] = &["sent", "delivered", "read", "undelivered"];
         Ok(Some(CampaignProgress {
-            counts: counts_of(&counted),
+            counts: self.campaign_counts(campaign).await?,
             waiting_for: row.waiting_for,
             put_off: row.reasons.into_iter().zip(row.put_off).collect(),
             next_due_at: row.next_due_at,
             answered_last_minute: row.answered_last_minute,
-            first_answer_at: among(ANSWERS).filter_map(|one| one.first_at).min(),
-            last_answer_at: among(ANSWERS).filter_map(|one| one.last_at).max(),
-            last_status_at: among(STATUSES).filter_map(|one| one.last_at).max(),
+            first_answer_at: row.first_answer_at,
+            last_answer_at: row.last_answer_at,
+            last_status_at: row.last_status_at,
             sender_rate: row.sender_rate,
             now: row.now,
         }))
-    }
-
-    async fn counted(&self, campaign: i64) -> Result<Vec<Counted>, StoreError> {
-        sqlx::query_file_as!(Counted, "src/store/sql/campaign_counts.sql", campaign)
-            .fetch_all(&self.pool)
-            .await
-            .doing("read the counts of the campaign")
     }
 }
 

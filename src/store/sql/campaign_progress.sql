@@ -26,8 +26,16 @@ select
   array(select w.n from (select coalesce(p.waiting_for, 'its due time') as waiting_for, count(*) as n from put_off p group by 1) w
     order by w.n desc, w.waiting_for) as "put_off!",
   (select min(p.due_at) from put_off p) as next_due_at,
+  dated.first_answer_at, dated.last_answer_at, dated.last_status_at,
   clock_timestamp() as "now!"
 from wa.campaigns c
 join wa.senders s on s.sender = c.sender
 left join wa.leases l on l.sender = c.sender
+-- From the kept sums, also those that are zero again: an answer keeps its date when a status has moved its row on.
+cross join lateral (
+  select min(k.first_at) filter (where k.kind in ('accepted', 'failed')) as first_answer_at,
+    max(k.last_at) filter (where k.kind in ('accepted', 'failed')) as last_answer_at,
+    max(k.last_at) filter (where k.kind in ('sent', 'delivered', 'read', 'undelivered')) as last_status_at
+  from wa.campaign_counts k where k.campaign = c.id
+) dated
 where c.id = $1

@@ -1,6 +1,7 @@
 //! How far a campaign is, beside its counts.
 
-use super::refused;
+use super::{refused, wamid_of};
+use crate::support::callbacks::{a_delivery, a_status};
 use crate::support::world::World;
 
 #[tokio::test]
@@ -46,4 +47,34 @@ async fn progress_tells_rate_times_and_what_single_recipients_wait_for() {
         ),
         (2, 1, 3)
     );
+}
+
+#[tokio::test]
+async fn an_answer_keeps_its_date_when_statuses_have_moved_every_row_on() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let rows = world.add_recipients(campaign, 2).await;
+    let progress = async || {
+        world.fold().await;
+        let progress = world.store.campaign_progress(campaign).await;
+        progress.expect("a look").expect("a campaign")
+    };
+    assert_eq!(progress().await.first_answer_at, None);
+    world.send(&hand, rows[0]).await;
+    world.send(&hand, rows[1]).await;
+    let before = progress().await;
+    assert!(before.last_answer_at.is_some() && before.last_status_at.is_none());
+
+    let delivered =
+        [rows[0], rows[1]].map(|row| a_status(&wamid_of(row), "delivered", 1_800_000_000));
+    world.apply_deliveries(&[a_delivery(&delivered)]).await;
+
+    let after = progress().await;
+    assert_eq!((after.counts.accepted, after.counts.delivered), (0, 2));
+    assert_eq!(
+        (after.first_answer_at, after.last_answer_at),
+        (before.first_answer_at, before.last_answer_at)
+    );
+    assert!(after.last_status_at > after.last_answer_at);
 }
