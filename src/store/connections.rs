@@ -278,7 +278,7 @@ impl Drop for Connection {
     }
 }
 
-/// A transaction. Dropped before it is committed, it is undone: its connection is closed.
+/// A transaction. Dropped before it is committed, it is undone at the cost of its connection, which is closed.
 pub struct Transaction(Connection);
 
 impl Transaction {
@@ -286,8 +286,20 @@ impl Transaction {
     ///
     /// # Errors
     /// When the server refuses it, or does not answer.
-    pub async fn commit(mut self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql("COMMIT").execute(&mut self.0).await?;
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        self.end("COMMIT").await
+    }
+
+    /// Undoes it and keeps its connection: for what often finds nothing to do.
+    ///
+    /// # Errors
+    /// When the server does not answer; it is undone all the same.
+    pub async fn rollback(self) -> Result<(), sqlx::Error> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(mut self, how: &'static str) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(how).execute(&mut self.0).await?;
         self.0.in_transaction = false;
         Ok(())
     }

@@ -25,7 +25,7 @@ pub struct Delivery {
 /// Deliveries set aside by one applier; nobody else sees them until this is committed or dropped.
 pub struct InboxBatch {
     pub(super) transaction: Transaction,
-    /// What came, oldest first.
+    /// What came, oldest first; at least one.
     pub deliveries: Vec<Delivery>,
 }
 
@@ -71,8 +71,8 @@ impl Store {
         .map(drop)
     }
 
-    /// Sets the oldest waiting deliveries aside for one applier.
-    pub async fn take_deliveries(&self, limit: i64) -> Result<InboxBatch, StoreError> {
+    /// Sets the oldest waiting deliveries aside for one applier. `None`: nothing waits.
+    pub async fn take_deliveries(&self, limit: i64) -> Result<Option<InboxBatch>, StoreError> {
         let doing = "take webhook deliveries";
         let mut transaction = self.pool.begin().await.doing(doing)?;
         let deliveries = sqlx::query_as!(
@@ -84,10 +84,14 @@ impl Store {
         .fetch_all(&mut *transaction)
         .await
         .doing(doing)?;
-        Ok(InboxBatch {
+        if deliveries.is_empty() {
+            transaction.rollback().await.doing(doing)?;
+            return Ok(None);
+        }
+        Ok(Some(InboxBatch {
             transaction,
             deliveries,
-        })
+        }))
     }
 
     /// Puts a delivery aside that the database refuses to take apart.

@@ -154,8 +154,7 @@ impl Applier {
     }
 
     async fn apply(&self, limit: i64) -> Result<Report, Failure> {
-        let mut batch = self.store.take_deliveries(limit).await?;
-        let Some(delivery) = batch.deliveries.first().map(|delivery| delivery.id) else {
+        let Some(mut batch) = self.store.take_deliveries(limit).await? else {
             return Ok(Report::default());
         };
         let mut report = Report {
@@ -167,9 +166,10 @@ impl Applier {
         for delivery in &batch.deliveries {
             handled.push(self.read(delivery, &mut seen, &mut news, &mut chosen, &mut report));
         }
+        let first = batch.deliveries.first().map(|delivery| delivery.id);
         let at = |error| Failure {
             error,
-            delivery: Some(delivery),
+            delivery: first,
         };
         report.statuses = batch.apply(&seen).await.map_err(at)?;
         report.released_templates = batch.apply_template_news(&news).await.map_err(at)?;

@@ -178,6 +178,17 @@ async fn a_transaction_that_is_dropped_is_undone_and_its_connection_with_it() {
 }
 
 #[tokio::test]
+async fn a_look_at_an_empty_inbox_costs_no_connection() {
+    let (_world, _cable, store) = a_store_on_a_cable(1).await;
+    let before = backend(&mut store.pool().acquire().await.expect("a connection")).await;
+
+    let taken = store.take_deliveries(10).await.expect("it looks");
+    assert!(taken.is_none());
+    let after = backend(&mut store.pool().acquire().await.expect("a connection")).await;
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
 async fn a_statement_that_was_given_up_takes_its_connection_with_it() {
     let (_world, _cable, store) = a_store_on_a_cable(1).await;
     let mut connection = store.pool().acquire().await.expect("a connection");

@@ -141,9 +141,9 @@ impl Options {
             Action::List(list) => list.run(context).await,
             Action::Show(show) => show.run(context).await,
             Action::Set(set) => set.run(context).await,
-            Action::Resume(word) => word.resume(context).await,
-            Action::Skip(word) => word.skip(context).await,
-            Action::Cancel(word) => word.cancel(context).await,
+            Action::Resume(given) => given.run(context, resume).await,
+            Action::Skip(given) => given.run(context, skip).await,
+            Action::Cancel(given) => given.run(context, cancel).await,
         }
     }
 }
@@ -193,7 +193,11 @@ impl Set {
 }
 
 impl Override {
-    async fn resume(self, context: &Context) -> anyhow::Result<()> {
+    async fn run(
+        self,
+        context: &Context,
+        verb: impl AsyncFnOnce(&Store, &SequenceKey, Word<'_>) -> anyhow::Result<String>,
+    ) -> anyhow::Result<()> {
         let by = context.author(self.by)?;
         let store = context.store().await?;
         let key = self.which.key(store).await?;
@@ -201,58 +205,51 @@ impl Override {
             by: &by,
             reason: &self.reason,
         };
-        if store.resume_sequence(&key, word).await? {
-            return output::print(&format!("Sequence '{}' goes on.", key.sequence));
-        }
-        let what = format!("sequence '{}' is not halted", key.sequence);
-        let fix = "see what it waits for: wa-outbox why sequence; to go on without that: wa-outbox sequence skip";
-        Err(Problem::failed(what, fix).into())
+        output::print(&verb(store, &key, word).await?)
     }
+}
 
-    async fn skip(self, context: &Context) -> anyhow::Result<()> {
-        let by = context.author(self.by)?;
-        let store = context.store().await?;
-        let key = self.which.key(store).await?;
-        let word = Word {
-            by: &by,
-            reason: &self.reason,
-        };
-        let name = &key.sequence;
-        match store.skip_head(&key, word).await? {
-            Skipped::Passed => output::print(&format!(
+async fn resume(store: &Store, key: &SequenceKey, word: Word<'_>) -> anyhow::Result<String> {
+    if store.resume_sequence(key, word).await? {
+        return Ok(format!("Sequence '{}' goes on.", key.sequence));
+    }
+    let what = format!("sequence '{}' is not halted", key.sequence);
+    let fix = "see what it waits for: wa-outbox why sequence; to go on without that: wa-outbox sequence skip";
+    Err(Problem::failed(what, fix).into())
+}
+
+async fn skip(store: &Store, key: &SequenceKey, word: Word<'_>) -> anyhow::Result<String> {
+    let name = &key.sequence;
+    let (what, fix) = match store.skip_head(key, word).await? {
+        Skipped::Passed => {
+            return Ok(format!(
                 "Sequence '{name}' goes on; the message in front is no longer waited for."
-            )),
-            Skipped::Cancelled => output::print(&format!(
-                "Sequence '{name}' goes on; the message in front had not left and is cancelled."
-            )),
-            Skipped::Sending => {
-                let what =
-                    format!("the request of the message in front of sequence '{name}' is out");
-                let fix = "try again when its answer is there, in a minute at most";
-                Err(Problem::failed(what, fix).into())
-            }
-            Skipped::NoHead => {
-                let what = format!("sequence '{name}' has no message in front");
-                Err(Problem::failed(what, "its next message leaves at once").into())
-            }
+            ));
         }
-    }
+        Skipped::Cancelled => {
+            return Ok(format!(
+                "Sequence '{name}' goes on; the message in front had not left and is cancelled."
+            ));
+        }
+        Skipped::Sending => (
+            format!("the request of the message in front of sequence '{name}' is out"),
+            "try again when its answer is there, in a minute at most",
+        ),
+        Skipped::NoHead => (
+            format!("sequence '{name}' has no message in front"),
+            "its next message leaves at once",
+        ),
+    };
+    Err(Problem::failed(what, fix).into())
+}
 
-    async fn cancel(self, context: &Context) -> anyhow::Result<()> {
-        let by = context.author(self.by)?;
-        let store = context.store().await?;
-        let key = self.which.key(store).await?;
-        let word = Word {
-            by: &by,
-            reason: &self.reason,
-        };
-        let cancelled = match store.cancel_sequence(&key, word).await? {
-            0 => "no message was left to be cancelled".to_owned(),
-            1 => "one message is cancelled".to_owned(),
-            many => format!("{many} messages are cancelled"),
-        };
-        output::print(&format!("Sequence '{}': {cancelled}.", key.sequence))
-    }
+async fn cancel(store: &Store, key: &SequenceKey, word: Word<'_>) -> anyhow::Result<String> {
+    let cancelled = match store.cancel_sequence(key, word).await? {
+        0 => "no message was left to be cancelled".to_owned(),
+        1 => "one message is cancelled".to_owned(),
+        many => format!("{many} messages are cancelled"),
+    };
+    Ok(format!("Sequence '{}': {cancelled}.", key.sequence))
 }
 
 #[cfg(test)]
