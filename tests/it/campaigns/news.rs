@@ -233,6 +233,21 @@ async fn a_disabled_account_holds_its_senders_until_it_is_reinstated_or_a_person
 }
 
 #[tokio::test]
+async fn a_ban_that_is_told_after_its_end_changes_nothing() {
+    let world = World::at_rest().await;
+    let (campaigns, now) = world.three_campaigns().await;
+    let before = now - Duration::minutes(10);
+    world
+        .apply_deliveries(&[banned(now, "REINSTATE"), banned(before, "DISABLE")])
+        .await;
+    assert_eq!(
+        world.states(campaigns).await,
+        ["running", "running", "running"]
+    );
+    assert_eq!(world.held().await, "");
+}
+
+#[tokio::test]
 async fn an_account_that_has_taken_messages_since_is_not_held_for_an_old_ban() {
     let world = World::at_rest().await;
     let (_, now) = world.three_campaigns().await;

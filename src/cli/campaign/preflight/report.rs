@@ -155,7 +155,7 @@ impl Report {
         }
         for fault in &self.faults {
             text += &format!(
-                "\n  {:>9}  {}: {}\n",
+                "\n  {:>9}  {} {}\n",
                 thousands(fault.rows),
                 output::plain(&fault.field),
                 fault.what

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::{meaning, places};
 use crate::cli::campaign::standing::Standing;
 use crate::domain::ramp::Ramp;
-use crate::store::campaign::Campaign;
+use crate::store::campaign::{Campaign, CampaignEvent};
 use crate::store::campaign_progress::{CampaignCounts, FailureCount};
 
 #[derive(Serialize)]
@@ -61,6 +61,7 @@ pub(super) struct CampaignJson<'a> {
     limit_by: &'static str,
     time_left_s: Option<i64>,
     failures: Vec<FailureJson>,
+    history: Vec<EventJson<'a>>,
     settings: SettingsJson<'a>,
     #[serde(with = "time::serde::rfc3339::option")]
     preflight_at: Option<OffsetDateTime>,
@@ -87,6 +88,15 @@ struct FailureJson {
 }
 
 #[derive(Serialize)]
+struct EventJson<'a> {
+    #[serde(with = "time::serde::rfc3339")]
+    happened_at: OffsetDateTime,
+    what: &'a str,
+    author: &'a str,
+    reason: Option<&'a str>,
+}
+
+#[derive(Serialize)]
 struct SettingsJson<'a> {
     priority: i16,
     rate_share: f64,
@@ -104,7 +114,7 @@ struct SettingsJson<'a> {
 }
 
 impl<'a> CampaignJson<'a> {
-    pub(super) fn of(standing: Standing<'a>) -> Self {
+    pub(super) fn of(standing: Standing<'a>, history: &'a [CampaignEvent]) -> Self {
         let Standing { campaign, progress } = standing;
         let (limit_per_second, limit_by) = standing.limit();
         let counts = places(&progress.counts);
@@ -140,6 +150,7 @@ impl<'a> CampaignJson<'a> {
                 .iter()
                 .map(FailureJson::of)
                 .collect(),
+            history: history.iter().map(EventJson::of).collect(),
             settings: SettingsJson::of(campaign),
             preflight_at: campaign.preflight_at,
             first_answer_at: progress.first_answer_at,
@@ -157,6 +168,17 @@ impl FailureJson {
             messages: failure.count,
             title,
             remedy,
+        }
+    }
+}
+
+impl<'a> EventJson<'a> {
+    fn of(event: &'a CampaignEvent) -> Self {
+        Self {
+            happened_at: event.happened_at,
+            what: &event.what,
+            author: &event.author,
+            reason: event.reason.as_deref(),
         }
     }
 }
