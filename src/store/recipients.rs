@@ -97,7 +97,7 @@ pub struct QueuedRecipient {
     pub due_at: OffsetDateTime,
     /// Whether the recipient must not be messaged.
     pub is_suppressed: bool,
-    /// How many rows of the campaign before it go to the same recipient; counted up to [`EARLIER_AT_MOST`].
+    /// How many rows of the campaign before it go to the same recipient, and were not cancelled; counted up to [`EARLIER_AT_MOST`].
     pub earlier: i64,
 }
 

@@ -6,7 +6,7 @@
 
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -120,16 +120,20 @@ impl Preflight {
         let mut left_out = 0;
         let mut after = None;
         loop {
-            let page = store.queued_recipients(campaign.id, after, PAGE).await?;
+            let mut page = store.queued_recipients(campaign.id, after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some((last.due_at, last.id));
             let mut faulty = Vec::new();
-            for row in &page {
+            let mut gone: HashMap<String, i64> = HashMap::new();
+            for row in &mut page {
+                // Somebody whose first row is left out has not been written to: the next one is no duplicate.
+                row.earlier -= gone.get(&row.recipient).copied().unwrap_or_default();
                 let faults = check.row(row);
                 file.write(row, &faults)?;
                 // A suppressed one is left out by itself, with the reason.
                 if self.leave_out && !faults.is_empty() && !row.is_suppressed {
                     faulty.push((MessageId(row.id), reason_of(&faults, &by)));
+                    *gone.entry(row.recipient.clone()).or_default() += 1;
                 }
             }
             left_out += store.leave_out(campaign.id, &faulty).await?;

@@ -320,12 +320,17 @@ fn settings(campaign: &Campaign, now: OffsetDateTime) -> Facts {
     );
     facts.add_some("category", campaign.category.as_ref());
     facts.add_some(
+        "complete",
+        campaign.complete.then_some("yes: no more recipients come"),
+    );
+    facts.add_some(
         "pauses itself",
         campaign.pause_failure_share.map(|share| {
             format!(
-                "at {:.0} % failures within {}",
+                "at {:.0} % failures within {}, of at least {} answered",
                 100.0 * share,
-                span(time::Duration::seconds_f64(campaign.pause_window_s))
+                span(time::Duration::seconds_f64(campaign.pause_window_s)),
+                campaign.pause_at_least
             )
         }),
     );

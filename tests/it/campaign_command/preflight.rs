@@ -189,6 +189,30 @@ async fn who_is_suppressed_is_counted_and_what_has_a_fault_can_be_left_out() {
 }
 
 #[tokio::test]
+async fn somebody_whose_first_row_is_left_out_keeps_the_next_one() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    // The first is empty, the next good, the last once too often.
+    let one = number(0);
+    let file = desk.file(
+        "customers.csv",
+        format!("phone,name\n{one},\n{one},Ada\n{one},Ada\n"),
+    );
+    world.says(&["campaign", "import", "spring", &file]).await;
+    let leave_out = ["campaign", "preflight", "spring", "--leave-out", "--json"];
+    assert_eq!(world.says_json(&leave_out).await["left_out"], 2);
+    let states: Vec<(String,)> = sqlx::query_as("select state from wa.messages order by id")
+        .fetch_all(&world.database.pool)
+        .await
+        .expect("an answer");
+    let states: Vec<&str> = states.iter().map(|(state,)| state.as_str()).collect();
+    assert_eq!(states, ["cancelled", "queued", "cancelled"]);
+    let again = world.says_json(&leave_out).await;
+    assert_eq!((&again["rows"], &again["left_out"]), (&1.into(), &0.into()));
+}
+
+#[tokio::test]
 async fn the_time_that_a_campaign_takes_is_told_with_the_limit_that_makes_it_so() {
     let world = World::at_rest().await;
     let desk = Desk::new();

@@ -110,7 +110,7 @@ async fn too_many_failures_pause_a_campaign_and_what_was_before_a_resume_is_forg
     let paused = world.paused().await;
     assert_eq!(
         paused[0].reason,
-        "9 of 12 answered within 00:05:00 have failed, 75 %; most with code 131026"
+        "9 of 12 answered within 5 min have failed, 75 %; most with code 131026"
     );
     assert_eq!(world.campaign_state(campaign).await, "paused");
     let waits = world.text("select max(waiting_for) from wa.messages where state = 'queued' and campaign_id is not null");

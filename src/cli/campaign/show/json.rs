@@ -111,6 +111,9 @@ struct SettingsJson<'a> {
     expires_after_s: Option<f64>,
     category: Option<&'a str>,
     pause_failure_share: Option<f64>,
+    pause_window_s: f64,
+    pause_at_least: i32,
+    complete: bool,
 }
 
 impl<'a> CampaignJson<'a> {
@@ -197,6 +200,9 @@ impl<'a> SettingsJson<'a> {
             expires_after_s: campaign.expires_after_s,
             category: campaign.category.as_deref(),
             pause_failure_share: campaign.pause_failure_share,
+            pause_window_s: campaign.pause_window_s,
+            pause_at_least: campaign.pause_at_least,
+            complete: campaign.complete,
         }
     }
 }
