@@ -10,7 +10,7 @@ use crate::domain::hold::Cause;
 use crate::domain::id::SenderId;
 
 /// A sender's settings as they stand in `wa.senders`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Sender {
     /// The provider's id of the number.
     pub sender: String,
@@ -44,11 +44,14 @@ pub struct Sender {
     pub delivery_timeout_s: Option<f64>,
     /// Of its sequences: `halt` or `proceed`.
     pub on_timeout: Option<String>,
+    /// Numbers without + are read as they are dialled in this country; none: they are refused.
+    pub default_country: Option<String>,
     /// Whether rows without a sender go to it.
     pub is_default: bool,
     /// Why it is held.
     pub held_reason: Option<String>,
     /// Until when.
+    #[serde(with = "time::serde::rfc3339::option")]
     pub held_until: Option<OffsetDateTime>,
     /// By whom.
     pub held_by: Option<String>,
@@ -100,6 +103,8 @@ pub struct SenderChange {
     pub delivery_timeout: Option<std::time::Duration>,
     /// `halt` or `proceed`.
     pub on_timeout: Option<String>,
+    /// Two letters of the country in which numbers without + are dialled.
+    pub default_country: Option<String>,
     /// Make it the default.
     pub is_default: Option<bool>,
     /// These go back to being unset, whatever is given for them above.
@@ -123,6 +128,8 @@ pub enum Unset {
     DeliveryTimeout,
     /// What it does when that is over.
     OnTimeout,
+    /// In which country numbers without + are dialled.
+    DefaultCountry,
 }
 
 impl Store {
@@ -170,13 +177,25 @@ impl Store {
             Sender,
             r#"select sender, provider, base_url, path, api_version, credential, auth_header, rate_per_second, pair_period_ms,
                     pair_burst, max_in_flight, on_uncertain, reconcile_window_s, on_failure,
-                    extract(epoch from delivery_timeout)::float8 as delivery_timeout_s, on_timeout,
+                    extract(epoch from delivery_timeout)::float8 as delivery_timeout_s, on_timeout, default_country,
                     is_default, held_reason, held_until, held_by
              from wa.senders order by sender"#
         )
         .fetch_all(&self.pool)
         .await
         .doing("list the senders")
+    }
+
+    /// The country in which a sender's numbers without + are dialled.
+    pub async fn default_country(&self, sender: &str) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar!(
+            "select default_country from wa.senders where sender = $1",
+            sender
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map(Option::flatten)
+        .doing("read the sender's default country")
     }
 
     /// Stops a sender by a person's word, until it is released or until the time given. `false`: there is no such sender, or a
@@ -235,7 +254,8 @@ async fn change(
            is_default = coalesce($14, is_default),
            on_failure = case when not $22 then coalesce($15, on_failure) end,
            delivery_timeout = case when not $23 then coalesce(make_interval(secs => $16), delivery_timeout) end,
-           on_timeout = case when not $24 then coalesce($17, on_timeout) end
+           on_timeout = case when not $24 then coalesce($17, on_timeout) end,
+           default_country = case when not $25 then coalesce($26, default_country) end
          where sender = $1",
         sender.as_str(),
         change.provider.as_deref(),
@@ -260,7 +280,9 @@ async fn change(
         unset(Unset::ReconcileWindow),
         unset(Unset::OnFailure),
         unset(Unset::DeliveryTimeout),
-        unset(Unset::OnTimeout)
+        unset(Unset::OnTimeout),
+        unset(Unset::DefaultCountry),
+        change.default_country.as_deref()
     )
     .execute(&mut **transaction)
     .await
