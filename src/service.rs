@@ -228,12 +228,13 @@ impl Service {
         health: &mut admin::Health,
     ) -> Result<(), ServiceError> {
         let clock = Clock::system();
-        let provider = Provider::new(&HttpSettings {
+        let http = HttpSettings {
             connect_timeout: config.http.connect_timeout,
             response_timeout: config.http.response_timeout,
             pool_idle_timeout: config.http.pool_idle_timeout,
             ..HttpSettings::default()
-        })?;
+        };
+        let provider = Provider::new(&http, clock.clone())?;
         let ownership = Ownership::new(
             self.store.clone(),
             clock.clone(),

@@ -8,6 +8,7 @@ use super::hold::{MACHINE, NewHold};
 use super::{Store, StoreError};
 use crate::domain::hold::Cause;
 use crate::domain::id::SenderId;
+use crate::provider::{AddressSettings, Echo, ProviderKind};
 
 /// A sender's settings as they stand in `wa.senders`.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,12 @@ pub struct Sender {
     pub credential: String,
     /// The header that carries the token.
     pub auth_header: String,
+    /// The word before it, `none` for no word.
+    pub auth_scheme: Option<String>,
+    /// A file with the only certificates that may vouch for the server.
+    pub ca_file: Option<String>,
+    /// Whether statuses bring our callback data back.
+    pub callback_echo: Option<bool>,
     /// Requests a second.
     pub rate_per_second: f64,
     /// One message per this many milliseconds to one recipient; 0 = no limit.
@@ -60,6 +67,40 @@ impl Sender {
         SenderId::from(self.sender.as_str())
     }
 
+    /// How its provider is reached.
+    pub fn address(&self) -> AddressSettings<'_> {
+        AddressSettings {
+            provider: &self.provider,
+            base_url: &self.base_url,
+            path: self.path.as_deref(),
+            api_version: Some(&self.api_version),
+            credential: &self.credential,
+            auth_header: Some(&self.auth_header),
+            auth_scheme: self.auth_scheme.as_deref(),
+            ca_file: self.ca_file.as_deref(),
+            callback_echo: self.callback_echo,
+        }
+    }
+
+    /// What follows for messages whose answer is lost, where statuses do not, or not for certain, bring our callback data back.
+    pub fn echo_warning(&self) -> Option<&'static str> {
+        let kind: Option<ProviderKind> = self.provider.parse().ok();
+        match (
+            self.callback_echo,
+            kind.map(|kind| kind.capabilities().echo),
+        ) {
+            (Some(true), _) | (None, None | Some(Echo::Always)) => None,
+            (None, Some(Echo::WhenSeen)) => Some(
+                "Until a status of it has brought our callback data back, nothing can tell what became of a message whose answer \
+                 was lost: such messages are left to a person (on_uncertain = hold), unless the sender is set to retry.",
+            ),
+            (Some(false), _) | (None, Some(Echo::Never)) => Some(
+                "Its statuses do not bring our callback data back, so nothing can tell what became of a message whose answer was \
+                 lost: such messages are left to a person (on_uncertain = hold), unless the sender is set to retry.",
+            ),
+        }
+    }
+
     /// Why nothing may leave at `now`, if so.
     pub fn hold_at(&self, now: OffsetDateTime) -> Option<&str> {
         let over = self.held_until.is_some_and(|until| until <= now);
@@ -82,6 +123,12 @@ pub struct SenderChange {
     pub credential: Option<String>,
     /// The header that carries the token.
     pub auth_header: Option<String>,
+    /// The word before it, `none` for no word.
+    pub auth_scheme: Option<String>,
+    /// A file with the only certificates that may vouch for the server.
+    pub ca_file: Option<String>,
+    /// Whether statuses bring our callback data back.
+    pub callback_echo: Option<bool>,
     /// Requests a second.
     pub rate_per_second: Option<f64>,
     /// Milliseconds between two messages to one recipient.
@@ -111,6 +158,12 @@ pub struct SenderChange {
 pub enum Unset {
     /// A BSP's path.
     Path,
+    /// The word before the token.
+    AuthScheme,
+    /// Who may vouch for the server.
+    CaFile,
+    /// Whether callback data comes back.
+    CallbackEcho,
     /// Requests out at once.
     MaxInFlight,
     /// What becomes of a lost answer.
@@ -126,7 +179,8 @@ pub enum Unset {
 }
 
 impl Store {
-    /// Adds a sender with its settings. `false`: it exists already and was left as it is.
+    /// Adds a sender with its settings; where they name no rate, with its kind of provider's usual one. `false`: it exists
+    /// already and was left as it is.
     pub async fn add_sender(
         &self,
         sender: &SenderId,
@@ -146,7 +200,16 @@ impl Store {
         if added.rows_affected() == 0 {
             return Ok(false);
         }
-        change(&mut transaction, sender, settings).await?;
+        let kind: Option<ProviderKind> = settings
+            .provider
+            .as_deref()
+            .and_then(|name| name.parse().ok());
+        let usual = kind.map(|kind| kind.capabilities().usual_rate);
+        let settings = SenderChange {
+            rate_per_second: settings.rate_per_second.or(usual),
+            ..settings.clone()
+        };
+        change(&mut transaction, sender, &settings).await?;
         transaction.commit().await.doing(doing)?;
         Ok(true)
     }
@@ -168,8 +231,8 @@ impl Store {
     pub async fn senders(&self) -> Result<Vec<Sender>, StoreError> {
         sqlx::query_as!(
             Sender,
-            r#"select sender, provider, base_url, path, api_version, credential, auth_header, rate_per_second, pair_period_ms,
-                    pair_burst, max_in_flight, on_uncertain, reconcile_window_s, on_failure,
+            r#"select sender, provider, base_url, path, api_version, credential, auth_header, auth_scheme,
+                    ca_file, callback_echo, rate_per_second, pair_period_ms, pair_burst, max_in_flight, on_uncertain, reconcile_window_s, on_failure,
                     extract(epoch from delivery_timeout)::float8 as delivery_timeout_s, on_timeout,
                     is_default, held_reason, held_until, held_by
              from wa.senders order by sender"#
@@ -235,7 +298,10 @@ async fn change(
            is_default = coalesce($14, is_default),
            on_failure = case when not $22 then coalesce($15, on_failure) end,
            delivery_timeout = case when not $23 then coalesce(make_interval(secs => $16), delivery_timeout) end,
-           on_timeout = case when not $24 then coalesce($17, on_timeout) end
+           on_timeout = case when not $24 then coalesce($17, on_timeout) end,
+           auth_scheme = case when not $25 then coalesce($28, auth_scheme) end,
+           ca_file = case when not $26 then coalesce($29, ca_file) end,
+           callback_echo = case when not $27 then coalesce($30, callback_echo) end
          where sender = $1",
         sender.as_str(),
         change.provider.as_deref(),
@@ -260,7 +326,13 @@ async fn change(
         unset(Unset::ReconcileWindow),
         unset(Unset::OnFailure),
         unset(Unset::DeliveryTimeout),
-        unset(Unset::OnTimeout)
+        unset(Unset::OnTimeout),
+        unset(Unset::AuthScheme),
+        unset(Unset::CaFile),
+        unset(Unset::CallbackEcho),
+        change.auth_scheme.as_deref(),
+        change.ca_file.as_deref(),
+        change.callback_echo
     )
     .execute(&mut **transaction)
     .await
