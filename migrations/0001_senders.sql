@@ -69,6 +69,11 @@ create table wa.senders (
     constraint credential_is_a_reference_env_or_file check (credential ~ '^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$'),
   auth_header text not null default 'Authorization'
     constraint auth_header_is_a_header_name check (auth_header ~ '^[A-Za-z0-9-]{1,64}$'),
+  auth_scheme text
+    constraint auth_scheme_is_one_word check (auth_scheme ~ '^[A-Za-z0-9-]{1,32}$'),
+  ca_file text
+    constraint ca_file_is_a_path check (ca_file <> ''),
+  callback_echo boolean,
   rate_per_second double precision not null default 80
     constraint rate_per_second_is_above_zero check (rate_per_second > 0 and rate_per_second <= 10000),
   pair_period_ms integer not null default 6000
@@ -92,7 +97,13 @@ create table wa.senders (
   constraint a_hold_has_a_reason_and_an_author check ((held_reason is null) = (held_by is null)),
   constraint only_a_hold_has_an_end check (held_until is null or held_reason is not null)
 );
-comment on column wa.senders.credential is 'where the token is: env:NAME or file:PATH; never the token itself';
+comment on column wa.senders.credential is
+  'where the token is (user:password for on_premises): env:NAME or file:PATH; never the token itself';
+comment on column wa.senders.auth_scheme is
+  'the word before the token, none for no word; null = Bearer in Authorization, no word in any other header';
+comment on column wa.senders.ca_file is 'a file of the worker with the only certificates that may vouch for the server; null = the machine''s';
+comment on column wa.senders.callback_echo is
+  'whether statuses bring our callback data back; null = what its kind of provider does, and a bsp that was seen to';
 comment on column wa.senders.pair_period_ms is 'one message per this many milliseconds to one recipient; 0 = no limit';
 comment on column wa.senders.max_in_flight is 'requests out at once; null = the worker''s setting';
 comment on column wa.senders.default_country is

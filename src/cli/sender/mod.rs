@@ -40,7 +40,9 @@ enum Action {
   wa-outbox sender add 106540352242922 --credential env:WHATSAPP_ACCESS_TOKEN
   wa-outbox sender add 4930123456 --provider bsp --path /v1/messages \\
     --base-url https://waba.example.com --auth-header D360-API-KEY \\
-    --credential file:/run/secrets/bsp")]
+    --credential file:/run/secrets/bsp
+  wa-outbox sender add 4930123456 --provider on_premises --base-url https://10.0.0.7:9090 \\
+    --ca-file /etc/wa/client-ca.pem --credential file:/run/secrets/client-login")]
     Add(Add),
     /// List the senders
     #[command(after_help = show::LIST_HELP)]
@@ -68,7 +70,7 @@ struct Add {
     /// The number's id at the provider; for the Cloud API its phone number id
     #[arg(value_name = "ID")]
     sender: String,
-    /// Where its access token is kept: env:NAME or file:PATH
+    /// Where its access token (for on_premises user:password) is kept: env:NAME or file:PATH
     #[arg(long, value_name = "REFERENCE")]
     credential: String,
     #[command(flatten)]
@@ -80,7 +82,7 @@ struct Set {
     /// The sender
     #[arg(value_name = "ID")]
     sender: String,
-    /// Where its access token is kept: env:NAME or file:PATH
+    /// Where its access token (for on_premises user:password) is kept: env:NAME or file:PATH
     #[arg(long, value_name = "REFERENCE")]
     credential: Option<String>,
     #[command(flatten)]
@@ -105,7 +107,19 @@ struct Settings {
     /// The header that carries the token [new senders: Authorization]
     #[arg(long, value_name = "NAME")]
     auth_header: Option<String>,
-    /// Messages a second at most [new senders: 80]
+    /// The word before the token, `none` for no word, or `default`: Bearer in Authorization, no word in any other header
+    /// [new senders: default]
+    #[arg(long, value_name = "WORD")]
+    auth_scheme: Option<OrDefault<String>>,
+    /// A file, where the workers run, with the only certificates (PEM) that may vouch for the server, or `default` for those
+    /// of the machine [new senders: default]
+    #[arg(long, value_name = "PATH")]
+    ca_file: Option<OrDefault<String>>,
+    /// Whether statuses bring biz_opaque_callback_data back: `true`, `false`, or `default` for what its kind of provider does
+    /// [new senders: default]
+    #[arg(long, value_name = "BOOL")]
+    callback_echo: Option<OrDefault<bool>>,
+    /// Messages a second at most [new senders: 80, on_premises 70]
     #[arg(long, value_name = "NUMBER")]
     rate_per_second: Option<f64>,
     /// One message per this many milliseconds to one recipient, 0 for no limit [new senders: 6000]
@@ -183,6 +197,9 @@ impl Settings {
     fn change(self, credential: Option<String>) -> SenderChange {
         let mut unset = Vec::new();
         let path = value(self.path, Unset::Path, &mut unset);
+        let auth_scheme = value(self.auth_scheme, Unset::AuthScheme, &mut unset);
+        let ca_file = value(self.ca_file, Unset::CaFile, &mut unset);
+        let callback_echo = value(self.callback_echo, Unset::CallbackEcho, &mut unset);
         let max_in_flight = value(self.max_in_flight, Unset::MaxInFlight, &mut unset);
         let on_uncertain = value(self.on_uncertain, Unset::OnUncertain, &mut unset);
         let window = self.reconcile_window_s;
@@ -198,6 +215,9 @@ impl Settings {
             api_version: self.api_version,
             credential,
             auth_header: self.auth_header,
+            auth_scheme,
+            ca_file,
+            callback_echo,
             rate_per_second: self.rate_per_second,
             pair_period_ms: self.pair_period_ms,
             pair_burst: self.pair_burst,
@@ -301,7 +321,11 @@ impl Add {
             let fix = format!("change it: wa-outbox sender set {sender} …");
             return Err(Problem::failed(what, fix).into());
         }
-        output::print(&format!("Sender {sender} was added."))
+        output::print(&format!("Sender {sender} was added."))?;
+        match find(store, &sender).await?.sender.echo_warning() {
+            Some(warning) => output::print(warning),
+            None => Ok(()),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::cli::template::TemplateHoldJson;
 use crate::cli::time::{moment, span};
 use crate::cli::{Context, output};
 use crate::domain::id::SenderId;
+use crate::provider::{Capabilities, Echo, ProviderKind};
 use crate::store::Store;
 use crate::store::sender::Sender;
 use crate::store::summary::SenderOwner;
@@ -181,11 +182,14 @@ fn settings(facts: &mut Facts, sender: &Sender) {
     facts.add("provider", &sender.provider);
     facts.add("base url", &sender.base_url);
     facts.add_some("path", sender.path.as_ref());
-    if sender.provider == "cloud_api" {
+    if capabilities(sender).is_some_and(|can| can.has_api_version) {
         facts.add("api version", &sender.api_version);
     }
     facts.add("credential", &sender.credential);
     facts.add("auth header", &sender.auth_header);
+    facts.add_some("auth scheme", sender.auth_scheme.as_ref());
+    facts.add_some("ca file", sender.ca_file.as_ref());
+    facts.add("callback echo", echo_in_words(sender));
     facts.add("rate set", format!("{} a second", sender.rate_per_second));
     facts.add("pair limit", pair_limit(sender));
     facts.add(
@@ -208,6 +212,25 @@ fn settings(facts: &mut Facts, sender: &Sender) {
         ),
     );
     facts.add("default", if sender.is_default { "yes" } else { "no" });
+}
+
+fn capabilities(sender: &Sender) -> Option<Capabilities> {
+    let kind: Option<ProviderKind> = sender.provider.parse().ok();
+    kind.map(ProviderKind::capabilities)
+}
+
+/// Whether statuses bring our callback data back, as far as its settings say.
+fn echo_in_words(sender: &Sender) -> &'static str {
+    match (
+        sender.callback_echo,
+        capabilities(sender).map(|can| can.echo),
+    ) {
+        (Some(true), _) => "yes, by its setting",
+        (Some(false), _) => "no, by its setting",
+        (None, Some(Echo::Always)) => "yes",
+        (None, Some(Echo::WhenSeen)) => "once it was seen to",
+        (None, Some(Echo::Never) | None) => "no",
+    }
 }
 
 fn pair_limit(sender: &Sender) -> String {
@@ -266,6 +289,9 @@ mod tests {
             api_version: "v23.0".into(),
             credential: "env:TOKEN".into(),
             auth_header: "Authorization".into(),
+            auth_scheme: None,
+            ca_file: None,
+            callback_echo: None,
             rate_per_second: 80.0,
             pair_period_ms: 6000,
             pair_burst: 45,
