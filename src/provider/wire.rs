@@ -190,7 +190,7 @@ impl<'a> Payload<'a> {
         }
         let replaced = callback_data.is_some() || self.is_mark_as_read();
         for (key, value) in &self.members {
-            if !OURS.contains(&key.as_str()) && !(replaced && key == CALLBACK_DATA) {
+            if !(OURS.contains(&key.as_str()) || replaced && key == CALLBACK_DATA) {
                 object.raw(key, value.get());
             }
         }
