@@ -1,6 +1,7 @@
 //! What WhatsApp says of a number, an account or a template pauses the campaigns that it is about, and no others.
 
 use serde_json::{Value, json};
+use sqlx::postgres::PgListener;
 use time::{Duration, OffsetDateTime};
 use wa_outbox::store::campaign::{CampaignVerb, NewCampaign};
 
@@ -132,6 +133,24 @@ async fn a_flagged_number_pauses_its_campaigns_and_no_other_s_once() {
     world.lead(campaigns[0], CampaignVerb::Resume).await;
     world.apply_deliveries(&[flagged(now)]).await;
     assert_eq!(world.campaign_state(campaigns[0]).await, "running");
+}
+
+#[tokio::test]
+async fn the_owner_is_called_when_news_has_paused_a_campaign() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    world
+        .apply_deliveries(&[named(ACCOUNT, NUMBER, SENDER)])
+        .await;
+    world.an_old_campaign("own", SENDER).await;
+    let listener = PgListener::connect(&world.database.url).await;
+    let mut listener = listener.expect("a listener");
+    listener.listen("wa_campaign").await.expect("it listens");
+    world.apply_deliveries(&[flagged(world.now().await)]).await;
+    assert_eq!(
+        world.hear_call(&mut listener).await,
+        hand.worker.0.to_string()
+    );
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ impl World {
         waiting_for.expect("it waits for something")
     }
 
-    async fn hear_call(&self, listener: &mut PgListener) -> String {
+    pub(super) async fn hear_call(&self, listener: &mut PgListener) -> String {
         let heard = tokio::time::timeout(crate::support::world::PATIENCE, listener.recv()).await;
         heard
             .expect("a call")
