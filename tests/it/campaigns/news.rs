@@ -222,6 +222,36 @@ async fn a_restricted_account_pauses_the_campaigns_of_all_its_senders() {
 }
 
 #[tokio::test]
+async fn a_restriction_that_is_over_still_pauses_and_holds_nobody() {
+    let world = World::at_rest().await;
+    let (campaigns, now) = world.three_campaigns().await;
+    let kind =
+        |kind: &str| json!({"restriction_type": kind, "expiration": now.unix_timestamp() - 60});
+    let both = [
+        kind("RESTRICTED_BIZ_INITIATED_MESSAGING"),
+        kind("RESTRICTED_CUSTOMER_INITIATED_MESSAGING"),
+    ];
+    let value = json!({"event": "ACCOUNT_RESTRICTION", "restriction_info": both});
+    world.apply_deliveries(&[updated(now, &value)]).await;
+    assert_eq!(world.campaign_state(campaigns[0]).await, "paused");
+    assert_eq!(world.held().await, "");
+}
+
+#[tokio::test]
+async fn where_somebody_is_known_to_be_meant_nobody_else_is() {
+    let world = World::at_rest().await;
+    world.add_sender(STRANGER).await;
+    world
+        .apply_deliveries(&[named(ACCOUNT, NUMBER, SENDER)])
+        .await;
+    let own = world.an_old_campaign("own", SENDER).await;
+    let unknown = world.an_old_campaign("unknown", STRANGER).await;
+    world.apply_deliveries(&[flagged(world.now().await)]).await;
+    assert_eq!(world.campaign_state(own).await, "paused");
+    assert_eq!(world.campaign_state(unknown).await, "running");
+}
+
+#[tokio::test]
 async fn a_disabled_account_holds_its_senders_until_it_is_reinstated_or_a_person_releases_them() {
     let world = World::at_rest().await;
     let (campaigns, now) = world.three_campaigns().await;
