@@ -11,6 +11,7 @@ pub mod demo;
 mod duration;
 pub mod failure;
 mod mask;
+pub mod media;
 pub mod message;
 pub mod migrate;
 mod output;
@@ -71,6 +72,7 @@ enum Command {
     Template(template::Options),
     Campaign(campaign::Options),
     Suppress(suppress::Options),
+    Media(media::Options),
     Message(message::Options),
     Uncertain(uncertain::Options),
     Summary(summary::Options),
@@ -91,6 +93,7 @@ impl Command {
             | Self::Template(_)
             | Self::Campaign(_)
             | Self::Suppress(_)
+            | Self::Media(_)
             | Self::Message(_)
             | Self::Uncertain(_)
             | Self::Summary(_)
@@ -141,6 +144,7 @@ impl Cli {
             Command::Template(options) => options.run(context).await,
             Command::Campaign(options) => options.run(context).await,
             Command::Suppress(options) => options.run(context).await,
+            Command::Media(options) => options.run(context).await,
             Command::Message(options) => options.run(context).await,
             Command::Uncertain(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,

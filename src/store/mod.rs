@@ -18,6 +18,7 @@ pub mod hold;
 pub mod inbox;
 pub mod lease;
 pub mod listener;
+pub mod media;
 pub mod message;
 pub mod outbox;
 pub mod pooler;
