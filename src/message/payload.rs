@@ -50,7 +50,7 @@ pub enum Content {
     /// `template`
     Template(Template),
     /// `interactive`
-    Interactive(Interactive),
+    Interactive(Box<Interactive>),
     /// `pin`
     Pin(Pin),
     /// No `type` but `status`: a message of the recipient's is marked as read.
@@ -203,7 +203,7 @@ impl Content {
             "contacts" => exactly(value).map(Self::Contacts),
             "reaction" => exactly(value).map(Self::Reaction),
             "template" => exactly(value).map(Self::Template),
-            "interactive" => exactly(value).map(Self::Interactive),
+            "interactive" => exactly(value).map(Box::new).map(Self::Interactive),
             "pin" => exactly(value).map(Self::Pin),
             _ => Err(value),
         }
@@ -262,7 +262,7 @@ macro_rules! is_content {
     ($($kind:ident),+ $(,)?) => {$(
         impl From<$kind> for Payload {
             fn from(content: $kind) -> Self {
-                Self::new(Content::$kind(content))
+                Self::new(Content::$kind(content.into()))
             }
         }
     )+};

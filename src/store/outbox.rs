@@ -6,7 +6,7 @@
 use sqlx::{Connection as _, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
-use super::error::Doing;
+use super::error::{Doing, Refusal};
 use super::{Store, StoreError};
 use crate::domain::id::MessageId;
 use crate::message::{Outgoing, RowContent};
@@ -25,7 +25,7 @@ pub enum EnqueueError {
         hint: Option<String>,
         /// The refusal as it came.
         #[source]
-        source: StoreError,
+        source: sqlx::Error,
     },
     /// A message of the same sender has its `dedup_key` already. Nothing was written, and the transaction can go on.
     #[error("a message of this sender with the same dedup_key is in the outbox already")]
@@ -34,11 +34,9 @@ pub enum EnqueueError {
     #[error("could not write the payload as JSON")]
     Unwritable(#[source] serde_json::Error),
     /// The database could not be reached, or could not do it.
-    #[error("{DOING}")]
+    #[error("could not write the message into the outbox")]
     Database(#[source] StoreError),
 }
-
-const DOING: &str = "could not write the message into the outbox";
 
 /// Writes a message into the outbox, within your transaction: it leaves when you have committed.
 ///
@@ -195,18 +193,21 @@ async fn insert(executor: impl PgExecutor<'_>, rows: Rows) -> Result<Vec<i64>, E
 }
 
 fn failed(source: sqlx::Error) -> EnqueueError {
-    let source = StoreError::Database {
-        doing: "write the message into the outbox",
-        source,
-    };
-    match source.refusal() {
-        Some((message, hint)) => EnqueueError::Refused {
-            field: source.refused_column().map(str::to_owned),
+    match Refusal::of(&source) {
+        Some(Refusal {
+            field,
+            message,
+            hint,
+        }) => EnqueueError::Refused {
+            field,
             message,
             hint,
             source,
         },
-        None => EnqueueError::Database(source),
+        None => EnqueueError::Database(StoreError::Database {
+            doing: "write the message into the outbox",
+            source,
+        }),
     }
 }
 

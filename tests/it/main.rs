@@ -16,6 +16,7 @@ mod g9_honest_end;
 mod holds;
 mod latency;
 mod main_job;
+mod message_kinds;
 mod outcomes;
 mod pgbouncer;
 mod sender_settings;
