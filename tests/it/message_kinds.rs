@@ -157,6 +157,25 @@ fn a_kind_that_is_new_is_kept_where_it_stands() {
 }
 
 #[test]
+fn what_a_struct_cannot_hold_is_kept_by_the_enum_next_to_it_and_the_rest_has_its_types() {
+    let odd = json!({"type": "text", "text": "a", "parameter_name": null});
+    let payload = read(
+        &json!({"type": "template", "template": {"name": "a", "language": {"code": "en"}, "components": [
+            {"type": "body", "parameters": [odd]}
+        ]}}),
+    );
+    let Content::Template(template) = payload.content else {
+        panic!("{:?}", payload.content);
+    };
+    let components = template.components.expect("components");
+    let Component::Body(body) = &components[0] else {
+        panic!("{components:?}");
+    };
+    let parameters = body.parameters.as_deref().expect("parameters");
+    assert_eq!(parameters, [Parameter::Other(odd)]);
+}
+
+#[test]
 fn what_is_set_anew_is_written_once() {
     let body = json!({"type": "text", "text": {"body": "a"}, "context": null, "biz_opaque_callback_data": 7});
     let payload = read(&body).reply_to("wamid.A").callback_data("b");

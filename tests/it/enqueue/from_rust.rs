@@ -1,8 +1,8 @@
 //! A Rust application writes its rows by [`enqueue`] and [`enqueue_all`], in its own transaction.
 
 use serde_json::{Value, json};
-use sqlx::postgres::PgConnection;
 use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use wa_outbox::domain::id::MessageId;
