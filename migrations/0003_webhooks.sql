@@ -37,9 +37,12 @@ create index status_events_unmatched on wa.status_events (received_at) where id 
 create table wa.webhook_flow (
   sender text primary key,
   last_status_at timestamptz not null,
-  accepted_watermark timestamptz
+  accepted_watermark timestamptz,
+  echoes boolean not null default false
 ) with (fillfactor = 50);
 comment on column wa.webhook_flow.accepted_watermark is 'acceptance time of the latest accepted message of which a status has been seen';
+
+comment on column wa.webhook_flow.echoes is 'a status has brought our callback data back';
 
 -- Whether anybody receives: the evidence clock does not run while nobody does. One row for all receivers, told anew every few
 -- seconds; it is silent about WhatsApp, which may not find us although we listen.

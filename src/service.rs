@@ -42,6 +42,7 @@ use crate::store::uncertain::UncertainPolicy;
 use crate::store::{ConnectSettings, Store, StoreError};
 use crate::webhook::applier::Applier;
 use crate::webhook::receiver::{self, ReceiverSettings};
+use crate::webhook::shared_secret::{SharedSecrets, ShortSecret};
 use crate::webhook::signature::{AppSecrets, EmptyAppSecret};
 
 /// What a process does.
@@ -70,6 +71,9 @@ pub enum ServiceError {
     /// An app secret is there and empty.
     #[error("webhook.app_secrets")]
     AppSecret(#[from] EmptyAppSecret),
+    /// A shared secret is too short.
+    #[error("webhook.unsigned_secrets")]
+    SharedSecret(#[from] ShortSecret),
     /// An address that cannot be listened on.
     #[error("could not listen on {address} ({setting}); is another process there?")]
     Listen {
@@ -196,13 +200,15 @@ impl Service {
         token_key: TokenKey,
     ) -> Result<(), ServiceError> {
         let app_secrets = AppSecrets::new(config.app_secrets(env)?)?;
-        if app_secrets.is_empty() {
+        let unsigned_secrets = SharedSecrets::new(config.unsigned_secrets(env)?)?;
+        if app_secrets.is_empty() && unsigned_secrets.is_empty() {
             warn!(
                 "No app secret is set, so every webhook is refused; set WHATSAPP_APP_SECRET to the secret of your Meta app"
             );
         }
         let settings = ReceiverSettings {
             app_secrets,
+            unsigned_secrets,
             verify_token: config.verify_token(env)?,
         };
         let stored = Arc::new(Notify::new());
@@ -228,12 +234,13 @@ impl Service {
         health: &mut admin::Health,
     ) -> Result<(), ServiceError> {
         let clock = Clock::system();
-        let provider = Provider::new(&HttpSettings {
+        let http = HttpSettings {
             connect_timeout: config.http.connect_timeout,
             response_timeout: config.http.response_timeout,
             pool_idle_timeout: config.http.pool_idle_timeout,
             ..HttpSettings::default()
-        })?;
+        };
+        let provider = Provider::new(&http, clock.clone())?;
         let ownership = Ownership::new(
             self.store.clone(),
             clock.clone(),

@@ -299,7 +299,7 @@ fn holds_secret(section: &str, key: &str) -> bool {
     of_short_form
         || matches!(
             (section, key),
-            ("webhook", "app_secrets") | ("token", "key")
+            ("webhook", "app_secrets" | "unsigned_secrets") | ("token", "key")
         )
 }
 

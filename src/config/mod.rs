@@ -293,6 +293,11 @@ pub struct Webhook {
     /// set, it is added to the list.
     #[serde(deserialize_with = "values::references")]
     pub app_secrets: Vec<SecretRef>,
+    /// Secrets shared with those who sign nothing (the On-Premises client, some providers): deliveries to
+    /// `/webhook/unsigned/{secret}`, or to `/webhook/unsigned` with one in `Authorization`, are taken. Default none, and then
+    /// there is no such address.
+    #[serde(deserialize_with = "values::references")]
+    pub unsigned_secrets: Vec<SecretRef>,
     /// What WhatsApp must say when a webhook is set up. No default; short form `WHATSAPP_VERIFY_TOKEN`.
     pub verify_token: Option<SecretRef>,
     /// Deliveries that are applied in one transaction, at most. Default 200.
@@ -304,6 +309,7 @@ impl Default for Webhook {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             app_secrets: vec![SecretRef::Env(APP_SECRET.to_owned())],
+            unsigned_secrets: Vec::new(),
             verify_token: None,
             apply_batch: 200,
         }
@@ -434,6 +440,15 @@ impl Config {
     pub fn app_secrets(&self, env: &Environment) -> Result<Vec<SecretString>, ConfigError> {
         let read = |secret: &SecretRef| read_secret("webhook.app_secrets", secret, env);
         self.webhook.app_secrets.iter().map(read).collect()
+    }
+
+    /// The secrets shared with those who sign nothing.
+    ///
+    /// # Errors
+    /// When a reference leads nowhere.
+    pub fn unsigned_secrets(&self, env: &Environment) -> Result<Vec<SecretString>, ConfigError> {
+        let read = |secret: &SecretRef| read_secret("webhook.unsigned_secrets", secret, env);
+        self.webhook.unsigned_secrets.iter().map(read).collect()
     }
 
     /// What WhatsApp must say when a webhook is set up.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -24,7 +25,7 @@ use super::departures::Departures;
 use crate::clock::{BootInstant, Clock};
 use crate::domain::hold::{Fingerprint, FingerprintKey};
 use crate::domain::id::SenderId;
-use crate::provider::{AddressSettings, Endpoint};
+use crate::provider::Endpoint;
 use crate::store::hold::SenderHold;
 use crate::store::lease::{HandOver, HeldSender, WorkerId};
 use crate::store::template_hold::TemplateHold;
@@ -360,9 +361,8 @@ impl Ownership {
     }
 
     fn fingerprint_of(&self, endpoint: Option<&Endpoint>) -> Option<Arc<Fingerprint>> {
-        let value = endpoint?.value.to_str().ok()?;
-        let token = value.strip_prefix("Bearer ").unwrap_or(value);
-        Some(Arc::new(self.fingerprints.fingerprint(token)))
+        let credential = endpoint?.credential().expose_secret();
+        Some(Arc::new(self.fingerprints.fingerprint(credential)))
     }
 
     /// The worker's row, renewed when it is time; a new one when it is gone.
@@ -431,21 +431,8 @@ impl Ownership {
 /// Where the sender's requests go, or why nowhere.
 fn reach(held: &HeldSender) -> (Option<Arc<Endpoint>>, Option<String>) {
     let sender = &held.sender;
-    let settings = AddressSettings {
-        provider: &sender.provider,
-        base_url: &sender.base_url,
-        path: sender.path.as_deref(),
-        api_version: Some(&sender.api_version),
-        credential: &sender.credential,
-        auth_header: Some(&sender.auth_header),
-    };
-    match Endpoint::of(&sender.id(), &settings) {
+    match Endpoint::of(&sender.id(), &sender.address()) {
         Ok(endpoint) => (Some(Arc::new(endpoint)), None),
-        Err(error) => {
-            let cause = std::error::Error::source(&error)
-                .map(|cause| format!(": {cause}"))
-                .unwrap_or_default();
-            (None, Some(format!("{error}{cause}")))
-        }
+        Err(error) => (None, Some(error.in_words())),
     }
 }

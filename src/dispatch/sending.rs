@@ -17,7 +17,7 @@ use crate::domain::outcome::{ApiError, Outcome};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
 use crate::domain::transition::{Progress, Transition, doubt_in_words};
-use crate::provider::{Endpoint, Expected, Gate, Payload, Provider, Recipient, Request};
+use crate::provider::{Endpoint, Envelope, Expected, Gate, Payload, Provider, Recipient, Request};
 use crate::store::claim::{Begun, Due};
 use crate::store::record::{Account, Record};
 use crate::throttle::Permit;
@@ -183,11 +183,13 @@ impl Sending {
             Ok(payload) => payload,
             Err(error) => return refused(error.to_string()),
         };
+        let endpoint = &errand.endpoint;
         let own = payload.callback_data();
-        let token = match self
-            .token_key
-            .issue(errand.due.id, errand.begun.attempt, own.as_deref())
-        {
+        let issued = endpoint.carries_token.then(|| {
+            self.token_key
+                .issue(errand.due.id, errand.begun.attempt, own.as_deref())
+        });
+        let token = match issued.transpose() {
             Ok(token) => token,
             Err(error) => return refused(error.to_string()),
         };
@@ -196,13 +198,15 @@ impl Sending {
             "group" => Recipient::Group(&errand.due.recipient),
             _ => Recipient::Phone(&errand.due.recipient),
         };
+        let envelope = endpoint.kind.capabilities().envelope;
         let request = Request {
-            endpoint: &errand.endpoint,
-            body: payload.compose(&recipient, Some(&token)),
-            expected: if payload.is_mark_as_read() {
-                Expected::MarkAsRead
-            } else {
-                Expected::Message(recipient)
+            endpoint,
+            target: endpoint.target_of(&payload),
+            body: payload.compose(envelope, &recipient, token.as_deref()),
+            expected: match (payload.is_mark_as_read(), envelope) {
+                (false, _) => Expected::Message(recipient),
+                (true, Envelope::Cloud) => Expected::MarkAsRead,
+                (true, Envelope::OnPremises) => Expected::BareMarkAsRead,
             },
         };
         self.provider.send(&request, way_out).await

@@ -84,6 +84,8 @@ pub enum NotSent {
     TooLate,
     /// The connection ended before the request body was taken.
     ConnectionLost,
+    /// It left under a session that was over by then, and was refused for that before anybody looked at it.
+    SessionEnded,
 }
 
 /// Who has to slow down.

@@ -13,6 +13,7 @@ use super::dice::{dice, stretch};
 use super::ledger::Ledger;
 use super::number::{Number, PairLimit, TooFast, Wamids};
 use super::plan::Faults;
+use super::session::Sessions;
 use super::status::Statuses;
 use super::{Settings, StartError};
 
@@ -36,6 +37,9 @@ pub(super) struct World {
     pub(super) key_header: String,
     pub(super) refuse_real_tokens: bool,
     pub(super) default_number: Arc<str>,
+    /// `user:password` of the On-Premises client; none means any.
+    pub(super) password: Option<String>,
+    sessions: Mutex<Sessions>,
     mood: Mutex<Mood>,
     numbers: Mutex<HashMap<Arc<str>, Number>>,
     faults: Mutex<Faults>,
@@ -54,6 +58,7 @@ impl World {
         let started = Instant::now();
         let callbacks = Callbacks::new(
             settings.webhook.clone(),
+            settings.on_premises.webhook_url.clone(),
             settings.posting,
             started,
             settings.ledger.tellings,
@@ -66,6 +71,8 @@ impl World {
             key_header: settings.key_header.clone(),
             refuse_real_tokens: settings.refuse_real_tokens,
             default_number: settings.default_number.as_str().into(),
+            password: settings.on_premises.password.clone(),
+            sessions: Mutex::new(Sessions::new(settings.on_premises.session_lifetime)),
             mood: Mutex::new(Mood {
                 rate: settings.rate_per_second,
                 rate_of: HashMap::new(),
@@ -149,6 +156,12 @@ impl World {
 
     pub(super) fn statuses(&self) -> Statuses {
         self.mood().statuses
+    }
+
+    pub(super) fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions
+            .lock()
+            .expect("nobody panics with the sessions open")
     }
 
     pub(super) fn mood(&self) -> MutexGuard<'_, Mood> {

@@ -259,7 +259,7 @@ fn meaning(code: Option<i64>) -> (&'static str, &'static str) {
             "See one: wa-outbox message list --state failed",
         );
     };
-    explain(code, None, Dialect::Cloud).map_or(
+    explain(code, None, Dialect::OnPremises).map_or(
         (
             "a code that is not in our table",
             "See what WhatsApp said: wa-outbox message list --state failed",
