@@ -20,6 +20,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+pub use crate::domain::outcome::OnUncertain;
 use crate::domain::token::TokenKey;
 
 pub use crate::secret::{NotAReference, SecretError, SecretRef};
@@ -224,16 +225,6 @@ impl Default for Reconcile {
     }
 }
 
-/// What happens to an uncertain message when no evidence came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnUncertain {
-    /// It is sent again: it may then arrive twice.
-    Retry,
-    /// It is kept for a person: it may then never have arrived.
-    Hold,
-}
-
 /// How sequences go on, where neither they nor their sender say. The worker that is started last writes it into the database.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -418,16 +409,6 @@ impl Default for Sender {
             credential: None,
             base_url: "https://graph.facebook.com".to_owned(),
             api_version: "v23.0".to_owned(),
-        }
-    }
-}
-
-impl OnUncertain {
-    /// The word, as the database writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Hold => "hold",
         }
     }
 }

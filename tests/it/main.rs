@@ -17,6 +17,7 @@ mod holds;
 mod latency;
 mod main_job;
 mod media;
+mod message_kinds;
 mod outcomes;
 mod pgbouncer;
 mod sender_settings;
