@@ -37,8 +37,6 @@ pub(super) struct World {
     pub(super) key_header: String,
     pub(super) refuse_real_tokens: bool,
     pub(super) default_number: Arc<str>,
-    /// `user:password` of the On-Premises client; none means any.
-    pub(super) password: Option<String>,
     sessions: Mutex<Sessions>,
     mood: Mutex<Mood>,
     numbers: Mutex<HashMap<Arc<str>, Number>>,
@@ -71,8 +69,10 @@ impl World {
             key_header: settings.key_header.clone(),
             refuse_real_tokens: settings.refuse_real_tokens,
             default_number: settings.default_number.as_str().into(),
-            password: settings.on_premises.password.clone(),
-            sessions: Mutex::new(Sessions::new(settings.on_premises.session_lifetime)),
+            sessions: Mutex::new(Sessions::new(
+                settings.on_premises.session_lifetime,
+                settings.on_premises.password.clone(),
+            )),
             mood: Mutex::new(Mood {
                 rate: settings.rate_per_second,
                 rate_of: HashMap::new(),

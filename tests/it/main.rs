@@ -18,6 +18,7 @@ mod latency;
 mod main_job;
 mod outcomes;
 mod pgbouncer;
+mod providers;
 mod sender_settings;
 mod sick_database;
 mod silent_connections;
