@@ -4,6 +4,7 @@ mod broken_part;
 mod campaign_command;
 mod campaigns;
 mod demo;
+mod doctor;
 mod embedded;
 mod enqueue;
 mod g1_no_loss;
