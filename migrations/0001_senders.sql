@@ -33,6 +33,26 @@ insert into wa.keys (name, key)
 values ('callback_token', sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
 grant select on wa.keys to wa_worker;
 
+-- Numbering plans of countries, for senders whose applications write numbers as one dials them at home. `wa-outbox migrate` fills the
+-- table from a library that knows them, and brings it up to date.
+create table wa.countries (
+  region text primary key
+    constraint region_is_two_letters check (region ~ '^[A-Z]{2}$'),
+  calling_code text not null,
+  -- Of several regions with one calling code, the one whose rules hold until more is known.
+  is_main boolean not null,
+  international_prefix text,
+  national_prefix text,
+  -- What a national prefix with captured digits is replaced by, e.g. 9$1; null: it is taken off.
+  national_prefix_becomes text,
+  -- How many digits a number has, without calling code and national prefix.
+  lengths integer[] not null,
+  -- What such a number looks like in general, and what a number looks like that can exist. Both for the whole of it.
+  general_pattern text not null,
+  number_pattern text not null
+);
+grant select on wa.countries to wa_worker, wa_viewer, wa_producer;
+
 create table wa.senders (
   sender text primary key
     constraint sender_is_one_plain_word check (sender ~ '^[A-Za-z0-9_.+-]{1,64}$'),
@@ -66,6 +86,8 @@ create table wa.senders (
     constraint on_uncertain_is_retry_or_hold check (on_uncertain in ('retry', 'hold')),
   reconcile_window_s integer
     constraint reconcile_window_s_is_at_least_one check (reconcile_window_s >= 1),
+  default_country text
+    constraint default_country_is_known references wa.countries (region),
   is_default boolean not null default false,
   held_reason text,
   held_until timestamptz,
@@ -84,6 +106,8 @@ comment on column wa.senders.callback_echo is
   'whether statuses bring our callback data back; null = what its kind of provider does, and a bsp that was seen to';
 comment on column wa.senders.pair_period_ms is 'one message per this many milliseconds to one recipient; 0 = no limit';
 comment on column wa.senders.max_in_flight is 'requests out at once; null = the worker''s setting';
+comment on column wa.senders.default_country is
+  'numbers without + are read as they are dialled in this country (ISO 3166-1), when they are valid there; null = they are refused';
 comment on column wa.senders.reconcile_window_s is 'seconds of silence before an uncertain message is settled by policy; null = the worker''s setting';
 create unique index there_is_one_default_sender on wa.senders (is_default) where is_default;
 

@@ -80,6 +80,7 @@ pub(in crate::dispatch) fn held(
         on_failure: None,
         delivery_timeout_s: None,
         on_timeout: None,
+        default_country: None,
         is_default: true,
         held_reason: None,
         held_until: None,

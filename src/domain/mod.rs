@@ -8,6 +8,7 @@ pub mod forecast;
 pub mod hold;
 pub mod id;
 pub mod kind;
+pub mod numbering;
 pub mod outcome;
 pub mod phone;
 pub mod placeholders;

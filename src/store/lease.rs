@@ -233,7 +233,7 @@ impl Store {
                       s.auth_scheme, s.ca_file, s.callback_echo, s.rate_per_second as "rate_per_second!",
                       s.pair_period_ms as "pair_period_ms!", s.pair_burst as "pair_burst!", s.max_in_flight, s.on_uncertain,
                       s.reconcile_window_s, s.on_failure,
-                      extract(epoch from s.delivery_timeout)::float8 as delivery_timeout_s, s.on_timeout, s.is_default as "is_default!", s.held_reason, s.held_until, s.held_by,
+                      extract(epoch from s.delivery_timeout)::float8 as delivery_timeout_s, s.on_timeout, s.default_country, s.is_default as "is_default!", s.held_reason, s.held_until, s.held_by,
                       l.epoch, l.problem
                from wa.leases l join wa.senders s using (sender)
                where l.worker = $1 order by sender"#,
@@ -267,6 +267,7 @@ impl Store {
                     on_failure: row.on_failure,
                     delivery_timeout_s: row.delivery_timeout_s,
                     on_timeout: row.on_timeout,
+                    default_country: row.default_country,
                     is_default: row.is_default,
                     held_reason: row.held_reason,
                     held_until: row.held_until,

@@ -13,6 +13,7 @@ pub mod campaign_work;
 pub mod checkup;
 pub mod claim;
 pub mod connections;
+mod country;
 mod error;
 pub mod hold;
 pub mod inbox;
@@ -195,6 +196,7 @@ impl Store {
             .run(&mut connection)
             .await
             .map_err(StoreError::Migrate)?;
+        country::bring_up_to_date(&mut connection).await?;
         // Nothing is lost if the server does not hear our goodbye.
         let _ = connection.close().await;
         Ok(())

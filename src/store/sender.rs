@@ -1,5 +1,8 @@
 //! Senders: their settings and holds.
 
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
 use super::connections::Transaction;
@@ -11,7 +14,7 @@ use crate::domain::id::SenderId;
 use crate::provider::{AddressSettings, Echo, ProviderKind};
 
 /// A sender's settings as they stand in `wa.senders`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sender {
     /// The provider's id of the number.
     pub sender: String,
@@ -51,11 +54,14 @@ pub struct Sender {
     pub delivery_timeout_s: Option<f64>,
     /// Of its sequences: `halt` or `proceed`.
     pub on_timeout: Option<String>,
+    /// Numbers without + are read as they are dialled in this country; none: they are refused.
+    pub default_country: Option<String>,
     /// Whether rows without a sender go to it.
     pub is_default: bool,
     /// Why it is held.
     pub held_reason: Option<String>,
     /// Until when.
+    #[serde(with = "time::serde::rfc3339::option")]
     pub held_until: Option<OffsetDateTime>,
     /// By whom.
     pub held_by: Option<String>,
@@ -109,47 +115,73 @@ impl Sender {
 }
 
 /// What `sender add` and `sender set` may give; what is `None` stays as it is, or takes the table's default.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct SenderChange {
     /// `cloud_api`, `bsp` or `on_premises`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// Without a version and without a trailing slash.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
     /// A BSP's path.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Of the Cloud API.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
     /// `env:NAME` or `file:PATH`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
     /// The header that carries the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_header: Option<String>,
     /// The word before it, `none` for no word.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_scheme: Option<String>,
     /// A file with the only certificates that may vouch for the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
     /// Whether statuses bring our callback data back.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub callback_echo: Option<bool>,
     /// Requests a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_per_second: Option<f64>,
     /// Milliseconds between two messages to one recipient.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pair_period_ms: Option<i32>,
     /// So many may leave at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pair_burst: Option<i32>,
     /// Requests out at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<i32>,
     /// `retry` or `hold`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub on_uncertain: Option<String>,
     /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reconcile_window_s: Option<i32>,
     /// `halt` or `skip`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<String>,
     /// How long a delivery in a sequence is waited for.
-    pub delivery_timeout: Option<std::time::Duration>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "as_interval"
+    )]
+    pub delivery_timeout: Option<Duration>,
     /// `halt` or `proceed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub on_timeout: Option<String>,
+    /// Two letters of the country in which numbers without + are dialled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_country: Option<String>,
     /// Make it the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub is_default: Option<bool>,
     /// These go back to being unset, whatever is given for them above.
+    #[serde(skip)]
     pub unset: Vec<Unset>,
 }
 
@@ -176,6 +208,32 @@ pub enum Unset {
     DeliveryTimeout,
     /// What it does when that is over.
     OnTimeout,
+    /// In which country numbers without + are dialled.
+    DefaultCountry,
+}
+
+impl Unset {
+    fn column(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::AuthScheme => "auth_scheme",
+            Self::CaFile => "ca_file",
+            Self::CallbackEcho => "callback_echo",
+            Self::MaxInFlight => "max_in_flight",
+            Self::OnUncertain => "on_uncertain",
+            Self::ReconcileWindow => "reconcile_window_s",
+            Self::OnFailure => "on_failure",
+            Self::DeliveryTimeout => "delivery_timeout",
+            Self::OnTimeout => "on_timeout",
+            Self::DefaultCountry => "default_country",
+        }
+    }
+}
+
+/// As Postgres reads one.
+fn as_interval<S: Serializer>(timeout: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    let seconds = timeout.unwrap_or_default().as_secs_f64();
+    to.serialize_str(&format!("{seconds} seconds"))
 }
 
 impl Store {
@@ -233,13 +291,25 @@ impl Store {
             Sender,
             r#"select sender, provider, base_url, path, api_version, credential, auth_header, auth_scheme,
                     ca_file, callback_echo, rate_per_second, pair_period_ms, pair_burst, max_in_flight, on_uncertain, reconcile_window_s, on_failure,
-                    extract(epoch from delivery_timeout)::float8 as delivery_timeout_s, on_timeout,
+                    extract(epoch from delivery_timeout)::float8 as delivery_timeout_s, on_timeout, default_country,
                     is_default, held_reason, held_until, held_by
              from wa.senders order by sender"#
         )
         .fetch_all(&self.pool)
         .await
         .doing("list the senders")
+    }
+
+    /// The country in which a sender's numbers without + are dialled.
+    pub async fn default_country(&self, sender: &str) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar!(
+            "select default_country from wa.senders where sender = $1",
+            sender
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map(Option::flatten)
+        .doing("read the sender's default country")
     }
 
     /// Stops a sender by a person's word, until it is released or until the time given. `false`: there is no such sender, or a
@@ -284,55 +354,25 @@ async fn change(
         .await
         .doing(doing)?;
     }
-    let unset = |setting| change.unset.contains(&setting);
+    // What is not given is not in it, and stays as the row has it.
+    let mut given = serde_json::to_value(change).map_err(|_| StoreError::Inconsistent {
+        what: "the settings of a sender cannot be written down",
+    })?;
+    for setting in &change.unset {
+        given[setting.column()] = serde_json::Value::Null;
+    }
     let changed = sqlx::query!(
-        "update wa.senders set
-           provider = coalesce($2, provider), base_url = coalesce($3, base_url),
-           path = case when not $18 then coalesce($4, path) end,
-           api_version = coalesce($5, api_version), credential = coalesce($6, credential),
-           auth_header = coalesce($7, auth_header), rate_per_second = coalesce($8, rate_per_second),
-           pair_period_ms = coalesce($9, pair_period_ms), pair_burst = coalesce($10, pair_burst),
-           max_in_flight = case when not $19 then coalesce($11, max_in_flight) end,
-           on_uncertain = case when not $20 then coalesce($12, on_uncertain) end,
-           reconcile_window_s = case when not $21 then coalesce($13, reconcile_window_s) end,
-           is_default = coalesce($14, is_default),
-           on_failure = case when not $22 then coalesce($15, on_failure) end,
-           delivery_timeout = case when not $23 then coalesce(make_interval(secs => $16), delivery_timeout) end,
-           on_timeout = case when not $24 then coalesce($17, on_timeout) end,
-           auth_scheme = case when not $25 then coalesce($28, auth_scheme) end,
-           ca_file = case when not $26 then coalesce($29, ca_file) end,
-           callback_echo = case when not $27 then coalesce($30, callback_echo) end
-         where sender = $1",
+        "update wa.senders s set
+           (provider, base_url, path, api_version, credential, auth_header, auth_scheme, ca_file, callback_echo, rate_per_second,
+            pair_period_ms, pair_burst, max_in_flight, on_uncertain, reconcile_window_s, on_failure, delivery_timeout, on_timeout,
+            default_country, is_default)
+           = (select g.provider, g.base_url, g.path, g.api_version, g.credential, g.auth_header, g.auth_scheme, g.ca_file,
+                g.callback_echo, g.rate_per_second, g.pair_period_ms, g.pair_burst, g.max_in_flight, g.on_uncertain,
+                g.reconcile_window_s, g.on_failure, g.delivery_timeout, g.on_timeout, g.default_country, g.is_default
+              from jsonb_populate_record(s, $2) g)
+         where s.sender = $1",
         sender.as_str(),
-        change.provider.as_deref(),
-        change.base_url.as_deref(),
-        change.path.as_deref(),
-        change.api_version.as_deref(),
-        change.credential.as_deref(),
-        change.auth_header.as_deref(),
-        change.rate_per_second,
-        change.pair_period_ms,
-        change.pair_burst,
-        change.max_in_flight,
-        change.on_uncertain.as_deref(),
-        change.reconcile_window_s,
-        change.is_default,
-        change.on_failure.as_deref(),
-        change.delivery_timeout.map(|timeout| timeout.as_secs_f64()),
-        change.on_timeout.as_deref(),
-        unset(Unset::Path),
-        unset(Unset::MaxInFlight),
-        unset(Unset::OnUncertain),
-        unset(Unset::ReconcileWindow),
-        unset(Unset::OnFailure),
-        unset(Unset::DeliveryTimeout),
-        unset(Unset::OnTimeout),
-        unset(Unset::AuthScheme),
-        unset(Unset::CaFile),
-        unset(Unset::CallbackEcho),
-        change.auth_scheme.as_deref(),
-        change.ca_file.as_deref(),
-        change.callback_echo
+        given
     )
     .execute(&mut **transaction)
     .await

@@ -1,5 +1,6 @@
 //! An application writes a row, with nothing but the rights of `wa_producer`.
 
+mod dialled;
 mod refused;
 
 use sqlx::postgres::{PgConnection, PgDatabaseError};

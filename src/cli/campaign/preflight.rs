@@ -20,6 +20,7 @@ use crate::cli::recipients::LINE;
 use crate::cli::{Context, output};
 use crate::domain::forecast::{Group, Plan};
 use crate::domain::id::MessageId;
+use crate::domain::numbering;
 use crate::domain::placeholders::{FillError, Template, Variables};
 use crate::domain::quiet_hours::Zones;
 use crate::provider::template_limits;
@@ -252,7 +253,7 @@ impl<'a> Check<'a> {
         let is_number = row.recipient_kind == "phone";
         let found = [
             (
-                is_number && !can_exist(&row.recipient),
+                is_number && !numbering::can_exist(&row.recipient),
                 Kind::InvalidNumber,
                 "recipient",
             ),
@@ -334,11 +335,6 @@ impl<'a> Check<'a> {
             ),
         }
     }
-}
-
-/// Whether the numbering plan of its country has such a number.
-fn can_exist(number: &str) -> bool {
-    phonenumber::parse(None, number).is_ok_and(|number| number.is_valid())
 }
 
 fn line_of(variables: &Variables<'_>) -> Option<u64> {

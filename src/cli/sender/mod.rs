@@ -17,6 +17,7 @@ use super::time::{later, moment};
 use super::{Context, duration, output};
 use crate::config::SecretRef;
 use crate::domain::id::SenderId;
+use crate::domain::numbering::{Country, NotACountry};
 use crate::store::sender::{SenderChange, Unset};
 use show::{find, stands, unknown};
 
@@ -147,6 +148,10 @@ struct Settings {
     /// In its sequences, when that is over: `halt`, `proceed`, or `default` for the worker's setting [new senders: default]
     #[arg(long, value_name = "POLICY", value_parser = one_of(["halt", "proceed", "default"]))]
     on_timeout: Option<OrDefault<String>>,
+    /// Read numbers without + as they are dialled in this country (two letters, such as DE), or `default` to refuse them
+    /// [new senders: default]
+    #[arg(long, value_name = "COUNTRY", value_parser = country)]
+    default_country: Option<OrDefault<Country>>,
     /// Make it the one for messages that name no sender
     #[arg(long)]
     default: bool,
@@ -184,6 +189,10 @@ fn span(text: &str) -> Result<OrDefault<Duration>, NotADuration> {
     }
 }
 
+fn country(text: &str) -> Result<OrDefault<Country>, NotACountry> {
+    text.parse()
+}
+
 impl Settings {
     fn change(self, credential: Option<String>) -> SenderChange {
         let mut unset = Vec::new();
@@ -198,6 +207,7 @@ impl Settings {
         let on_failure = value(self.on_failure, Unset::OnFailure, &mut unset);
         let delivery_timeout = value(self.delivery_timeout, Unset::DeliveryTimeout, &mut unset);
         let on_timeout = value(self.on_timeout, Unset::OnTimeout, &mut unset);
+        let country = value(self.default_country, Unset::DefaultCountry, &mut unset);
         SenderChange {
             provider: self.provider,
             base_url: self.base_url,
@@ -217,6 +227,7 @@ impl Settings {
             on_failure,
             delivery_timeout,
             on_timeout,
+            default_country: country.map(|country| country.to_string()),
             is_default: self.default.then_some(true),
             unset,
         }
@@ -391,7 +402,9 @@ mod tests {
 
     #[test]
     fn a_setting_is_given_or_set_back_by_the_word_default() {
-        let given = change("--max-in-flight 7 --on-uncertain hold --path /v1").expect("settings");
+        let line = "--max-in-flight 7 --on-uncertain hold --path /v1 --default-country de";
+        let given = change(line).expect("settings");
+        assert_eq!(given.default_country.as_deref(), Some("DE"));
         assert_eq!(given.max_in_flight, Some(7));
         assert_eq!(given.on_uncertain.as_deref(), Some("hold"));
         assert_eq!(given.path.as_deref(), Some("/v1"));
@@ -412,6 +425,7 @@ mod tests {
             "--max-in-flight none",
             "--on-uncertain never",
             "--reconcile-window-s Default",
+            "--default-country Germany",
         ] {
             assert!(change(wrong).is_err(), "{wrong}");
         }

@@ -203,6 +203,14 @@ fn settings(facts: &mut Facts, sender: &Sender) {
     let timeout = sender.delivery_timeout_s.map(time::Duration::seconds_f64);
     facts.add("delivery timeout", by_worker(timeout.map(span)));
     facts.add("on timeout", by_worker(sender.on_timeout.clone()));
+    let country = sender.default_country.as_deref();
+    facts.add(
+        "numbers without +",
+        country.map_or_else(
+            || "refused".to_owned(),
+            |country| format!("as dialled in {country}"),
+        ),
+    );
     facts.add("default", if sender.is_default { "yes" } else { "no" });
 }
 
@@ -238,30 +246,8 @@ fn pair_limit(sender: &Sender) -> String {
 /// A sender as scripts read it: the columns of `wa.senders`, and who works it.
 #[derive(Serialize)]
 struct SenderJson<'a> {
-    sender: &'a str,
-    provider: &'a str,
-    base_url: &'a str,
-    path: Option<&'a str>,
-    api_version: &'a str,
-    credential: &'a str,
-    auth_header: &'a str,
-    auth_scheme: Option<&'a str>,
-    ca_file: Option<&'a str>,
-    callback_echo: Option<bool>,
-    rate_per_second: f64,
-    pair_period_ms: i32,
-    pair_burst: i32,
-    max_in_flight: Option<i32>,
-    on_uncertain: Option<&'a str>,
-    reconcile_window_s: Option<i32>,
-    on_failure: Option<&'a str>,
-    delivery_timeout_s: Option<f64>,
-    on_timeout: Option<&'a str>,
-    is_default: bool,
-    held_reason: Option<&'a str>,
-    #[serde(with = "time::serde::rfc3339::option")]
-    held_until: Option<OffsetDateTime>,
-    held_by: Option<&'a str>,
+    #[serde(flatten)]
+    sender: &'a Sender,
     worker: Option<&'a str>,
     problem: Option<&'a str>,
 }
@@ -277,31 +263,9 @@ struct ShownJson<'a> {
 
 impl<'a> SenderJson<'a> {
     fn of(found: &'a Found) -> Self {
-        let (sender, owner) = (&found.sender, found.owner.as_ref());
+        let owner = found.owner.as_ref();
         Self {
-            sender: &sender.sender,
-            provider: &sender.provider,
-            base_url: &sender.base_url,
-            path: sender.path.as_deref(),
-            api_version: &sender.api_version,
-            credential: &sender.credential,
-            auth_header: &sender.auth_header,
-            auth_scheme: sender.auth_scheme.as_deref(),
-            ca_file: sender.ca_file.as_deref(),
-            callback_echo: sender.callback_echo,
-            rate_per_second: sender.rate_per_second,
-            pair_period_ms: sender.pair_period_ms,
-            pair_burst: sender.pair_burst,
-            max_in_flight: sender.max_in_flight,
-            on_uncertain: sender.on_uncertain.as_deref(),
-            reconcile_window_s: sender.reconcile_window_s,
-            on_failure: sender.on_failure.as_deref(),
-            delivery_timeout_s: sender.delivery_timeout_s,
-            on_timeout: sender.on_timeout.as_deref(),
-            is_default: sender.is_default,
-            held_reason: sender.held_reason.as_deref(),
-            held_until: sender.held_until,
-            held_by: sender.held_by.as_deref(),
+            sender: &found.sender,
             worker: owner.and_then(|owner| owner.worker.as_deref()),
             problem: owner.and_then(|owner| owner.problem.as_deref()),
         }
@@ -337,6 +301,7 @@ mod tests {
             on_failure: None,
             delivery_timeout_s: None,
             on_timeout: None,
+            default_country: None,
             is_default: false,
             held_reason: Some("under review".into()),
             held_until: until,
