@@ -2,6 +2,7 @@
 
 mod marketing;
 mod on_premises;
+mod tls;
 mod unsigned;
 
 use serde_json::{Value, json};
