@@ -8,6 +8,7 @@ pub mod campaign;
 mod context;
 mod default_sender;
 pub mod demo;
+pub mod doctor;
 mod duration;
 pub mod failure;
 mod mask;
@@ -77,6 +78,7 @@ enum Command {
     Uncertain(uncertain::Options),
     Summary(summary::Options),
     Why(why::Options),
+    Doctor(doctor::Options),
     Simulate(simulate::Options),
     Bench(bench::Options),
 }
@@ -98,6 +100,7 @@ impl Command {
             | Self::Uncertain(_)
             | Self::Summary(_)
             | Self::Why(_)
+            | Self::Doctor(_)
             | Self::Bench(_) => true,
             Self::Demo(_) | Self::Run(_) | Self::Simulate(_) => false,
         }
@@ -149,6 +152,7 @@ impl Cli {
             Command::Uncertain(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,
             Command::Why(options) => options.run(context).await,
+            Command::Doctor(options) => options.run(context).await,
             Command::Simulate(options) => options.run().await,
             Command::Bench(options) => options.run().await,
         }

@@ -16,6 +16,7 @@ pub mod media;
 mod pool;
 mod session;
 pub mod template_limits;
+mod trial;
 pub mod verdict;
 pub mod wire;
 
@@ -25,5 +26,6 @@ pub use client::{HttpSettings, Provider, ProviderError, Request};
 pub use codes::{Class, Dialect, Fault, classify, explain};
 pub use credential::CredentialError;
 pub use kind::{Capabilities, Echo, Envelope, ProviderKind};
+pub use trial::Trial;
 pub use verdict::{Expected, Happened, judge};
 pub use wire::{Payload, Recipient, Template, WireError};

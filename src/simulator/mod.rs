@@ -341,6 +341,11 @@ impl Simulator {
         self.world.sessions().lifetime = lifetime;
     }
 
+    /// Which `user:password` the On-Premises client lets in from now on; `None` is any.
+    pub fn set_password(&self, password: Option<&str>) {
+        self.world.sessions().password = password.map(str::to_owned);
+    }
+
     /// Ends every session of the On-Premises client: what comes with its token is refused from now on.
     pub fn end_sessions(&self) {
         self.world.sessions().end_all();
@@ -359,6 +364,11 @@ impl Simulator {
     /// Logins to the On-Premises client that were answered with a token.
     pub fn logins(&self) -> u64 {
         self.world.sessions().logins
+    }
+
+    /// Logins to it that were refused.
+    pub fn refused_logins(&self) -> u64 {
+        self.world.sessions().refused
     }
 
     /// Tells a status of an accepted message now, once; gives the HTTP status of the answer.

@@ -38,8 +38,6 @@ pub(super) struct World {
     pub(super) key_header: String,
     pub(super) refuse_real_tokens: bool,
     pub(super) default_number: Arc<str>,
-    /// `user:password` of the On-Premises client; none means any.
-    pub(super) password: Option<String>,
     sessions: Mutex<Sessions>,
     uploads: Mutex<Vec<Upload>>,
     pub(super) refuses_uploads: AtomicBool,
@@ -74,8 +72,10 @@ impl World {
             key_header: settings.key_header.clone(),
             refuse_real_tokens: settings.refuse_real_tokens,
             default_number: settings.default_number.as_str().into(),
-            password: settings.on_premises.password.clone(),
-            sessions: Mutex::new(Sessions::new(settings.on_premises.session_lifetime)),
+            sessions: Mutex::new(Sessions::new(
+                settings.on_premises.session_lifetime,
+                settings.on_premises.password.clone(),
+            )),
             uploads: Mutex::default(),
             refuses_uploads: AtomicBool::new(false),
             mood: Mutex::new(Mood {

@@ -10,6 +10,7 @@
 pub mod campaign;
 pub mod campaign_progress;
 pub mod campaign_work;
+pub mod checkup;
 pub mod claim;
 pub mod connections;
 mod country;
