@@ -14,6 +14,7 @@ mod secret;
 mod values;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -48,6 +49,8 @@ pub struct Config {
     pub reconcile: Reconcile,
     /// How sequences go on, where neither they nor their sender say.
     pub sequence: Sequence,
+    /// Files that messages may name.
+    pub media: Media,
     /// Where status webhooks are received.
     pub webhook: Webhook,
     /// Where operators look.
@@ -279,6 +282,15 @@ impl OnTimeout {
             Self::Proceed => "proceed",
         }
     }
+}
+
+/// Files that messages may name.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// The folder below which they lie; whoever may insert messages may send what is in it. No default: messages may name
+    /// no files.
+    pub folder: Option<PathBuf>,
 }
 
 /// Where status webhooks are received.

@@ -163,6 +163,11 @@ impl Provider {
         }
     }
 
+    /// Connections to where this endpoint is, as those vouch for it who may.
+    pub(super) fn pool_of(&self, endpoint: &Endpoint) -> Result<Pool, reqwest::Error> {
+        self.pools.of(endpoint.authority.as_ref())
+    }
+
     /// Connections and the header that lets a request in; logs in where that must be done first.
     pub(super) async fn way_in(&self, endpoint: &Endpoint) -> Result<WayIn, Outcome> {
         let pool = self

@@ -188,9 +188,10 @@ impl<'a> Payload<'a> {
         if !self.is_mark_as_read() {
             address(&mut object, envelope, recipient);
         }
-        let replaced = callback_data.is_some() || self.is_mark_as_read();
+        let replaces_data = callback_data.is_some() || self.is_mark_as_read();
+        let is_ours = |key: &str| OURS.contains(&key) || (replaces_data && key == CALLBACK_DATA);
         for (key, value) in &self.members {
-            if !(OURS.contains(&key.as_str()) || replaced && key == CALLBACK_DATA) {
+            if !is_ours(key) {
                 object.raw(key, value.get());
             }
         }

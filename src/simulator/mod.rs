@@ -26,6 +26,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -42,6 +43,7 @@ mod fault;
 mod graph_error;
 mod http;
 mod ledger;
+mod media;
 mod message;
 mod number;
 mod plan;
@@ -56,6 +58,7 @@ pub use callback::{PostCounts, PostError, Posting, Telling, Webhook};
 pub use entry::{Decision, Entry};
 pub use fault::{Fault, UnknownFault, WebhookFault};
 pub use ledger::{Counts, Ledger, LedgerSettings};
+pub use media::Upload;
 pub use number::PairLimit;
 pub use plan::{FaultPlan, RecipientFaults};
 pub use status::{Status, StatusRule, Statuses, TemplateNews, UnknownStatus};
@@ -338,14 +341,34 @@ impl Simulator {
         self.world.sessions().lifetime = lifetime;
     }
 
+    /// Which `user:password` the On-Premises client lets in from now on; `None` is any.
+    pub fn set_password(&self, password: Option<&str>) {
+        self.world.sessions().password = password.map(str::to_owned);
+    }
+
     /// Ends every session of the On-Premises client: what comes with its token is refused from now on.
     pub fn end_sessions(&self) {
         self.world.sessions().end_all();
     }
 
+    /// From now on uploads are answered with 131016 (service unavailable), or taken again.
+    pub fn refuse_uploads(&self, refuse: bool) {
+        self.world.refuses_uploads.store(refuse, Ordering::Relaxed);
+    }
+
+    /// The files that were uploaded, in their order.
+    pub fn uploads(&self) -> Vec<Upload> {
+        self.world.uploads().clone()
+    }
+
     /// Logins to the On-Premises client that were answered with a token.
     pub fn logins(&self) -> u64 {
         self.world.sessions().logins
+    }
+
+    /// Logins to it that were refused.
+    pub fn refused_logins(&self) -> u64 {
+        self.world.sessions().refused
     }
 
     /// Tells a status of an accepted message now, once; gives the HTTP status of the answer.

@@ -21,16 +21,22 @@ pub(super) struct Sessions {
     live: HashMap<String, Duration>,
     /// How long a token lasts.
     pub(super) lifetime: Duration,
+    /// `user:password` that is let in; none means any.
+    pub(super) password: Option<String>,
     /// Logins that were answered with a token.
     pub(super) logins: u64,
+    /// Logins that were refused.
+    pub(super) refused: u64,
 }
 
 impl Sessions {
-    pub(super) fn new(lifetime: Duration) -> Self {
+    pub(super) fn new(lifetime: Duration, password: Option<String>) -> Self {
         Self {
             live: HashMap::new(),
             lifetime,
+            password,
             logins: 0,
+            refused: 0,
         }
     }
 
@@ -65,18 +71,17 @@ pub(super) fn login(world: &World, request: &Request) -> Response {
                 .split_once(':')
                 .is_some_and(|(user, _)| !user.is_empty())
         });
-    let refused = |why: &str| {
-        let error = GraphError::of_code(190).with_details(why);
-        error.on_premises_response()
-    };
-    match (basic, &world.password) {
-        (None, _) => return refused("A user and a password are needed."),
-        (Some(given), Some(right)) if given != *right => {
-            return refused("Invalid user or password.");
-        }
-        (Some(_), _) => {}
-    }
     let mut sessions = world.sessions();
+    let is_right = match (&basic, &sessions.password) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(given), Some(right)) => given == right,
+    };
+    if !is_right {
+        sessions.refused += 1;
+        let error = GraphError::of_code(190).with_details("Invalid user or password.");
+        return error.on_premises_response();
+    }
     let token = sessions.open(world.started.elapsed());
     let ends = OffsetDateTime::UNIX_EPOCH + unix_time() + sessions.lifetime;
     let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]+00:00");
