@@ -18,3 +18,8 @@ pub mod throttle;
 pub mod webhook;
 
 pub use store::outbox::{EnqueueError, enqueue, enqueue_all};
+
+// The examples of the README are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -71,17 +71,24 @@ impl Outgoing {
         Self::of(RowContent::Written(payload.into()), recipient)
     }
 
-    /// A row of a campaign: one more recipient, and the variables that fill its template.
+    /// A row of a campaign: one more recipient, and the variables that fill its template, by the names of the placeholders.
     ///
     /// ```
     /// use wa_outbox::message::Outgoing;
     ///
-    /// let row = Outgoing::of_campaign(1, "+16505551234").variable("name", "Ada").variable("total", "12.50");
+    /// let row = Outgoing::of_campaign(1, "+16505551234", [("name", "Ada"), ("total", "12.50")]);
     /// assert_eq!(row.variables().expect("of a campaign")["name"], "Ada");
     /// assert_eq!(row.payload(), None);
     /// ```
-    pub fn of_campaign(id: i64, recipient: impl Into<Recipient>) -> Self {
-        let variables = Fields::new();
+    pub fn of_campaign<N: Into<String>, V: Into<Value>>(
+        id: i64,
+        recipient: impl Into<Recipient>,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
         Self::of(RowContent::Campaign { id, variables }, recipient)
     }
 
@@ -114,14 +121,6 @@ impl Outgoing {
             RowContent::Campaign { variables, .. } => Some(variables),
             RowContent::Payload(_) | RowContent::Written(_) => None,
         }
-    }
-
-    /// Fills a placeholder of the campaign. A row that is no campaign's stays as it is.
-    pub fn variable(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        if let RowContent::Campaign { variables, .. } = &mut self.content {
-            variables.insert(name.into(), value.into());
-        }
-        self
     }
 
     /// From this sender, by its phone number id.

@@ -311,7 +311,7 @@ async fn a_row_of_a_campaign_has_variables_and_no_payload() {
         .await
         .expect("a campaign");
     let mut producer = a_producer(&database).await;
-    let row = |name: &str| Outgoing::of_campaign(campaign, ALICE).variable("name", name);
+    let row = |name: &str| Outgoing::of_campaign(campaign, ALICE, [("name", name)]);
     enqueue_all(&mut producer, &[row("Ada"), row("Bob \"B\"")])
         .await
         .expect("they are taken");
