@@ -24,6 +24,8 @@ const RECOVERY: Duration = Duration::from_secs(90);
 fn slowed_settings() -> Config {
     let mut config = quick_settings();
     config.worker.max_in_flight = 20;
+    // The request of one message may be met by every mishap; with fewer it would be left to a person, and rightly.
+    config.reconcile.max_resends = 20;
     config
 }
 
