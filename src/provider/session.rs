@@ -216,6 +216,7 @@ impl Session {
     }
 
     /// Keeps what a login came to, for all who wait for it.
+    #[expect(clippy::result_large_err, reason = "a login is rare")]
     fn keep(&self, fetched: Result<Fetched, Outcome>) -> Result<Pass, Outcome> {
         let now = self.clock.boot();
         let mut known = self.known();
