@@ -7,6 +7,7 @@ pub mod config;
 pub mod dispatch;
 pub mod domain;
 pub mod embedded;
+pub mod message;
 pub mod provider;
 pub mod secret;
 pub mod service;
@@ -15,3 +16,5 @@ pub mod store;
 pub mod telemetry;
 pub mod throttle;
 pub mod webhook;
+
+pub use store::outbox::{EnqueueError, enqueue, enqueue_all};

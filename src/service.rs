@@ -27,6 +27,7 @@ use crate::config::{Config, ConfigError, Environment, OnUncertain};
 use crate::dispatch::campaign_work;
 use crate::dispatch::desk::DeskSettings;
 use crate::dispatch::dispatcher::{DispatchSettings, Dispatcher};
+use crate::dispatch::media::Media;
 use crate::dispatch::ownership::{LEAVES_WITHIN, Ownership, OwnershipSettings};
 use crate::dispatch::reconciler::Reconciler;
 use crate::dispatch::recorder::{Recorder, RecorderSettings};
@@ -126,6 +127,16 @@ pub fn connect_settings(config: &Config, url: &str) -> ConnectSettings {
         max_connections: config.database.max_connections,
         statement_timeout,
         lock_timeout: config.database.lock_timeout.min(statement_timeout),
+    }
+}
+
+/// How a process makes requests.
+pub fn http_settings(config: &Config) -> HttpSettings {
+    HttpSettings {
+        connect_timeout: config.http.connect_timeout,
+        response_timeout: config.http.response_timeout,
+        pool_idle_timeout: config.http.pool_idle_timeout,
+        ..HttpSettings::default()
     }
 }
 
@@ -234,13 +245,9 @@ impl Service {
         health: &mut admin::Health,
     ) -> Result<(), ServiceError> {
         let clock = Clock::system();
-        let http = HttpSettings {
-            connect_timeout: config.http.connect_timeout,
-            response_timeout: config.http.response_timeout,
-            pool_idle_timeout: config.http.pool_idle_timeout,
-            ..HttpSettings::default()
-        };
-        let provider = Provider::new(&http, clock.clone())?;
+        let provider = Arc::new(Provider::new(&http_settings(config), clock.clone())?);
+        let folder = config.media.folder.clone();
+        let media = Media::new(folder, self.store.clone(), Arc::clone(&provider));
         let ownership = Ownership::new(
             self.store.clone(),
             clock.clone(),
@@ -264,6 +271,7 @@ impl Service {
         );
         let sending = Arc::new(Sending {
             provider,
+            media,
             token_key,
             retry: RetryPolicy {
                 first_delay: config.retry.first_delay,

@@ -12,6 +12,7 @@ pub mod doctor;
 mod duration;
 pub mod failure;
 mod mask;
+pub mod media;
 pub mod message;
 pub mod migrate;
 mod output;
@@ -72,6 +73,7 @@ enum Command {
     Template(template::Options),
     Campaign(campaign::Options),
     Suppress(suppress::Options),
+    Media(media::Options),
     Message(message::Options),
     Uncertain(uncertain::Options),
     Summary(summary::Options),
@@ -93,6 +95,7 @@ impl Command {
             | Self::Template(_)
             | Self::Campaign(_)
             | Self::Suppress(_)
+            | Self::Media(_)
             | Self::Message(_)
             | Self::Uncertain(_)
             | Self::Summary(_)
@@ -144,6 +147,7 @@ impl Cli {
             Command::Template(options) => options.run(context).await,
             Command::Campaign(options) => options.run(context).await,
             Command::Suppress(options) => options.run(context).await,
+            Command::Media(options) => options.run(context).await,
             Command::Message(options) => options.run(context).await,
             Command::Uncertain(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,

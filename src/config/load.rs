@@ -85,7 +85,7 @@ fn read_file(path: &Path) -> Result<Table, ConfigError> {
 
 /// Settings as they are written, each accepted by the section it stands in.
 struct Settings {
-    sections: [Section; 11],
+    sections: [Section; 12],
     table: Table,
 }
 

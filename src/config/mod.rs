@@ -14,11 +14,13 @@ mod secret;
 mod values;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+pub use crate::domain::outcome::OnUncertain;
 use crate::domain::token::TokenKey;
 
 pub use crate::secret::{NotAReference, SecretError, SecretRef};
@@ -47,6 +49,8 @@ pub struct Config {
     pub reconcile: Reconcile,
     /// How sequences go on, where neither they nor their sender say.
     pub sequence: Sequence,
+    /// Files that messages may name.
+    pub media: Media,
     /// Where status webhooks are received.
     pub webhook: Webhook,
     /// Where operators look.
@@ -221,16 +225,6 @@ impl Default for Reconcile {
     }
 }
 
-/// What happens to an uncertain message when no evidence came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnUncertain {
-    /// It is sent again: it may then arrive twice.
-    Retry,
-    /// It is kept for a person: it may then never have arrived.
-    Hold,
-}
-
 /// How sequences go on, where neither they nor their sender say. The worker that is started last writes it into the database.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -288,6 +282,15 @@ impl OnTimeout {
             Self::Proceed => "proceed",
         }
     }
+}
+
+/// Files that messages may name.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// The folder below which they lie; whoever may insert messages may send what is in it. No default: messages may name
+    /// no files.
+    pub folder: Option<PathBuf>,
 }
 
 /// Where status webhooks are received.
@@ -406,16 +409,6 @@ impl Default for Sender {
             credential: None,
             base_url: "https://graph.facebook.com".to_owned(),
             api_version: "v23.0".to_owned(),
-        }
-    }
-}
-
-impl OnUncertain {
-    /// The word, as the database writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Hold => "hold",
         }
     }
 }

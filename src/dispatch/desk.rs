@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::campaign::Content;
 use super::departures::Departure;
 use super::lanes::{Lanes, enough};
+use super::media::{self, Media};
 use super::ownership::Held;
 use super::resting::{Kept, OnTrial, Resting};
 use crate::clock::BootInstant;
@@ -28,6 +29,7 @@ use crate::throttle::{Limits, Permit, SenderThrottle, Start};
 
 /// Why a message is put off.
 const PAIR_LIMIT: &str = "this recipient's limit: too many messages in a short time";
+const MEDIA: &str = "the upload of its file";
 const QUIET: &str = "the quiet hours of its campaign";
 /// A hold that we have asked for stands in the database, and is read back, within this.
 pub(super) const HOLD_SHOWS_WITHIN: Duration = Duration::from_secs(5);
@@ -273,6 +275,7 @@ impl Desk {
         wall: OffsetDateTime,
         horizon: Duration,
         at_most: usize,
+        media: &Arc<Media>,
     ) -> Picked {
         let mut picked = Picked::default();
         let (at_most, is_open) = (at_most.min(self.may_begin(now)), self.is_open(now));
@@ -302,6 +305,14 @@ impl Desk {
                 continue;
             }
             let says = campaign.map_or(due.payload.as_str(), |it| it.content.payload.as_str());
+            let has_media = (self.endpoint.as_ref())
+                .is_none_or(|endpoint| media.is_ready(&self.sender, says, endpoint, now));
+            if !has_media {
+                picked
+                    .put_off
+                    .push((due.id, wall + media::LOOK_AGAIN_IN, MEDIA));
+                continue;
+            }
             let tries = match self.resting.keeps(says, now) {
                 Kept::No => None,
                 Kept::Tries(hold) => Some(OnTrial::Template(hold)),

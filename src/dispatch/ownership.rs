@@ -20,13 +20,14 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::campaign::{Campaign, Campaigns};
+use super::campaign::{Campaign, Campaigns, Unusable};
 use super::departures::Departures;
 use crate::clock::{BootInstant, Clock};
 use crate::domain::hold::{Fingerprint, FingerprintKey};
 use crate::domain::id::SenderId;
 use crate::provider::Endpoint;
-use crate::store::hold::SenderHold;
+use crate::store::campaign::CampaignVerb;
+use crate::store::hold::{MACHINE, SenderHold};
 use crate::store::lease::{HandOver, HeldSender, WorkerId};
 use crate::store::template_hold::TemplateHold;
 use crate::store::{Store, StoreError};
@@ -315,7 +316,7 @@ impl Ownership {
         let mut sender_holds = self.store.sender_holds(&ids).await?;
         let mut template_holds = self.store.template_holds(&ids).await?;
         let lanes = self.store.lanes(&ids).await?;
-        let mut campaigns = self.campaigns.of(lanes);
+        let (mut campaigns, unusable) = self.campaigns.of(lanes);
         for held in all {
             let (endpoint, problem) = reach(&held);
             if problem != held.problem {
@@ -355,8 +356,27 @@ impl Ownership {
                 .say_problem(worker, &sender, problem.as_deref())
                 .await?;
         }
+        for one in unusable {
+            self.pause_unusable(&one).await?;
+        }
         // What is left is brought back by the next looks.
         self.store.bring_back(BROUGHT_BACK_AT_ONCE).await?;
+        Ok(())
+    }
+
+    /// Pauses a campaign of which nothing can be sent: left running it would only look as if it did.
+    async fn pause_unusable(&self, one: &Unusable) -> Result<(), StoreError> {
+        let (campaign, reason) = (
+            one.campaign,
+            format!("its template cannot be used: {}", one.why),
+        );
+        let pause = CampaignVerb::Pause;
+        let paused = self
+            .store
+            .lead_campaign(campaign, pause, MACHINE, Some(&reason));
+        if paused.await? {
+            warn!("Campaign {campaign} paused: {reason}");
+        }
         Ok(())
     }
 

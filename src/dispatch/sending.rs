@@ -9,6 +9,7 @@ use tracing::debug;
 
 use super::campaign::Content;
 use super::departures::Departure;
+use super::media::Media;
 use super::ownership::Trust;
 use crate::clock::{BootInstant, Clock};
 use crate::domain::hold::Fingerprint;
@@ -28,7 +29,9 @@ pub const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// What every request needs.
 pub struct Sending {
     /// Speaks to WhatsApp.
-    pub provider: Provider,
+    pub provider: Arc<Provider>,
+    /// Has the ids of files that messages name.
+    pub media: Arc<Media>,
     /// Signs the callback token.
     pub token_key: TokenKey,
     /// How long to wait between attempts.
@@ -179,7 +182,12 @@ impl Sending {
             Ok(filled) => filled,
             Err(why) => return refused(why),
         };
-        let payload = match Payload::parse(filled.as_ref().unwrap_or(&errand.due.payload)) {
+        let filled = filled.as_deref().unwrap_or(&errand.due.payload);
+        let with_media = match self.media.fill(&errand.due.sender, filled).transpose() {
+            Ok(with_media) => with_media,
+            Err(why) => return refused(why),
+        };
+        let payload = match Payload::parse(with_media.as_deref().unwrap_or(filled)) {
             Ok(payload) => payload,
             Err(error) => return refused(error.to_string()),
         };

@@ -3,6 +3,7 @@
 //! Whatever is true about messages, attempts and statuses without a database or a network stands here,
 //! and nothing here ever asks the time: a rule that needs it takes `now`.
 
+pub mod account_news;
 mod country_zones;
 pub mod forecast;
 pub mod hold;

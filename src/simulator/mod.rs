@@ -26,6 +26,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -42,6 +43,7 @@ mod fault;
 mod graph_error;
 mod http;
 mod ledger;
+mod media;
 mod message;
 mod number;
 mod plan;
@@ -56,6 +58,7 @@ mod world;
 pub use entry::{Decision, Entry};
 pub use fault::{Fault, UnknownFault, WebhookFault};
 pub use ledger::{Counts, Ledger, LedgerSettings};
+pub use media::Upload;
 pub use number::PairLimit;
 pub use plan::{FaultPlan, RecipientFaults};
 pub use posting::{PostCounts, PostError, Posting, Telling, Webhook};
@@ -347,6 +350,16 @@ impl Simulator {
     /// Ends every session of the On-Premises client: what comes with its token is refused from now on.
     pub fn end_sessions(&self) {
         self.world.sessions().end_all();
+    }
+
+    /// From now on uploads are answered with 131016 (service unavailable), or taken again.
+    pub fn refuse_uploads(&self, refuse: bool) {
+        self.world.refuses_uploads.store(refuse, Ordering::Relaxed);
+    }
+
+    /// The files that were uploaded, in their order.
+    pub fn uploads(&self) -> Vec<Upload> {
+        self.world.uploads().clone()
     }
 
     /// Logins to the On-Premises client that were answered with a token.

@@ -17,6 +17,7 @@ use super::control;
 use super::door;
 use super::graph_error::GraphError;
 use super::http::{Connection, Request, Response, Unread};
+use super::media;
 use super::session;
 use super::world::World;
 
@@ -127,6 +128,7 @@ async fn route(world: &Arc<World>, request: &Request) -> Answer {
     match (request.method.as_str(), path) {
         ("POST", "/v1/users/login") => session::login(world, request).into(),
         ("GET", "/v1/health") => session::health(world, request).into(),
+        ("POST", path) if media::takes_files(path) => media::upload(world, request).into(),
         _ if door::is_door(path) => GraphError::of_code(100)
             .with_details("Unsupported request.")
             .response(0)

@@ -1,7 +1,7 @@
 //! What all requests share: numbers, faults, ledger, and how the simulator is disposed at the moment.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +11,7 @@ use super::callback::Callbacks;
 use super::control;
 use super::dice::{dice, stretch};
 use super::ledger::Ledger;
+use super::media::Upload;
 use super::number::{Number, PairLimit, TooFast, Wamids};
 use super::plan::Faults;
 use super::session::Sessions;
@@ -38,6 +39,8 @@ pub(super) struct World {
     pub(super) refuse_real_tokens: bool,
     pub(super) default_number: Arc<str>,
     sessions: Mutex<Sessions>,
+    uploads: Mutex<Vec<Upload>>,
+    pub(super) refuses_uploads: AtomicBool,
     mood: Mutex<Mood>,
     numbers: Mutex<HashMap<Arc<str>, Number>>,
     faults: Mutex<Faults>,
@@ -73,6 +76,8 @@ impl World {
                 settings.on_premises.session_lifetime,
                 settings.on_premises.password.clone(),
             )),
+            uploads: Mutex::default(),
+            refuses_uploads: AtomicBool::new(false),
             mood: Mutex::new(Mood {
                 rate: settings.rate_per_second,
                 rate_of: HashMap::new(),
@@ -117,6 +122,24 @@ impl World {
         }
         let of_number = numbers.entry(number.clone()).or_default();
         (now, of_number.admit(now, recipient, rate, pair))
+    }
+
+    /// Keeps a file; returns the id that it is given.
+    pub(super) fn keep(&self, upload: Upload) -> String {
+        let mut uploads = self.uploads();
+        let id = format!("{}", 1_000_000_000_000_000 + uploads.len());
+        uploads.push(Upload {
+            id: id.clone(),
+            ..upload
+        });
+        id
+    }
+
+    /// Files that were uploaded.
+    pub(super) fn uploads(&self) -> MutexGuard<'_, Vec<Upload>> {
+        self.uploads
+            .lock()
+            .expect("nobody panics with the uploads open")
     }
 
     pub(super) fn next_wamid(&self, recipient: &str) -> String {

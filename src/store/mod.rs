@@ -7,6 +7,7 @@
 //!
 //! No transaction is open while a request is out, and every decision about time is made by the database's clock.
 
+pub mod account_news;
 pub mod campaign;
 pub mod campaign_progress;
 pub mod campaign_work;
@@ -19,6 +20,7 @@ pub mod hold;
 pub mod inbox;
 pub mod lease;
 pub mod listener;
+pub mod media;
 pub mod message;
 pub mod outbox;
 pub mod pooler;

@@ -1,6 +1,7 @@
 //! An application writes a row, with nothing but the rights of `wa_producer`.
 
 mod dialled;
+mod from_rust;
 mod refused;
 
 use sqlx::postgres::{PgConnection, PgDatabaseError};

@@ -17,6 +17,8 @@ mod g9_honest_end;
 mod holds;
 mod latency;
 mod main_job;
+mod media;
+mod message_kinds;
 mod outcomes;
 mod pgbouncer;
 mod providers;

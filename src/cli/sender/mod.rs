@@ -19,9 +19,9 @@ use crate::config::SecretRef;
 use crate::domain::id::SenderId;
 use crate::domain::numbering::{Country, NotACountry};
 use crate::store::sender::{SenderChange, Unset};
-use show::{find, stands, unknown};
+use show::{stands, unknown};
 
-pub(super) use show::Show;
+pub(super) use show::{Show, find};
 pub(super) use standing::{Reading, StandingJson, counted, rate, template_in_words};
 
 /// Add, change, show, hold and release senders

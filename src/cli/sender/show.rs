@@ -126,8 +126,8 @@ impl Show {
 }
 
 /// A sender and who works it.
-pub(super) struct Found {
-    pub(super) sender: Sender,
+pub(in crate::cli) struct Found {
+    pub(in crate::cli) sender: Sender,
     owner: Option<SenderOwner>,
 }
 

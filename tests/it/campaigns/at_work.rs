@@ -213,3 +213,28 @@ async fn in_its_quiet_hours_a_campaign_lets_its_recipients_sleep() {
     assert_eq!(put_off.state, "queued");
     assert_eq!(world.requests(), 0);
 }
+
+#[tokio::test]
+async fn a_campaign_whose_template_cannot_be_read_is_paused_with_the_reason() {
+    let world = World::start().await;
+    let campaign = world.a_draft("spring").await;
+    // The command refuses this; plain SQL may write it.
+    world
+        .run_sql("update wa.campaigns set payload = replace(payload::text, 'first_name}}', 'first_name')::json")
+        .await;
+    world.add_recipients(campaign, 1).await;
+    world.lead(campaign, CampaignVerb::Start).await;
+    world
+        .until_true("the campaign is paused", async || {
+            world.campaign_state(campaign).await == "paused"
+        })
+        .await;
+    let why = world
+        .text("select state_changed_by || ': ' || state_reason from wa.campaigns")
+        .await;
+    assert!(
+        why.starts_with("wa-outbox: its template cannot be used: "),
+        "{why}"
+    );
+    assert_eq!(world.requests(), 0);
+}

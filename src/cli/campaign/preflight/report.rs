@@ -43,12 +43,13 @@ impl FaultsFile {
             let line = line.map_or_else(String::new, |line| line.to_string());
             let kind = serde_json::to_value(fault.kind)?;
             let (what, fix) = fault.kind.in_words();
-            let field = fault.field.replace('"', "\"\"");
             writeln!(
                 file,
-                "{line},{},{},\"{field}\",\"{what}; {fix}\"",
+                "{line},{},{},{},{}",
                 row.id,
-                kind.as_str().unwrap_or_default()
+                kind.as_str().unwrap_or_default(),
+                output::csv_cell(&fault.field),
+                output::csv_cell(&format!("{what}; {fix}"))
             )
             .with_context(|| format!("could not write into {}", path.display()))?;
         }
@@ -155,7 +156,7 @@ impl Report {
         }
         for fault in &self.faults {
             text += &format!(
-                "\n  {:>9}  {}: {}\n",
+                "\n  {:>9}  {} {}\n",
                 thousands(fault.rows),
                 output::plain(&fault.field),
                 fault.what
