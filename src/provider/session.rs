@@ -212,7 +212,12 @@ impl Session {
                 }
             }
         }
-        let fetched = fetch(client, &self.login).await;
+        self.keep(fetch(client, &self.login).await)
+    }
+
+    /// Keeps what a login came to, for all who wait for it.
+    #[expect(clippy::result_large_err, reason = "a login is rare")]
+    fn keep(&self, fetched: Result<Fetched, Outcome>) -> Result<Pass, Outcome> {
         let now = self.clock.boot();
         let mut known = self.known();
         known.logins += 1;
@@ -235,7 +240,7 @@ impl Session {
             }
             Err(outcome) => {
                 info!("Could not log in to {}", host(&self.login));
-                // Nobody was there: the breaker of the address says when to try again.
+                // Where nobody was there, the breaker of the address says when to try again.
                 let is_refusal = !matches!(outcome, Outcome::NotSent(_));
                 let rest = if is_refusal {
                     AFTER_FAILURE

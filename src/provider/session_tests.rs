@@ -35,20 +35,26 @@ fn session() -> (Session, crate::clock::Hands) {
 
 /// Gives the session its next token, as a login does.
 fn logged_in(session: &Session, life: Duration) -> Pass {
-    let now = session.clock.boot();
-    let mut known = session.known();
-    known.logins += 1;
-    let pass = Pass {
+    let fetched = Fetched {
         bearer: HeaderValue::from_static("Bearer t"),
-        number: known.logins,
+        ends: Some(session.clock.now() + life),
     };
-    known.token = Some(Token {
-        pass: pass.clone(),
-        renew_at: now + life.saturating_sub(RENEW_BEFORE.min(life / 10)),
-        ends_at: now + life,
-        is_proved: false,
-    });
-    pass
+    session.keep(Ok(fetched)).expect("a token")
+}
+
+#[test]
+fn a_refused_password_is_not_tried_again_at_once_and_an_absent_server_is() {
+    let (session, hands) = session();
+    let refused = held(Some(1005), Some(401));
+    assert!(session.keep(Err(refused.clone())).is_err());
+    hands.advance(AFTER_FAILURE - Duration::from_millis(1));
+    assert!(matches!(session.look(), Found::Failed(outcome) if outcome == refused));
+    hands.advance(Duration::from_millis(1));
+    assert!(matches!(session.look(), Found::None(1)));
+
+    let absent = Outcome::NotSent(NotSent::NoConnection);
+    assert!(session.keep(Err(absent)).is_err());
+    assert!(matches!(session.look(), Found::None(2)));
 }
 
 #[test]

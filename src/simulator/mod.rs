@@ -47,6 +47,7 @@ mod media;
 mod message;
 mod number;
 mod plan;
+mod posting;
 mod server;
 mod session;
 mod status;
@@ -54,13 +55,13 @@ mod status;
 mod tests;
 mod world;
 
-pub use callback::{PostCounts, PostError, Posting, Telling, Webhook};
 pub use entry::{Decision, Entry};
 pub use fault::{Fault, UnknownFault, WebhookFault};
 pub use ledger::{Counts, Ledger, LedgerSettings};
 pub use media::Upload;
 pub use number::PairLimit;
 pub use plan::{FaultPlan, RecipientFaults};
+pub use posting::{PostCounts, PostError, Posting, Telling, Webhook};
 pub use status::{Status, StatusRule, Statuses, TemplateNews, UnknownStatus};
 
 use plan::Faults;
