@@ -7,6 +7,7 @@ pub mod config;
 pub mod dispatch;
 pub mod domain;
 pub mod embedded;
+pub mod message;
 pub mod provider;
 pub mod secret;
 pub mod service;

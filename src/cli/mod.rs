@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod campaign;
+pub mod check;
 mod context;
 mod default_sender;
 pub mod demo;
@@ -75,6 +76,7 @@ enum Command {
     Uncertain(uncertain::Options),
     Summary(summary::Options),
     Why(why::Options),
+    Check(check::Options),
     Simulate(simulate::Options),
     Bench(bench::Options),
 }
@@ -95,6 +97,7 @@ impl Command {
             | Self::Uncertain(_)
             | Self::Summary(_)
             | Self::Why(_)
+            | Self::Check(_)
             | Self::Bench(_) => true,
             Self::Demo(_) | Self::Run(_) | Self::Simulate(_) => false,
         }
@@ -145,6 +148,7 @@ impl Cli {
             Command::Uncertain(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,
             Command::Why(options) => options.run(context).await,
+            Command::Check(options) => options.run(context),
             Command::Simulate(options) => options.run().await,
             Command::Bench(options) => options.run().await,
         }

@@ -1,0 +1,3 @@
+//! What a message says: the bodies that WhatsApp takes, and what its documentation demands of them.
+
+pub mod rules;
