@@ -61,6 +61,9 @@ create table wa.senders (
     constraint on_uncertain_is_retry_or_hold check (on_uncertain in ('retry', 'hold')),
   reconcile_window_s integer
     constraint reconcile_window_s_is_at_least_one check (reconcile_window_s >= 1),
+  validate text not null default 'refuse'
+    constraint validate_is_off_warn_or_refuse check (validate in ('off', 'warn', 'refuse')),
+  strict boolean not null default false,
   is_default boolean not null default false,
   held_reason text,
   held_until timestamptz,
@@ -73,6 +76,9 @@ create table wa.senders (
 comment on column wa.senders.credential is 'where the token is: env:NAME or file:PATH; never the token itself';
 comment on column wa.senders.pair_period_ms is 'one message per this many milliseconds to one recipient; 0 = no limit';
 comment on column wa.senders.max_in_flight is 'requests out at once; null = the worker''s setting';
+comment on column wa.senders.validate is
+  'what becomes of a message that breaks the documented rules: off = not looked at, warn = sent and counted, refuse = failed before a request is made';
+comment on column wa.senders.strict is 'also refuse fields that the documentation does not have, as the Cloud API does';
 comment on column wa.senders.reconcile_window_s is 'seconds of silence before an uncertain message is settled by policy; null = the worker''s setting';
 create unique index there_is_one_default_sender on wa.senders (is_default) where is_default;
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::campaign::Content;
+use super::checking::{Checking, Doubts};
 use super::departures::Departure;
 use super::ownership::Trust;
 use crate::clock::{BootInstant, Clock};
@@ -37,6 +38,8 @@ pub struct Sending {
     pub clock: Clock,
     /// Whether this worker still owns its senders.
     pub trust: Arc<Trust>,
+    /// What was sent although it is odd.
+    pub doubts: Doubts,
 }
 
 /// One begun attempt on its way out. Can be sent once: sending consumes it.
@@ -49,6 +52,8 @@ pub struct Errand {
     pub begun: Begun,
     /// Where it goes.
     pub endpoint: Arc<Endpoint>,
+    /// How it is looked at before it goes.
+    pub checking: Checking,
     /// Of the token that it goes with.
     pub fingerprint: Option<Arc<Fingerprint>>,
     /// How often in a row its recipient was answered with the pair limit.
@@ -179,22 +184,28 @@ impl Sending {
             Ok(filled) => filled,
             Err(why) => return refused(why),
         };
-        let payload = match Payload::parse(filled.as_ref().unwrap_or(&errand.due.payload)) {
+        let due = &errand.due;
+        let text = filled.as_ref().unwrap_or(&due.payload);
+        let payload = match Payload::parse(text) {
             Ok(payload) => payload,
             Err(error) => return refused(error.to_string()),
         };
+        let checking = errand.checking;
+        if let Err(why) = checking.look(text, &due.recipient_kind, &due.sender, &self.doubts) {
+            return refused(why);
+        }
         let own = payload.callback_data();
         let token = match self
             .token_key
-            .issue(errand.due.id, errand.begun.attempt, own.as_deref())
+            .issue(due.id, errand.begun.attempt, own.as_deref())
         {
             Ok(token) => token,
             Err(error) => return refused(error.to_string()),
         };
-        let recipient = match errand.due.recipient_kind.as_str() {
-            "user" => Recipient::User(&errand.due.recipient),
-            "group" => Recipient::Group(&errand.due.recipient),
-            _ => Recipient::Phone(&errand.due.recipient),
+        let recipient = match due.recipient_kind.as_str() {
+            "user" => Recipient::User(&due.recipient),
+            "group" => Recipient::Group(&due.recipient),
+            _ => Recipient::Phone(&due.recipient),
         };
         let request = Request {
             endpoint: &errand.endpoint,

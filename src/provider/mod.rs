@@ -10,7 +10,6 @@ pub mod body;
 pub mod client;
 pub mod codes;
 pub mod credential;
-pub mod template_limits;
 pub mod verdict;
 pub mod wire;
 

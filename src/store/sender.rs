@@ -38,6 +38,10 @@ pub struct Sender {
     pub on_uncertain: Option<String>,
     /// Seconds of silence before policy settles.
     pub reconcile_window_s: Option<i32>,
+    /// What becomes of a message that breaks the documented rules: `off`, `warn` or `refuse`.
+    pub validate: String,
+    /// Whether a field that the documentation does not have breaks them.
+    pub strict: bool,
     /// Of its sequences: `halt` or `skip`.
     pub on_failure: Option<String>,
     /// Of its sequences: seconds for which a delivery is waited for.
@@ -94,6 +98,10 @@ pub struct SenderChange {
     pub on_uncertain: Option<String>,
     /// Seconds.
     pub reconcile_window_s: Option<i32>,
+    /// `off`, `warn` or `refuse`.
+    pub validate: Option<String>,
+    /// Whether unknown fields are refused.
+    pub strict: Option<bool>,
     /// `halt` or `skip`.
     pub on_failure: Option<String>,
     /// How long a delivery in a sequence is waited for.
@@ -169,7 +177,7 @@ impl Store {
         sqlx::query_as!(
             Sender,
             r#"select sender, provider, base_url, path, api_version, credential, auth_header, rate_per_second, pair_period_ms,
-                    pair_burst, max_in_flight, on_uncertain, reconcile_window_s, on_failure,
+                    pair_burst, max_in_flight, on_uncertain, reconcile_window_s, validate, strict, on_failure,
                     extract(epoch from delivery_timeout)::float8 as delivery_timeout_s, on_timeout,
                     is_default, held_reason, held_until, held_by
              from wa.senders order by sender"#
@@ -235,7 +243,8 @@ async fn change(
            is_default = coalesce($14, is_default),
            on_failure = case when not $22 then coalesce($15, on_failure) end,
            delivery_timeout = case when not $23 then coalesce(make_interval(secs => $16), delivery_timeout) end,
-           on_timeout = case when not $24 then coalesce($17, on_timeout) end
+           on_timeout = case when not $24 then coalesce($17, on_timeout) end,
+           validate = coalesce($25, validate), strict = coalesce($26, strict)
          where sender = $1",
         sender.as_str(),
         change.provider.as_deref(),
@@ -260,7 +269,9 @@ async fn change(
         unset(Unset::ReconcileWindow),
         unset(Unset::OnFailure),
         unset(Unset::DeliveryTimeout),
-        unset(Unset::OnTimeout)
+        unset(Unset::OnTimeout),
+        change.validate.as_deref(),
+        change.strict
     )
     .execute(&mut **transaction)
     .await

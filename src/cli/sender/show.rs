@@ -195,11 +195,20 @@ fn settings(facts: &mut Facts, sender: &Sender) {
     facts.add("on uncertain", by_worker(sender.on_uncertain.clone()));
     let window = sender.reconcile_window_s.map(|s| format!("{s} s"));
     facts.add("window", by_worker(window));
+    facts.add("validate", validation(sender));
     facts.add("on failure", by_worker(sender.on_failure.clone()));
     let timeout = sender.delivery_timeout_s.map(time::Duration::seconds_f64);
     facts.add("delivery timeout", by_worker(timeout.map(span)));
     facts.add("on timeout", by_worker(sender.on_timeout.clone()));
     facts.add("default", if sender.is_default { "yes" } else { "no" });
+}
+
+fn validation(sender: &Sender) -> String {
+    let strict = match sender.strict {
+        true => ", strict",
+        false => "",
+    };
+    format!("{}{strict}", sender.validate)
 }
 
 fn pair_limit(sender: &Sender) -> String {
@@ -228,6 +237,8 @@ struct SenderJson<'a> {
     max_in_flight: Option<i32>,
     on_uncertain: Option<&'a str>,
     reconcile_window_s: Option<i32>,
+    validate: &'a str,
+    strict: bool,
     on_failure: Option<&'a str>,
     delivery_timeout_s: Option<f64>,
     on_timeout: Option<&'a str>,
@@ -266,6 +277,8 @@ impl<'a> SenderJson<'a> {
             max_in_flight: sender.max_in_flight,
             on_uncertain: sender.on_uncertain.as_deref(),
             reconcile_window_s: sender.reconcile_window_s,
+            validate: &sender.validate,
+            strict: sender.strict,
             on_failure: sender.on_failure.as_deref(),
             delivery_timeout_s: sender.delivery_timeout_s,
             on_timeout: sender.on_timeout.as_deref(),
@@ -302,6 +315,8 @@ mod tests {
             max_in_flight: None,
             on_uncertain: None,
             reconcile_window_s: None,
+            validate: "refuse".into(),
+            strict: false,
             on_failure: None,
             delivery_timeout_s: None,
             on_timeout: None,
