@@ -233,21 +233,22 @@ $$;
 -- True for a payload that needs no second look. Everything else goes through wa.outbox_row_is_checked, which mends or refuses.
 -- Escapes are looked for first, in the text: a NUL or half a surrogate pair makes ->> fail with words that name no field, and
 -- an escaped ASCII letter may hide a key ("t\u006f"). CASE keeps the order. Of the content it reads one field or two, as each of
--- them costs a walk through the text; that the field is within its object says that the object is there.
+-- them costs a walk through the text; a field that is there says that its object is. (Not by #>: of an object that is given twice
+-- it may find the field in the first, while the last one counts.)
 create function wa.payload_is_plain(payload json) returns boolean
 language sql immutable parallel safe as $$
   select case
     when payload::text ~ '\\u(00[0-7]|[dD][89a-fA-F])|"(to|recipient|recipient_type|messaging_product|biz_opaque_callback_data)"|"(body|name|code|id|link|message_id)"\s*:\s*(null|"")' then false
     when json_typeof(payload) = 'object' then
       case payload ->> 'type'
-        when 'text' then json_typeof(payload #> '{text,body}') = 'string' and length(payload::text) <= 4096
-        when 'template' then payload #>> '{template,name}' ~ '^[a-z0-9_]{1,512}$'
-        when 'interactive' then json_typeof(payload #> '{interactive,type}') = 'string'
-        when 'image' then (payload #> '{image,id}' is null) <> (payload #> '{image,link}' is null)
-        when 'video' then (payload #> '{video,id}' is null) <> (payload #> '{video,link}' is null)
-        when 'document' then (payload #> '{document,id}' is null) <> (payload #> '{document,link}' is null)
-        when 'audio' then (payload #> '{audio,id}' is null) <> (payload #> '{audio,link}' is null)
-        when 'sticker' then (payload #> '{sticker,id}' is null) <> (payload #> '{sticker,link}' is null)
+        when 'text' then json_typeof(payload -> 'text' -> 'body') = 'string' and length(payload::text) <= 4096
+        when 'template' then payload -> 'template' ->> 'name' ~ '^[a-z0-9_]+$' and length(payload -> 'template' ->> 'name') <= 512
+        when 'interactive' then json_typeof(payload -> 'interactive' -> 'type') = 'string'
+        when 'image' then (payload -> 'image' -> 'id' is null) <> (payload -> 'image' -> 'link' is null)
+        when 'video' then (payload -> 'video' -> 'id' is null) <> (payload -> 'video' -> 'link' is null)
+        when 'document' then (payload -> 'document' -> 'id' is null) <> (payload -> 'document' -> 'link' is null)
+        when 'audio' then (payload -> 'audio' -> 'id' is null) <> (payload -> 'audio' -> 'link' is null)
+        when 'sticker' then (payload -> 'sticker' -> 'id' is null) <> (payload -> 'sticker' -> 'link' is null)
       end
   end
 $$;
@@ -321,7 +322,7 @@ begin
           'name the kind, e.g. "button" or "list"');
       end if;
     when kind = 'template' then
-      if coalesce(content ->> 'name', '') !~ '^[a-z0-9_]{1,512}$' then
+      if coalesce(content ->> 'name', '') !~ '^[a-z0-9_]+$' or length(content ->> 'name') > 512 then
         perform wa.refuse('payload', format('payload.template.name is %s', case when content ->> 'name' is null then 'missing' else wa.shown(content ->> 'name') end),
           'write the template''s name as it was approved: small letters, digits and _');
       end if;

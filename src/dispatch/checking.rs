@@ -163,7 +163,10 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(look(refuse, ODD, &doubts), Ok(()));
         }
-        assert_eq!(counted(&doubts), [("field_scalar", 2), ("unknown_field", 2)]);
+        assert_eq!(
+            counted(&doubts),
+            [("field_scalar", 2), ("unknown_field", 2)]
+        );
     }
 
     #[test]

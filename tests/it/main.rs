@@ -3,6 +3,7 @@
 mod broken_part;
 mod campaign_command;
 mod campaigns;
+mod check_command;
 mod demo;
 mod embedded;
 mod enqueue;
@@ -23,4 +24,5 @@ mod sick_database;
 mod silent_connections;
 mod storm;
 mod support;
+mod validation;
 mod webhooks;

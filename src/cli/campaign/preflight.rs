@@ -217,12 +217,7 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(
-        campaign: &'a Campaign,
-        template: Template,
-        strict: bool,
-        now: OffsetDateTime,
-    ) -> Self {
+    fn new(campaign: &'a Campaign, template: Template, strict: bool, now: OffsetDateTime) -> Self {
         Self {
             campaign,
             template,

@@ -134,10 +134,11 @@ fn response(document: &Value, terms: &Terms) -> (Fate, Said) {
         (None, true) => 400,
         (None, false) => 200,
     };
-    let echo = document.pointer("/contacts/0/input").and_then(Value::as_str);
-    let is_answer_to_read = document.get("success").is_some()
-        && echo.is_none()
-        && document.get("messages").is_none();
+    let echo = document
+        .pointer("/contacts/0/input")
+        .and_then(Value::as_str);
+    let is_answer_to_read =
+        document.get("success").is_some() && echo.is_none() && document.get("messages").is_none();
     let expected = match is_answer_to_read {
         true => Expected::MarkAsRead,
         // Whom the request named is not known here, so the echo is believed.
@@ -210,7 +211,9 @@ fn webhook(document: &Value) -> (Fate, Said) {
     };
     let mut statuses = BTreeMap::new();
     for event in &delivery.statuses {
-        *statuses.entry(event.status.as_str().to_owned()).or_default() += 1;
+        *statuses
+            .entry(event.status.as_str().to_owned())
+            .or_default() += 1;
     }
     let bad: Vec<_> = delivery
         .bad

@@ -57,22 +57,40 @@ mod tests {
     #[test]
     fn a_document_is_told_by_its_shape() {
         for (document, shape) in [
-            (json!({"type": "text", "text": {"body": "x"}}), Shape::Request),
+            (
+                json!({"type": "text", "text": {"body": "x"}}),
+                Shape::Request,
+            ),
             (json!({"text": {"body": "x"}}), Shape::Request),
             (json!({"type": "contacts", "contacts": []}), Shape::Request),
             (json!({"status": "read", "message_id": "x"}), Shape::Request),
-            (json!({"messaging_product": "whatsapp", "encrypted_contents": "x"}), Shape::Request),
+            (
+                json!({"messaging_product": "whatsapp", "encrypted_contents": "x"}),
+                Shape::Request,
+            ),
             (json!({}), Shape::Request),
             (json!(7), Shape::Request),
             (json!({"error": {"code": 100}}), Shape::Response),
             (json!({"errors": [{"code": 1001}]}), Shape::Response),
             (json!({"messages": [{"id": "wamid.A"}]}), Shape::Response),
-            (json!({"messaging_product": "whatsapp", "contacts": [], "messages": [{"id": "A"}]}), Shape::Response),
+            (
+                json!({"messaging_product": "whatsapp", "contacts": [], "messages": [{"id": "A"}]}),
+                Shape::Response,
+            ),
             (json!({"success": true}), Shape::Response),
             (json!({"encrypted_contents": "x"}), Shape::Response),
-            (json!({"object": "whatsapp_business_account", "entry": []}), Shape::Webhook),
-            (json!({"statuses": [{"id": "x", "status": "sent"}]}), Shape::Webhook),
-            (json!({"messages": [{"from": "1", "id": "x", "type": "text"}]}), Shape::Webhook),
+            (
+                json!({"object": "whatsapp_business_account", "entry": []}),
+                Shape::Webhook,
+            ),
+            (
+                json!({"statuses": [{"id": "x", "status": "sent"}]}),
+                Shape::Webhook,
+            ),
+            (
+                json!({"messages": [{"from": "1", "id": "x", "type": "text"}]}),
+                Shape::Webhook,
+            ),
         ] {
             assert_eq!(Shape::of(&document), shape, "{document}");
         }

@@ -65,12 +65,7 @@ fn one_card(look: &mut Look, card: &Object<'_, '_>, index: usize) {
 }
 
 /// Whether a card says its place.
-pub(super) fn numbered(
-    look: &mut Look,
-    card: &Object<'_, '_>,
-    index: usize,
-    rule: &'static Rule,
-) {
+pub(super) fn numbered(look: &mut Look, card: &Object<'_, '_>, index: usize, rule: &'static Rule) {
     let given = card.get("card_index").map(Value::as_u64);
     if given != Some(u64::try_from(index).ok()) {
         let found = match given {

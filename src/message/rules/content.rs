@@ -127,7 +127,11 @@ fn one_contact(look: &mut Look, contact: &Object<'_, '_>) {
             look.tell(&CONTACT_NAME, &at, Found::Words("is empty"));
         }
         if !NAME_PARTS.iter().any(|part| name.get(part).is_some()) {
-            look.tell(&CONTACT_NAME_PART, &name.at, Found::Words("has none of them"));
+            look.tell(
+                &CONTACT_NAME_PART,
+                &name.at,
+                Found::Words("has none of them"),
+            );
         }
     }
     if let Some(birthday) = look.string(contact, "birthday", MayBe)

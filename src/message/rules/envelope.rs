@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::look::{Be, Look, MayBe, Object, Place, type_of};
+use super::look::{Be, Look, MayBe, Object, Place, type_of, unlike};
 use super::rule::{Found, Limit, rules};
 use super::{To, content, interactive, template};
 
@@ -137,17 +137,22 @@ fn beside(look: &mut Look, message: &Object<'_, '_>, kind: &str) {
             look.tell(&CONTEXT_IN_REACTION, &context.at, found);
         }
     }
-    let ttl = "message_send_ttl_seconds";
-    if message.get(ttl).is_some() {
-        let seconds = message.number(ttl);
-        let fits = |seconds: f64| seconds == -1.0 || (30.0..=2_592_000.0).contains(&seconds);
-        if !seconds.is_some_and(fits) {
-            let found = Found::Words("is out of range");
-            look.tell(&TTL, &message.at.key(ttl), found);
-        }
-    }
+    time_to_live(look, message);
     look.one_of(message, "product_policy", MayBe, &PRODUCT_POLICY);
     look.switch(message, "message_activity_sharing");
+}
+
+/// Of a message, or of a template that is sent without having been made before.
+pub(super) fn time_to_live(look: &mut Look, of: &Object<'_, '_>) {
+    let ttl = "message_send_ttl_seconds";
+    if of.get(ttl).is_none() {
+        return;
+    }
+    let fits = |seconds: f64| seconds == -1.0 || (30.0..=2_592_000.0).contains(&seconds);
+    if !of.number(ttl).is_some_and(fits) {
+        let found = Found::Words("is out of range");
+        look.tell(&TTL, &of.at.key(ttl), found);
+    }
 }
 
 fn group(look: &mut Look, message: &Object<'_, '_>, kind: &str, to: Option<To>) {
@@ -238,10 +243,11 @@ pub(super) fn address(look: &mut Look, body: &Value) {
         && !is_number(to)
     {
         let found = match to.trim_start().starts_with('+') {
-            true => Found::Words("is no phone number"),
-            false => Found::Words("does not start with +"),
+            true => "is no phone number",
+            false => "does not start with +",
         };
-        look.tell(&ADDRESS_PLUS, &message.at.key("to"), found);
+        let at = message.at.key("to");
+        look.tell(&ADDRESS_PLUS, &at, unlike(to, found));
     }
 }
 

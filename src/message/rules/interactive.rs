@@ -116,7 +116,10 @@ pub(super) fn interactive(look: &mut Look, interactive: &Object<'_, '_>) {
         _ => &BODY_LENGTH,
     };
     let must = match kind {
-        "product" | "form_message" | "call_permission_request" | "voice_call"
+        "product"
+        | "form_message"
+        | "call_permission_request"
+        | "voice_call"
         | "request_contact_info" => MayBe,
         _ => Be,
     };

@@ -152,10 +152,6 @@ impl Look {
         });
     }
 
-    pub(super) fn missing(&mut self, object: &Object<'_, '_>, key: &str) {
-        self.tell(&FIELD_MISSING, &object.at.key(key), Found::Missing);
-    }
-
     /// Notes fields that the documentation does not have.
     pub(super) fn known(&mut self, object: &Object<'_, '_>, fields: &[&str]) {
         for key in object.fields.keys() {
@@ -334,7 +330,8 @@ impl Look {
         if let Limit::OneOf(words) = rule.limit
             && !words.contains(&text)
         {
-            self.tell(rule, &object.at.key(key), Found::Words("is none of them"));
+            let found = unlike(text, "is none of them");
+            self.tell(rule, &object.at.key(key), found);
         }
         Some(text)
     }
@@ -351,7 +348,7 @@ impl Look {
         let at = object.at.key(key);
         let Some(number) = number(value) else {
             let found = match value {
-                Value::String(_) => Found::Words("is text that holds no number"),
+                Value::String(text) => unlike(text, "is text that holds no number"),
                 other => Found::Type(type_of(other)),
             };
             self.tell(rule, &at, found);
@@ -396,10 +393,19 @@ impl Look {
             start.is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
         };
         if !starts("https://") && !starts("http://") {
-            let found = Found::Words("does not begin with http:// or https://");
+            let found = unlike(link, "does not begin with http:// or https://");
             self.tell(rule, &object.at.key(key), found);
         }
     }
+}
+
+/// What is said of a text that is not as it should be: most often, that somebody forgot to fill it in.
+pub(super) fn unlike(text: &str, otherwise: &'static str) -> Found {
+    let is_left = text.contains("{{") || text.starts_with('<') && text.ends_with('>');
+    Found::Words(match is_left {
+        true => "is a placeholder that was not filled in",
+        false => otherwise,
+    })
 }
 
 fn number(value: &Value) -> Option<f64> {

@@ -3,7 +3,8 @@
 //! The template itself is Meta's. A parameter is measured against the part that it goes into, which can only be longer.
 
 use super::cards::numbered;
-use super::look::{Be, Look, MayBe, Object};
+use super::envelope::time_to_live;
+use super::look::{Be, Look, MayBe, Object, unlike};
 use super::parameter::{Measure, parameters};
 use super::rule::{Found, Limit, rules};
 
@@ -62,13 +63,20 @@ const SUB_TYPES: [&str; 12] = [
 const LONGEST_NAME: usize = 512;
 
 pub(super) fn template(look: &mut Look, template: &Object<'_, '_>) {
-    look.known(template, &["name", "language", "components"]);
+    let fields = [
+        "name",
+        "language",
+        "components",
+        "category",
+        "message_send_ttl_seconds",
+    ];
+    look.known(template, &fields);
+    time_to_live(look, template);
     if let Some(name) = look.string(template, "name", Be) {
-        let plain =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         if !(1..=LONGEST_NAME).contains(&name.len()) || !name.bytes().all(plain) {
             let found = match name.len() {
-                1..=LONGEST_NAME => Found::Words("has other characters"),
+                1..=LONGEST_NAME => unlike(name, "has other characters"),
                 _ => Found::Characters(name.chars().count()),
             };
             look.tell(&NAME, &template.at.key("name"), found);
