@@ -238,17 +238,20 @@ $$;
 create function wa.payload_is_plain(payload json) returns boolean
 language sql immutable parallel safe as $$
   select case
-    when payload::text ~ '\\u(00[0-7]|[dD][89a-fA-F])|"(to|recipient|recipient_type|messaging_product|biz_opaque_callback_data)"|"(body|name|code|id|link|message_id)"\s*:\s*(null|"")' then false
+    when payload::text ~ '\\u(00[0-7]|[dD][89a-fA-F])|"(to|recipient|recipient_type|messaging_product|biz_opaque_callback_data)"|"(body|name|code)"\s*:\s*(null|"")' then false
     when json_typeof(payload) = 'object' then
       case payload ->> 'type'
         when 'text' then json_typeof(payload -> 'text' -> 'body') = 'string' and length(payload::text) <= 4096
-        when 'template' then payload -> 'template' ->> 'name' ~ '^[a-z0-9_]+$' and length(payload -> 'template' ->> 'name') <= 512
+        when 'template' then payload -> 'template' ->> 'name' ~ '^[a-z0-9_]+$'
         when 'interactive' then json_typeof(payload -> 'interactive' -> 'type') = 'string'
-        when 'image' then (payload -> 'image' -> 'id' is null) <> (payload -> 'image' -> 'link' is null)
-        when 'video' then (payload -> 'video' -> 'id' is null) <> (payload -> 'video' -> 'link' is null)
-        when 'document' then (payload -> 'document' -> 'id' is null) <> (payload -> 'document' -> 'link' is null)
-        when 'audio' then (payload -> 'audio' -> 'id' is null) <> (payload -> 'audio' -> 'link' is null)
-        when 'sticker' then (payload -> 'sticker' -> 'id' is null) <> (payload -> 'sticker' -> 'link' is null)
+        when 'image' then (coalesce(payload -> 'image' ->> 'id', '') = '') <> (coalesce(payload -> 'image' ->> 'link', '') = '')
+        when 'video' then (coalesce(payload -> 'video' ->> 'id', '') = '') <> (coalesce(payload -> 'video' ->> 'link', '') = '')
+        when 'document' then (coalesce(payload -> 'document' ->> 'id', '') = '') <> (coalesce(payload -> 'document' ->> 'link', '') = '')
+        when 'audio' then (coalesce(payload -> 'audio' ->> 'id', '') = '') <> (coalesce(payload -> 'audio' ->> 'link', '') = '')
+        when 'sticker' then (coalesce(payload -> 'sticker' ->> 'id', '') = '') <> (coalesce(payload -> 'sticker' ->> 'link', '') = '')
+        when 'location' then payload -> 'location' ->> 'latitude' is not null and payload -> 'location' ->> 'longitude' is not null
+        when 'reaction' then payload -> 'reaction' ->> 'message_id' <> '' and payload -> 'reaction' ->> 'emoji' is not null
+        when 'pin' then json_typeof(payload -> 'pin') = 'object'
       end
   end
 $$;
@@ -322,7 +325,7 @@ begin
           'name the kind, e.g. "button" or "list"');
       end if;
     when kind = 'template' then
-      if coalesce(content ->> 'name', '') !~ '^[a-z0-9_]+$' or length(content ->> 'name') > 512 then
+      if coalesce(content ->> 'name', '') !~ '^[a-z0-9_]+$' then
         perform wa.refuse('payload', format('payload.template.name is %s', case when content ->> 'name' is null then 'missing' else wa.shown(content ->> 'name') end),
           'write the template''s name as it was approved: small letters, digits and _');
       end if;

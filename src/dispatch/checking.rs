@@ -136,7 +136,7 @@ impl Doubts {
 mod tests {
     use super::*;
 
-    const ODD: &str = r#"{"type":"text","text":{"body":7,"font":"bold"}}"#;
+    const ODD: &str = r#"{"type":"text","text":{"body":7,"font":"bold","size":2}}"#;
     const BAD: &str = r#"{"type":"image","image":{}}"#;
 
     fn checking(policy: Policy, strict: bool) -> Checking {

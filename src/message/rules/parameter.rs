@@ -119,10 +119,8 @@ fn parameter(look: &mut Look, one: &Object<'_, '_>) -> usize {
             }
         }
         "coupon_code" => drop(look.text(one, kind, Be, &COUPON)),
-        "payload" => {
-            if look.string(one, kind, Be) == Some("") {
-                look.tell(&PAYLOAD, &one.at.key(kind), Found::Words("is empty"));
-            }
+        "payload" if look.string(one, kind, Be) == Some("") => {
+            look.tell(&PAYLOAD, &one.at.key(kind), Found::Words("is empty"));
         }
         "limited_time_offer" => {
             if let Some(offer) = look.object(one, kind, Be) {

@@ -83,17 +83,6 @@ fn bad_and_good() -> Vec<(String, &'static str, String)> {
             "payload.template.name is \"Spring Sale\"",
             r#"{"type":"template","template":{"name":"spring_sale_2","language":{"code":"en"}}}"#,
         ),
-        (
-            format!(
-                r#"{{"type":"template","template":{{"name":"{}"}}}}"#,
-                "a".repeat(513)
-            ),
-            "payload.template.name is \"aaa",
-            format!(
-                r#"{{"type":"template","template":{{"name":"{}"}}}}"#,
-                "a".repeat(512)
-            ),
-        ),
         case(
             r#"{"type":"template","template":{"name":""}}"#,
             "payload.template.name is \"\"",
