@@ -10,6 +10,8 @@ use super::rule::{Found, Limit, Rule, rules};
 rules! {
     CARDS_COUNT "carousel_cards_count" Refused: "a carousel has so many cards", Limit::Items(2, 10);
         "Meta, Interactive media carousel messages"; "add some, or take some out".
+    FOOTER "carousel_footer" Doubtful: "a carousel has no footer of its own", Limit::Words("no footer");
+        "Meta, Interactive media carousel messages"; "put it into the body, or into the cards".
     CARD_INDEX "carousel_card_index" Doubtful: "the cards are numbered from 0", Limit::Words("0, 1, 2 … in order");
         "Meta, Interactive media carousel messages"; "number them".
     CARD_TYPE "carousel_card_type" Doubtful: "a card is of a type of the documentation", Limit::OneOf(&["cta_url", "quick_reply", "product"]);
@@ -20,6 +22,14 @@ rules! {
         "Meta, Interactive media carousel messages"; "take some out".
     CARD_HEADER "carousel_card_header" Refused: "a card with media has a header", Limit::Words("an image or a video");
         "Meta, Interactive media carousel messages"; "add one".
+}
+
+/// Has nothing around its cards but a body.
+pub(super) fn outside(look: &mut Look, interactive: &Object<'_, '_>) {
+    if interactive.get("footer").is_some() {
+        let at = interactive.at.key("footer");
+        look.tell(&FOOTER, &at, Found::Words("is there"));
+    }
 }
 
 pub(super) fn carousel(look: &mut Look, action: &Object<'_, '_>) {

@@ -10,6 +10,8 @@ rules! {
         "Meta, Text messages"; "shorten it, or send it in parts".
     MESSAGE_ID "message_id_empty" Refused: "a message that is replied to, reacted to or pinned is named", Limit::Words("the id of a message");
         "Meta, Contextual replies; Reaction messages"; "name the message by its wamid".
+    MESSAGE_ID_LENGTH "message_id_length" Doubtful: "the id of a message keeps its length", Limit::Characters(0, 128);
+        "Meta, Messages reference (a wamid has up to 128)"; "give the wamid as WhatsApp gave it".
     MEDIA_ONE "media_id_or_link" Refused: "media has an id or a link, and not both", Limit::Words("exactly one of id and link");
         "Meta, Messages reference (media object)"; "give an id, or a link".
     MEDIA_LINK "media_link" Refused: "a link is an address on the web", Limit::Words("http:// or https://");
@@ -37,6 +39,25 @@ rules! {
 }
 
 const NAME_PARTS: [&str; 5] = ["first_name", "last_name", "middle_name", "suffix", "prefix"];
+/// What the lists of a contact hold.
+const CONTACT_LISTS: [(&str, &[&str]); 5] = [
+    (
+        "addresses",
+        &[
+            "street",
+            "city",
+            "state",
+            "zip",
+            "country",
+            "country_code",
+            "type",
+        ],
+    ),
+    ("emails", &["email", "type"]),
+    ("phones", &["phone", "type", "wa_id"]),
+    ("urls", &["url", "type"]),
+    ("ims", &["service", "user_id"]),
+];
 /// Longer is no single emoji, whatever it is joined of.
 const LONGEST_EMOJI: usize = 20;
 
@@ -46,9 +67,9 @@ pub(super) fn text(look: &mut Look, text: &Object<'_, '_>) {
     look.switch(text, "preview_url");
 }
 
-/// The name of another message: any text, for WhatsApp may change what ids look like.
+/// The name of another message: any text, for WhatsApp may change what its ids look like.
 pub(super) fn message_id(look: &mut Look, object: &Object<'_, '_>, key: &str) {
-    if look.string(object, key, Be) == Some("") {
+    if look.text(object, key, Be, &MESSAGE_ID_LENGTH) == Some("") {
         look.tell(&MESSAGE_ID, &object.at.key(key), Found::Words("is empty"));
     }
 }
@@ -140,14 +161,18 @@ fn one_contact(look: &mut Look, contact: &Object<'_, '_>) {
         let found = Found::Words("is no date");
         look.tell(&CONTACT_BIRTHDAY, &contact.at.key("birthday"), found);
     }
-    for list in ["addresses", "emails", "phones", "urls", "ims"] {
+    for (list, fields) in CONTACT_LISTS {
         if let Some(list) = look.list(contact, list, MayBe) {
             for index in 0..list.items.len() {
-                list.object(look, index);
+                if let Some(one) = list.object(look, index) {
+                    look.known(&one, fields);
+                }
             }
         }
     }
-    look.object(contact, "org", MayBe);
+    if let Some(org) = look.object(contact, "org", MayBe) {
+        look.known(&org, &["company", "department", "title"]);
+    }
 }
 
 fn is_date(text: &str) -> bool {

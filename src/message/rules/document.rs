@@ -12,7 +12,8 @@ through with a warning. A sender with `strict = true` also refuses `unknown_fiel
 counts. Meta counts \"characters\" and does not say which: Unicode scalar values are counted, never more than UTF-16 units.
 
 Not looked at, because a body does not tell: sizes and formats of files; whether a template exists and has as many parameters; texts that
-stand in the template itself (button labels of 25, footers of 60 characters); whether the window of 24 hours is open.
+stand in the template itself (button labels of 25, footers of 60 characters); which fields an order has beside its amounts, for they differ by
+country; whether the window of 24 hours is open.
 ";
 
 /// The page, in Markdown.

@@ -110,6 +110,9 @@ pub(super) fn interactive(look: &mut Look, interactive: &Object<'_, '_>) {
         "form_message" => {}
         _ => look.known(interactive, &PARTS),
     }
+    if kind == "carousel" {
+        cards::outside(look, interactive);
+    }
     header(look, interactive, kind);
     let body_length = match kind {
         "list" => &LIST_BODY_LENGTH,

@@ -105,6 +105,16 @@ pub(super) fn commerce() -> Vec<Case> {
             cards((0..10).map(card).collect()),
         ),
         (
+            "carousel_footer",
+            "/interactive/footer",
+            part(
+                cards(vec![card(0), card(1)]),
+                "footer",
+                json!({"text": "x"}),
+            ),
+            cards(vec![card(0), card(1)]),
+        ),
+        (
             "carousel_card_index",
             "/interactive/action/cards/0/card_index",
             first_card("card_index", json!(1)),

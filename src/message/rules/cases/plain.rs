@@ -146,6 +146,15 @@ pub(super) fn plain() -> Vec<Case> {
             json!({"id": "1", "filename": "a.pdf", "caption": text(count)}),
         )
     };
+    let with_id = |count| {
+        let mut body = pin("pin", json!(1));
+        body["pin"]["message_id"] = text(count).into();
+        body
+    };
+    let phones = |key: &str| {
+        let phones = json!([{"phone": "+16505551234", key: "16505551234"}]);
+        contacts(vec![with(ada(), "phones", phones)])
+    };
     let emoji = |emoji: &str| media("reaction", json!({"message_id": "m", "emoji": emoji}));
     let born = |day: &str| contacts(vec![with(ada(), "birthday", json!(day))]);
     vec![
@@ -160,6 +169,18 @@ pub(super) fn plain() -> Vec<Case> {
             "/text/body",
             a_text(json!("")),
             a_text(json!("x")),
+        ),
+        (
+            "message_id_length",
+            "/pin/message_id",
+            with_id(129),
+            with_id(128),
+        ),
+        (
+            "unknown_field",
+            "/contacts/0/phones/0/wa-id",
+            phones("wa-id"),
+            phones("wa_id"),
         ),
         (
             "media_id_or_link",
