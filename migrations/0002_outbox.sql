@@ -406,10 +406,87 @@ begin
 end
 $$;
 
-create function wa.checked_recipient(recipient text, kind text) returns text
+-- A number without what is dialled in front of it inside its country.
+create function wa.without_national_prefix(digits text, plan wa.countries) returns text
+language plpgsql stable set search_path = pg_catalog as $$
+declare
+  -- The whole of the prefix, then what its pattern captures.
+  found text[] := regexp_match(digits, '^(' || plan.national_prefix || ')');
+  bare text := substr(digits, length(found[1]) + 1);
+begin
+  if found is null then
+    return digits;
+  end if;
+  if found[3] <> '' or found[2] <> '' and found[3] is null then
+    if plan.national_prefix_becomes is not null then
+      bare := replace(replace(plan.national_prefix_becomes, '$1', found[2]), '$2', coalesce(found[3], '')) || bare;
+    end if;
+  end if;
+  -- A number that begins like a prefix.
+  if digits ~ plan.general_pattern and bare !~ plan.general_pattern then
+    return digits;
+  end if;
+  return bare;
+end
+$$;
+
+-- Whether a country has such a number, given without its calling code.
+create function wa.number_exists(digits text, in_region text) returns boolean
+language sql stable set search_path = pg_catalog as $$
+  select exists (select from wa.countries c where c.region = in_region and digits ~ c.general_pattern and digits ~ c.number_pattern)
+$$;
+
+-- A number as it is dialled in a country, in E.164; null when that country has no such number. Null too when it may be meant with
+-- the calling code in front or without: a message must not go to a stranger.
+create function wa.dialled_in(digits text, in_region text) returns text
+language plpgsql stable set search_path = pg_catalog as $$
+declare
+  plan wa.countries;
+  main wa.countries;
+  national text := digits;
+  bare text;
+  is_domestic boolean := true;
+begin
+  select c.* into plan from wa.countries c where c.region = in_region;
+  select c.* into main from wa.countries c where c.calling_code = plan.calling_code and c.is_main;
+  if digits !~ '^[0-9]{2,17}$' or plan.region is null then
+    return null;
+  end if;
+  if digits ~ ('^(?:' || plan.international_prefix || ')[1-9]') then
+    national := regexp_replace(digits, '^(?:' || plan.international_prefix || ')', '');
+    if national !~ ('^' || plan.calling_code) then
+      return null;
+    end if;
+    is_domestic := false;
+    national := substr(national, length(plan.calling_code) + 1);
+    plan := main;
+  elsif digits ~ ('^' || plan.calling_code) then
+    bare := wa.without_national_prefix(substr(digits, length(plan.calling_code) + 1), plan);
+    -- Dialled at home it would be no number, or too long for one.
+    if digits !~ plan.general_pattern and bare ~ plan.general_pattern
+       or length(digits) > (select max(l) from unnest(plan.lengths) l) then
+      is_domestic := false;
+      national := bare;
+      plan := main;
+    end if;
+  end if;
+  bare := wa.without_national_prefix(national, plan);
+  if length(bare) = any (plan.lengths) then
+    national := bare;
+  end if;
+  if not wa.number_exists(national, in_region)
+     or is_domestic and digits ~ ('^' || plan.calling_code) and wa.number_exists(substr(digits, length(plan.calling_code) + 1), in_region) then
+    return null;
+  end if;
+  return '+' || plan.calling_code || national;
+end
+$$;
+
+-- `country`: numbers without + are read as they are dialled there.
+create function wa.checked_recipient(recipient text, kind text, country text default null) returns text
 language plpgsql set search_path = pg_catalog as $$
 declare
-  digits text;
+  digits text := regexp_replace(recipient, '[\s().\-/\u00a0\u2010-\u2015]', '', 'g');
 begin
   if kind not in ('phone', 'user', 'group') then
     perform wa.refuse('recipient_kind', format('recipient_kind is %s', wa.shown(kind)), 'use phone (the default), user or group');
@@ -427,11 +504,16 @@ begin
     perform wa.refuse('recipient', format('recipient %s has letters', wa.shown(recipient)),
       'write a phone number such as +16505551234, or set recipient_kind to user or group');
   end if;
-  if btrim(recipient) !~ '^\+' then
+  if digits !~ '^\+' and country is not null then
+    digits := wa.dialled_in(digits, country);
+    if digits is null then
+      perform wa.refuse('recipient', format('recipient %s is not clearly one number as it is dialled in %s, the default country of the sender', wa.shown(recipient), country),
+        'write + and the country code, then the number');
+    end if;
+  elsif digits !~ '^\+' then
     perform wa.refuse('recipient', format('recipient %s does not start with +', wa.shown(recipient)),
       'write + and the country code: without it WhatsApp puts the sender''s own country code in front and the message goes to a stranger');
   end if;
-  digits := regexp_replace(recipient, '[\s().\-/\u00a0\u2010-\u2015]', '', 'g');
   if digits !~ '^\+[1-9][0-9]{6,14}$' then
     perform wa.refuse('recipient', format('recipient %s is no phone number', wa.shown(recipient)),
       'write + and 7 to 15 digits, the first not 0 (E.164); spaces, hyphens, dots and parentheses may separate them');
@@ -453,7 +535,6 @@ begin
   new.expires_at := nullif(new.expires_at, 'infinity');
   new.created_at := now();
   new.recipient_kind := coalesce(new.recipient_kind, 'phone');
-  new.recipient := wa.checked_recipient(new.recipient, new.recipient_kind);
   if new.sender is null then
     select sender into new.sender from wa.senders order by is_default desc limit 1;
     if new.sender is null then
@@ -463,6 +544,8 @@ begin
         'name the sender, or choose a default: wa-outbox sender set PHONE_NUMBER_ID --default');
     end if;
   end if;
+  new.recipient := wa.checked_recipient(new.recipient, new.recipient_kind,
+    (select s.default_country from wa.senders s where s.sender = new.sender));
   if new.campaign_id is null then
     if new.variables is not null then
       perform wa.refuse('variables', 'variables is given without campaign_id', 'name the campaign whose placeholders they fill, or leave variables out');
@@ -813,7 +896,8 @@ $$;
 revoke execute on function
   wa.back_to_the_queue(bigint[], integer[], integer[], double precision[], text[], boolean, text, text),
   wa.resend(bigint[], integer[], text), wa.put_back(bigint[], integer[], integer[], double precision[], text[]),
-  wa.checked_payload(json, text, text), wa.check_content(json, text), wa.checked_recipient(text, text), wa.refuse_null(json, text[], text), wa.refuse(text, text, text, text) from public;
+  wa.checked_payload(json, text, text), wa.check_content(json, text), wa.checked_recipient(text, text, text), wa.dialled_in(text, text), wa.number_exists(text, text),
+  wa.without_national_prefix(text, wa.countries), wa.refuse_null(json, text[], text), wa.refuse(text, text, text, text) from public;
 grant execute on function wa.resend(bigint[], integer[], text),
   wa.put_back(bigint[], integer[], integer[], double precision[], text[]) to wa_worker;
 

@@ -334,25 +334,31 @@ language sql as $$ select wa.lead_campaign(campaign, 'resume', author, reason) $
 create function wa.cancel_campaign(campaign bigint, author text default session_user, reason text default 'cancelled by SQL') returns boolean
 language sql as $$ select wa.lead_campaign(campaign, 'cancel', author, reason) $$;
 
+-- Settings by their names, without the content; as text, for that one is kept as it was written.
+create function wa.plain_settings(settings json) returns jsonb
+language sql immutable set search_path = pg_catalog as $$
+  select coalesce(jsonb_object_agg(e.key, e.value::jsonb), '{}') from json_each(settings) e where e.key <> 'payload'
+$$;
+
 -- Writes the settings that are named, and no others; null takes a setting away. The content only while nothing has left.
-create function wa.put_campaign_settings(one wa.campaigns, settings jsonb) returns void
+create function wa.put_campaign_settings(one wa.campaigns, settings json) returns void
 language plpgsql set search_path = pg_catalog as $$
 declare
   unknown text;
 begin
-  select k into unknown from jsonb_object_keys(settings) k
+  select k into unknown from json_object_keys(settings) k
   where k <> all (array['name', 'payload', 'category', 'priority', 'rate_share', 'max_per_second', 'ramp', 'starts_at', 'ends_at',
     'quiet_hours', 'time_zone', 'expires_after', 'pause_failure_share', 'pause_window', 'pause_at_least', 'complete']);
   if unknown is not null then
     perform wa.refuse(unknown, format('%s is no setting of a campaign', wa.shown(unknown)), 'see: wa-outbox campaign set --help', 'campaigns');
   end if;
-  if settings ? 'payload' then
+  if settings -> 'payload' is not null then
     if one.started_at is not null then
       perform wa.refuse('payload', format('campaign %s was started, so its payload stays as it is', one.name), 'make a new campaign', 'campaigns');
     end if;
-    one.payload := (settings -> 'payload')::json;
+    one.payload := settings -> 'payload';
   end if;
-  one := jsonb_populate_record(one, settings - 'payload');
+  one := jsonb_populate_record(one, wa.plain_settings(settings));
   update wa.campaigns c
   set (name, payload, category, priority, rate_share, max_per_second, ramp, starts_at, ends_at, quiet_hours, time_zone, expires_after,
        pause_failure_share, pause_window, pause_at_least, complete) =
@@ -365,7 +371,7 @@ $$;
 
 -- Makes a campaign, as a draft; settings by their names, e.g. '{"max_per_second": 5, "quiet_hours": "21:00-08:00"}'.
 create function wa.create_campaign(
-  name text, payload json, settings jsonb default '{}', sender text default null, author text default session_user
+  name text, payload json, settings json default '{}', sender text default null, author text default session_user
 ) returns bigint
 language plpgsql security definer set search_path = pg_catalog as $$
 declare
@@ -374,7 +380,7 @@ begin
   insert into wa.campaigns (name, payload, sender, created_by, state_changed_by)
   values (create_campaign.name, create_campaign.payload, create_campaign.sender, author, author)
   returning * into one;
-  if settings <> '{}' then
+  if exists (select from json_object_keys(settings)) then
     perform wa.put_campaign_settings(one, settings);
   end if;
   return one.id;
@@ -382,7 +388,7 @@ end
 $$;
 
 -- Changes settings of a campaign, by someone's word.
-create function wa.set_campaign(campaign bigint, settings jsonb, author text default session_user, reason text default null) returns void
+create function wa.set_campaign(campaign bigint, settings json, author text default session_user, reason text default null) returns void
 language plpgsql security definer set search_path = pg_catalog as $$
 declare
   one wa.campaigns;
@@ -394,7 +400,8 @@ begin
   end if;
   perform wa.put_campaign_settings(one, settings);
   insert into wa.campaign_events (campaign, what, author, reason)
-  values (one.id, 'set', author, concat_ws(': ', (settings - 'payload')::text, reason));
+  values (one.id, 'set', author, concat_ws(': ',
+    wa.plain_settings(settings) || case when settings -> 'payload' is null then '{}' else '{"payload": "another"}' end::jsonb, reason));
   perform wa.call_campaign_owner(one.sender);
 end
 $$;
@@ -539,6 +546,30 @@ begin
 end
 $$;
 
+-- Cancels rows of a campaign that wait, each for a reason of its own; says how many. One that was begun meanwhile is on its way and
+-- stays.
+create function wa.leave_out(of_campaign bigint, messages bigint[], reasons text[]) returns bigint
+language plpgsql security definer set search_path = pg_catalog set enable_seqscan = off as $$
+declare
+  left_out bigint;
+begin
+  with asked as materialized (
+    select q.id, q.sender, q.attempts, q.campaign from wa.queue q
+    where q.id = any (messages) and q.campaign = of_campaign and q.state = 'queued'
+    order by q.id
+    for update
+  ), ended as (
+    insert into wa.results (id, sender, state, attempts, campaign, error_message)
+    select a.id, a.sender, 'cancelled', a.attempts, a.campaign, n.reason
+    from asked a join unnest(messages, reasons) as n (id, reason) on n.id = a.id
+    on conflict do nothing
+    returning id
+  )
+  select count(*) into left_out from ended;
+  return left_out;
+end
+$$;
+
 -- ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- How what still waits in a campaign ends, whether it has been written into each row yet or not; null: it does not.
@@ -571,14 +602,14 @@ $$;
 
 -- ── who may ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-revoke execute on function wa.lead_campaign(bigint, text, text, text), wa.fold_campaign_deltas(integer),
-  wa.call_campaign_owner(text), wa.note_preference(text, text, boolean, text, timestamptz), wa.put_campaign_settings(wa.campaigns, jsonb), wa.create_campaign(text, json, jsonb, text, text),
-  wa.set_campaign(bigint, jsonb, text, text),
+revoke execute on function wa.lead_campaign(bigint, text, text, text), wa.leave_out(bigint, bigint[], text[]), wa.fold_campaign_deltas(integer),
+  wa.call_campaign_owner(text), wa.note_preference(text, text, boolean, text, timestamptz), wa.put_campaign_settings(wa.campaigns, json), wa.create_campaign(text, json, json, text, text),
+  wa.set_campaign(bigint, json, text, text),
   wa.start_campaign(bigint, text, text), wa.pause_campaign(bigint, text, text), wa.resume_campaign(bigint, text, text),
   wa.cancel_campaign(bigint, text, text)
 from public;
-grant execute on function wa.lead_campaign(bigint, text, text, text), wa.create_campaign(text, json, jsonb, text, text),
-  wa.set_campaign(bigint, jsonb, text, text),
+grant execute on function wa.lead_campaign(bigint, text, text, text), wa.leave_out(bigint, bigint[], text[]), wa.create_campaign(text, json, json, text, text),
+  wa.set_campaign(bigint, json, text, text),
   wa.start_campaign(bigint, text, text), wa.pause_campaign(bigint, text, text), wa.resume_campaign(bigint, text, text),
   wa.cancel_campaign(bigint, text, text)
 to wa_producer, wa_worker;

@@ -16,3 +16,5 @@ pub mod store;
 pub mod telemetry;
 pub mod throttle;
 pub mod webhook;
+
+pub use store::outbox::{EnqueueError, enqueue, enqueue_all};

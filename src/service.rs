@@ -28,6 +28,7 @@ use crate::dispatch::campaign_work;
 use crate::dispatch::checking::Doubts;
 use crate::dispatch::desk::DeskSettings;
 use crate::dispatch::dispatcher::{DispatchSettings, Dispatcher};
+use crate::dispatch::media::Media;
 use crate::dispatch::ownership::{LEAVES_WITHIN, Ownership, OwnershipSettings};
 use crate::dispatch::reconciler::Reconciler;
 use crate::dispatch::recorder::{Recorder, RecorderSettings};
@@ -43,6 +44,7 @@ use crate::store::uncertain::UncertainPolicy;
 use crate::store::{ConnectSettings, Store, StoreError};
 use crate::webhook::applier::Applier;
 use crate::webhook::receiver::{self, ReceiverSettings};
+use crate::webhook::shared_secret::{SharedSecrets, ShortSecret};
 use crate::webhook::signature::{AppSecrets, EmptyAppSecret};
 
 /// What a process does.
@@ -71,6 +73,9 @@ pub enum ServiceError {
     /// An app secret is there and empty.
     #[error("webhook.app_secrets")]
     AppSecret(#[from] EmptyAppSecret),
+    /// A shared secret is too short.
+    #[error("webhook.unsigned_secrets")]
+    SharedSecret(#[from] ShortSecret),
     /// An address that cannot be listened on.
     #[error("could not listen on {address} ({setting}); is another process there?")]
     Listen {
@@ -123,6 +128,16 @@ pub fn connect_settings(config: &Config, url: &str) -> ConnectSettings {
         max_connections: config.database.max_connections,
         statement_timeout,
         lock_timeout: config.database.lock_timeout.min(statement_timeout),
+    }
+}
+
+/// How a process makes requests.
+pub fn http_settings(config: &Config) -> HttpSettings {
+    HttpSettings {
+        connect_timeout: config.http.connect_timeout,
+        response_timeout: config.http.response_timeout,
+        pool_idle_timeout: config.http.pool_idle_timeout,
+        ..HttpSettings::default()
     }
 }
 
@@ -197,13 +212,15 @@ impl Service {
         token_key: TokenKey,
     ) -> Result<(), ServiceError> {
         let app_secrets = AppSecrets::new(config.app_secrets(env)?)?;
-        if app_secrets.is_empty() {
+        let unsigned_secrets = SharedSecrets::new(config.unsigned_secrets(env)?)?;
+        if app_secrets.is_empty() && unsigned_secrets.is_empty() {
             warn!(
                 "No app secret is set, so every webhook is refused; set WHATSAPP_APP_SECRET to the secret of your Meta app"
             );
         }
         let settings = ReceiverSettings {
             app_secrets,
+            unsigned_secrets,
             verify_token: config.verify_token(env)?,
         };
         let stored = Arc::new(Notify::new());
@@ -229,12 +246,9 @@ impl Service {
         health: &mut admin::Health,
     ) -> Result<(), ServiceError> {
         let clock = Clock::system();
-        let provider = Provider::new(&HttpSettings {
-            connect_timeout: config.http.connect_timeout,
-            response_timeout: config.http.response_timeout,
-            pool_idle_timeout: config.http.pool_idle_timeout,
-            ..HttpSettings::default()
-        })?;
+        let provider = Arc::new(Provider::new(&http_settings(config), clock.clone())?);
+        let folder = config.media.folder.clone();
+        let media = Media::new(folder, self.store.clone(), Arc::clone(&provider));
         let ownership = Ownership::new(
             self.store.clone(),
             clock.clone(),
@@ -258,6 +272,7 @@ impl Service {
         );
         let sending = Arc::new(Sending {
             provider,
+            media,
             token_key,
             retry: RetryPolicy {
                 first_delay: config.retry.first_delay,

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use crate::config::ConfigError;
 use crate::store::StoreError;
+use crate::store::outbox::EnqueueError;
 use crate::telemetry::TelemetryError;
 
 use super::output;
@@ -87,10 +88,14 @@ fn words(error: &anyhow::Error) -> String {
         if let Some(problem) = cause.downcast_ref::<Problem>() {
             fix = Some(problem.fix.clone());
         }
+        if let Some(EnqueueError::Refused { hint, .. }) = cause.downcast_ref() {
+            fix = hint.clone().or(fix);
+            // What follows is the same refusal in the driver's words.
+            break;
+        }
         if let Some((reason, hint)) = cause.downcast_ref::<StoreError>().and_then(told) {
             lines.push(reason);
             fix = hint.or(fix);
-            // What follows is the same refusal in the driver's words.
             break;
         }
     }

@@ -9,9 +9,11 @@ pub mod check;
 mod context;
 mod default_sender;
 pub mod demo;
+pub mod doctor;
 mod duration;
 pub mod failure;
 mod mask;
+pub mod media;
 pub mod message;
 pub mod migrate;
 mod output;
@@ -72,11 +74,13 @@ enum Command {
     Template(template::Options),
     Campaign(campaign::Options),
     Suppress(suppress::Options),
+    Media(media::Options),
     Message(message::Options),
     Uncertain(uncertain::Options),
     Summary(summary::Options),
     Why(why::Options),
     Check(check::Options),
+    Doctor(doctor::Options),
     Simulate(simulate::Options),
     Bench(bench::Options),
 }
@@ -93,11 +97,13 @@ impl Command {
             | Self::Template(_)
             | Self::Campaign(_)
             | Self::Suppress(_)
+            | Self::Media(_)
             | Self::Message(_)
             | Self::Uncertain(_)
             | Self::Summary(_)
             | Self::Why(_)
             | Self::Check(_)
+            | Self::Doctor(_)
             | Self::Bench(_) => true,
             Self::Demo(_) | Self::Run(_) | Self::Simulate(_) => false,
         }
@@ -144,11 +150,13 @@ impl Cli {
             Command::Template(options) => options.run(context).await,
             Command::Campaign(options) => options.run(context).await,
             Command::Suppress(options) => options.run(context).await,
+            Command::Media(options) => options.run(context).await,
             Command::Message(options) => options.run(context).await,
             Command::Uncertain(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,
             Command::Why(options) => options.run(context).await,
             Command::Check(options) => options.run(context),
+            Command::Doctor(options) => options.run(context).await,
             Command::Simulate(options) => options.run().await,
             Command::Bench(options) => options.run().await,
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ArgGroup;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -16,9 +17,9 @@ use super::message::{MessageJson, has_ended, standing};
 use super::time::later;
 use super::{Context, duration, output};
 use crate::domain::id::MessageId;
+use crate::message::{self, OnUncertain, Outgoing, Recipient};
 use crate::store::Store;
 use crate::store::message::Message;
-use crate::store::outbox::NewMessage;
 
 /// Write one message into the outbox
 #[derive(Debug, clap::Args)]
@@ -72,8 +73,8 @@ pub struct Options {
     #[arg(long, value_name = "TEXT")]
     reference: Option<String>,
     /// When the answer is lost: send again (it may arrive twice), or leave it to a person
-    #[arg(long, value_name = "POLICY", value_parser = ["retry", "hold"])]
-    on_uncertain: Option<String>,
+    #[arg(long, value_name = "POLICY", value_parser = parse_policy())]
+    on_uncertain: Option<OnUncertain>,
     /// Wait until it has failed or a first status came, and show what happens meanwhile
     #[arg(long)]
     wait: bool,
@@ -132,7 +133,10 @@ impl Options {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let message = self.message(context.clock().now())?;
         let store = context.store().await?;
-        let id = store.enqueue(&message).await?;
+        let id = store
+            .enqueue(&message)
+            .await
+            .context("could not write the message into the outbox")?;
         if !self.json {
             output::print(&format!(
                 "Message {id} is in the outbox. See what becomes of it: wa-outbox message show {id}"
@@ -147,39 +151,49 @@ impl Options {
         }
     }
 
-    fn message(&self, now: OffsetDateTime) -> anyhow::Result<NewMessage> {
+    fn message(&self, now: OffsetDateTime) -> anyhow::Result<Outgoing> {
         let due_at = self.at.map(|due| due.after(now)).transpose()?;
         let expires_at = self
             .expires_in
             .map(|span| later(due_at.unwrap_or(now), span))
             .transpose()?;
-        Ok(NewMessage {
+        Ok(Outgoing {
             sender: self.sender.clone(),
-            recipient: self.to.clone(),
-            recipient_kind: self.recipient_kind.clone(),
-            payload: self.content()?,
             priority: self.priority,
             due_at,
             expires_at,
             sequence: self.sequence.clone(),
             dedup_key: self.dedup_key.clone(),
-            on_uncertain: self.on_uncertain.clone(),
+            on_uncertain: self.on_uncertain,
             reference: self.reference.clone(),
+            ..self.content()?
         })
     }
 
-    fn content(&self) -> anyhow::Result<String> {
+    fn content(&self) -> anyhow::Result<Outgoing> {
         if let Some(body) = &self.text {
-            return Ok(json!({ "type": "text", "text": { "body": body } }).to_string());
+            return Ok(message::text(body).to(self.recipient()));
         }
         if let Some(name) = &self.template {
-            let language = self.language.as_deref().unwrap_or_default();
-            return Ok(template(name, language, &self.params).to_string());
+            let template = message::template(name, self.language.as_deref().unwrap_or_default());
+            let filled = match &self.params[..] {
+                [] => template,
+                params => template.body(params.iter().cloned()),
+            };
+            return Ok(filled.to(self.recipient()));
         }
-        self.payload.as_deref().map_or_else(
-            || Err(Problem::usage("there is nothing to send", "add --text TEXT").into()),
-            read_payload,
-        )
+        let Some(path) = &self.payload else {
+            return Err(Problem::usage("there is nothing to send", "add --text TEXT").into());
+        };
+        Ok(Outgoing::written(read_payload(path)?, self.recipient()))
+    }
+
+    fn recipient(&self) -> Recipient {
+        match self.recipient_kind.as_deref() {
+            Some("user") => Recipient::user(&self.to),
+            Some("group") => Recipient::group(&self.to),
+            Some(_) | None => Recipient::from(&self.to),
+        }
     }
 
     /// Follows the message until it has failed or a status came, or the time to wait is over.
@@ -209,16 +223,11 @@ impl Options {
     }
 }
 
-fn template(name: &str, language: &str, params: &[String]) -> serde_json::Value {
-    let mut template = json!({ "name": name, "language": { "code": language } });
-    if !params.is_empty() {
-        let values: Vec<_> = params
-            .iter()
-            .map(|value| json!({ "type": "text", "text": value }))
-            .collect();
-        template["components"] = json!([{ "type": "body", "parameters": values }]);
-    }
-    json!({ "type": "template", "template": template })
+fn parse_policy() -> impl TypedValueParser<Value = OnUncertain> {
+    PossibleValuesParser::new(["retry", "hold"]).map(|word| match word.as_str() {
+        "hold" => OnUncertain::Hold,
+        _ => OnUncertain::Retry,
+    })
 }
 
 /// The payload as it stands in the file: the database judges it, and it reaches the wire as it was written.
@@ -291,7 +300,7 @@ mod tests {
 
     fn content(arguments: &[&str]) -> Value {
         let content = options(arguments).content().expect("a content");
-        serde_json::from_str(&content).expect("JSON")
+        serde_json::to_value(content.payload()).expect("JSON")
     }
 
     #[test]

@@ -12,14 +12,14 @@ use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::simulator::{
-    Fault, FaultPlan, LedgerSettings, PairLimit, Posting, Settings, Simulator, Status, Statuses,
-    Webhook, WebhookFault,
+    Fault, FaultPlan, LedgerSettings, OnPremises, PairLimit, Posting, Settings, Simulator, Status,
+    Statuses, Webhook, WebhookFault,
 };
 
 /// Holds the secret that webhooks are signed with.
 const SECRET_VARIABLE: &str = "WHATSAPP_APP_SECRET";
 
-/// Run a WhatsApp to practise on: the Cloud API's /messages with status webhooks, limits and faults on demand.
+/// Run a WhatsApp to practise on: the Cloud API, providers before it and the On-Premises client, with faults on demand.
 #[derive(Debug, clap::Args)]
 #[command(after_help = after_help())]
 pub struct Options {
@@ -35,6 +35,11 @@ pub struct Options {
     /// WHATSAPP_APP_SECRET, or else with a secret made up and shown at the start.
     #[arg(long, value_name = "URL")]
     webhook_url: Option<String>,
+
+    /// Where to post the bare statuses of the On-Premises client's messages, such as
+    /// http://127.0.0.1:8080/webhook/unsigned/SECRET. They carry no signature.
+    #[arg(long, value_name = "URL")]
+    bare_webhook_url: Option<String>,
 
     /// Which statuses an accepted message gets: sent, delivered, read, played (voice only).
     #[arg(
@@ -151,6 +156,10 @@ impl Options {
                 compact: self.compact,
                 tellings: false,
             },
+            on_premises: OnPremises {
+                webhook_url: self.bare_webhook_url.clone(),
+                ..OnPremises::default()
+            },
             ..Settings::default()
         })
     }
@@ -209,7 +218,10 @@ fn after_help() -> String {
     let list = |names: Vec<String>| names.join(", ");
     format!(
         "Faults: {}.\n\nWebhook faults: {}.\n\n\
-         A number behind a colon is a Graph error code, for too_many_requests seconds, for late milliseconds.\n\n\
+         A number behind a colon is an error code, for too_many_requests seconds, for late milliseconds.\n\n\
+         Paths: /v23.0/ID/messages and /v23.0/ID/marketing_messages (Cloud API), /messages and /ID/messages (a BSP),\n\
+         /v1/users/login, /v1/messages and /v1/health (On-Premises client; DELETE /_sim/sessions ends its sessions),\n\
+         /x/v1/messages (a BSP that answers like that client, as Turn does).\n\n\
          Example: a busy day with a bad network\n  \
          wa-outbox simulate --webhook-url http://127.0.0.1:8080/webhook --latency-ms 80 --jitter-ms 120 \\\n    \
          --fault accept_then_drop_answer=0.01 --fault error:131026=0.02 --webhook-fault doubled=0.05\n\n\

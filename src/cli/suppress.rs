@@ -375,11 +375,7 @@ fn csv(one: &Suppression) -> String {
         moment(one.created_at),
         one.created_by.clone(),
     ];
-    let cell = |text: String| match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
-    };
-    cells.map(cell).join(",")
+    cells.map(|text| output::csv_cell(&text)).join(",")
 }
 
 #[derive(Serialize)]

@@ -194,11 +194,13 @@ impl Webhook {
     fn check(&self) -> Checked {
         not_zero(self.apply_batch, "webhook.apply_batch")?;
         refuse(
-            is_public(self.listen) && self.app_secrets.is_empty(),
+            is_public(self.listen)
+                && self.app_secrets.is_empty()
+                && self.unsigned_secrets.is_empty(),
             "webhook.listen",
             self.listen,
             "is reachable from elsewhere, and without an app secret anybody could forge a status",
-            "set WHATSAPP_APP_SECRET, or listen on 127.0.0.1",
+            "set WHATSAPP_APP_SECRET (or webhook.unsigned_secrets), or listen on 127.0.0.1",
         )
     }
 }

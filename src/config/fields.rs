@@ -7,7 +7,7 @@ use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use toml::{Table, Value};
 
 use super::{
-    Admin, Database, Http, Log, Reconcile, Retry, Sender, Sequence, Token, Webhook, Worker,
+    Admin, Database, Http, Log, Media, Reconcile, Retry, Sender, Sequence, Token, Webhook, Worker,
 };
 
 /// One section of the settings.
@@ -20,7 +20,7 @@ pub(super) struct Section {
 }
 
 /// All sections.
-pub(super) fn sections() -> [Section; 11] {
+pub(super) fn sections() -> [Section; 12] {
     [
         section::<Database>("database"),
         section::<Http>("http"),
@@ -28,6 +28,7 @@ pub(super) fn sections() -> [Section; 11] {
         section::<Retry>("retry"),
         section::<Reconcile>("reconcile"),
         section::<Sequence>("sequence"),
+        section::<Media>("media"),
         section::<Webhook>("webhook"),
         section::<Admin>("admin"),
         section::<Token>("token"),

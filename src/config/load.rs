@@ -85,7 +85,7 @@ fn read_file(path: &Path) -> Result<Table, ConfigError> {
 
 /// Settings as they are written, each accepted by the section it stands in.
 struct Settings {
-    sections: [Section; 11],
+    sections: [Section; 12],
     table: Table,
 }
 
@@ -299,7 +299,7 @@ fn holds_secret(section: &str, key: &str) -> bool {
     of_short_form
         || matches!(
             (section, key),
-            ("webhook", "app_secrets") | ("token", "key")
+            ("webhook", "app_secrets" | "unsigned_secrets") | ("token", "key")
         )
 }
 

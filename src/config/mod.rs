@@ -14,11 +14,13 @@ mod secret;
 mod values;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+pub use crate::domain::outcome::OnUncertain;
 use crate::domain::token::TokenKey;
 
 pub use crate::secret::{NotAReference, SecretError, SecretRef};
@@ -47,6 +49,8 @@ pub struct Config {
     pub reconcile: Reconcile,
     /// How sequences go on, where neither they nor their sender say.
     pub sequence: Sequence,
+    /// Files that messages may name.
+    pub media: Media,
     /// Where status webhooks are received.
     pub webhook: Webhook,
     /// Where operators look.
@@ -221,16 +225,6 @@ impl Default for Reconcile {
     }
 }
 
-/// What happens to an uncertain message when no evidence came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnUncertain {
-    /// It is sent again: it may then arrive twice.
-    Retry,
-    /// It is kept for a person: it may then never have arrived.
-    Hold,
-}
-
 /// How sequences go on, where neither they nor their sender say. The worker that is started last writes it into the database.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -290,6 +284,15 @@ impl OnTimeout {
     }
 }
 
+/// Files that messages may name.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// The folder below which they lie; whoever may insert messages may send what is in it. No default: messages may name
+    /// no files.
+    pub folder: Option<PathBuf>,
+}
+
 /// Where status webhooks are received.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -302,6 +305,11 @@ pub struct Webhook {
     /// set, it is added to the list.
     #[serde(deserialize_with = "values::references")]
     pub app_secrets: Vec<SecretRef>,
+    /// Secrets shared with those who sign nothing (the On-Premises client, some providers): deliveries to
+    /// `/webhook/unsigned/{secret}`, or to `/webhook/unsigned` with one in `Authorization`, are taken. Default none, and then
+    /// there is no such address.
+    #[serde(deserialize_with = "values::references")]
+    pub unsigned_secrets: Vec<SecretRef>,
     /// What WhatsApp must say when a webhook is set up. No default; short form `WHATSAPP_VERIFY_TOKEN`.
     pub verify_token: Option<SecretRef>,
     /// Deliveries that are applied in one transaction, at most. Default 200.
@@ -313,6 +321,7 @@ impl Default for Webhook {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             app_secrets: vec![SecretRef::Env(APP_SECRET.to_owned())],
+            unsigned_secrets: Vec::new(),
             verify_token: None,
             apply_batch: 200,
         }
@@ -404,16 +413,6 @@ impl Default for Sender {
     }
 }
 
-impl OnUncertain {
-    /// The word, as the database writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Hold => "hold",
-        }
-    }
-}
-
 impl Config {
     /// How long one statement may run in a process that works. A connection that went silent is found by it, so a renewal that
     /// met one must leave time for another: it is a quarter of the lease at most, but not under a second, for a server that has
@@ -453,6 +452,15 @@ impl Config {
     pub fn app_secrets(&self, env: &Environment) -> Result<Vec<SecretString>, ConfigError> {
         let read = |secret: &SecretRef| read_secret("webhook.app_secrets", secret, env);
         self.webhook.app_secrets.iter().map(read).collect()
+    }
+
+    /// The secrets shared with those who sign nothing.
+    ///
+    /// # Errors
+    /// When a reference leads nowhere.
+    pub fn unsigned_secrets(&self, env: &Environment) -> Result<Vec<SecretString>, ConfigError> {
+        let read = |secret: &SecretRef| read_secret("webhook.unsigned_secrets", secret, env);
+        self.webhook.unsigned_secrets.iter().map(read).collect()
     }
 
     /// What WhatsApp must say when a webhook is set up.

@@ -65,7 +65,7 @@ impl Dispatcher {
                 Verdict::Probe => 1,
                 Verdict::Open { .. } => 0,
             };
-            let picked = desk.pick(now, wall, horizon, at_most);
+            let picked = desk.pick(now, wall, horizon, at_most, &self.sending.media);
             if verdict == Verdict::Probe && picked.leaving.is_empty() {
                 self.breakers.probe_unused(&desk.origin, now);
             }

@@ -60,7 +60,7 @@ impl From<&Outcome> for Learned {
             Outcome::NotSent(NotSent::NoConnection) => Self::NoConnection,
             Outcome::NotSent(NotSent::TooLate)
             | Outcome::Uncertain(Doubt::AnswerLost(LostAnswer::Swept)) => Self::Nothing,
-            Outcome::NotSent(NotSent::ConnectionLost)
+            Outcome::NotSent(NotSent::ConnectionLost | NotSent::SessionEnded)
             | Outcome::Accepted(_)
             | Outcome::Rejected(_)
             | Outcome::Throttled { .. }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
-use tracing::warn;
 
 use crate::domain::placeholders::{Template, Variables};
 use crate::store::campaign_work::Lane;
@@ -29,26 +28,33 @@ pub struct Content {
     template: Template,
 }
 
+/// A campaign whose content is no template: only SQL can have written it.
+#[derive(Debug)]
+pub struct Unusable {
+    /// Its number.
+    pub campaign: i64,
+    /// In words.
+    pub why: String,
+}
+
 /// Campaigns that run, read once and kept: their content does not change.
 #[derive(Debug, Default)]
 pub struct Campaigns(HashMap<i64, Arc<Content>>);
 
 impl Campaigns {
-    /// The campaigns of these lanes. One that cannot be worked is left out, which is logged.
-    pub fn of(&mut self, lanes: Vec<Lane>) -> Vec<Arc<Campaign>> {
+    /// The campaigns of these lanes; and those that cannot be worked, with the reason in words.
+    pub fn of(&mut self, lanes: Vec<Lane>) -> (Vec<Arc<Campaign>>, Vec<Unusable>) {
         self.0
             .retain(|id, _| lanes.iter().any(|lane| lane.campaign == *id));
-        let campaigns = lanes.into_iter().filter_map(|lane| {
-            let (id, name) = (lane.campaign, lane.name.clone());
+        let (mut campaigns, mut unusable) = (Vec::new(), Vec::new());
+        for lane in lanes {
+            let campaign = lane.campaign;
             match self.campaign(lane) {
-                Ok(campaign) => Some(Arc::new(campaign)),
-                Err(why) => {
-                    warn!("Campaign {id} ({name}) cannot be worked: {why}");
-                    None
-                }
+                Ok(campaign) => campaigns.push(Arc::new(campaign)),
+                Err(why) => unusable.push(Unusable { campaign, why }),
             }
-        });
-        campaigns.collect()
+        }
+        (campaigns, unusable)
     }
 
     fn campaign(&mut self, lane: Lane) -> Result<Campaign, String> {

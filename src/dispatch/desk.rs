@@ -19,6 +19,7 @@ use super::campaign::Content;
 use super::checking::Checking;
 use super::departures::Departure;
 use super::lanes::{Lanes, enough};
+use super::media::{self, Media};
 use super::ownership::Held;
 use super::resting::{Kept, OnTrial, Resting};
 use crate::clock::BootInstant;
@@ -29,6 +30,7 @@ use crate::throttle::{Limits, Permit, SenderThrottle, Start};
 
 /// Why a message is put off.
 const PAIR_LIMIT: &str = "this recipient's limit: too many messages in a short time";
+const MEDIA: &str = "the upload of its file";
 const QUIET: &str = "the quiet hours of its campaign";
 /// A hold that we have asked for stands in the database, and is read back, within this.
 pub(super) const HOLD_SHOWS_WITHIN: Duration = Duration::from_secs(5);
@@ -277,6 +279,7 @@ impl Desk {
         wall: OffsetDateTime,
         horizon: Duration,
         at_most: usize,
+        media: &Arc<Media>,
     ) -> Picked {
         let mut picked = Picked::default();
         let (at_most, is_open) = (at_most.min(self.may_begin(now)), self.is_open(now));
@@ -306,6 +309,14 @@ impl Desk {
                 continue;
             }
             let says = campaign.map_or(due.payload.as_str(), |it| it.content.payload.as_str());
+            let has_media = (self.endpoint.as_ref())
+                .is_none_or(|endpoint| media.is_ready(&self.sender, says, endpoint, now));
+            if !has_media {
+                picked
+                    .put_off
+                    .push((due.id, wall + media::LOOK_AGAIN_IN, MEDIA));
+                continue;
+            }
             let tries = match self.resting.keeps(says, now) {
                 Kept::No => None,
                 Kept::Tries(hold) => Some(OnTrial::Template(hold)),

@@ -1,6 +1,3 @@
-use reqwest::Url;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-
 use super::*;
 use crate::dispatch::resting;
 
@@ -13,11 +10,8 @@ const SETTINGS: DeskSettings = DeskSettings {
 
 fn desk(now: Instant) -> Desk {
     let mut held = resting::tests::held(None, Vec::new());
-    held.endpoint = Some(Arc::new(Endpoint {
-        url: Url::parse("http://127.0.0.1/v23.0/1/messages").expect("an address"),
-        header: AUTHORIZATION,
-        value: HeaderValue::from_static("Bearer t"),
-    }));
+    let endpoint = Endpoint::for_tests("http://127.0.0.1/v23.0/1/messages");
+    held.endpoint = Some(Arc::new(endpoint));
     Desk::new(&held, SETTINGS, now, OffsetDateTime::UNIX_EPOCH)
 }
 

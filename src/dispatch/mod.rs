@@ -20,6 +20,7 @@ pub mod desk;
 pub mod dispatcher;
 mod holds;
 mod lanes;
+pub mod media;
 pub mod ownership;
 mod reading;
 pub mod reconciler;

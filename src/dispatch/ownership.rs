@@ -15,17 +15,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::campaign::{Campaign, Campaigns};
+use super::campaign::{Campaign, Campaigns, Unusable};
 use super::departures::Departures;
 use crate::clock::{BootInstant, Clock};
 use crate::domain::hold::{Fingerprint, FingerprintKey};
 use crate::domain::id::SenderId;
-use crate::provider::{AddressSettings, Endpoint};
-use crate::store::hold::SenderHold;
+use crate::provider::Endpoint;
+use crate::store::campaign::CampaignVerb;
+use crate::store::hold::{MACHINE, SenderHold};
 use crate::store::lease::{HandOver, HeldSender, WorkerId};
 use crate::store::template_hold::TemplateHold;
 use crate::store::{Store, StoreError};
@@ -314,7 +316,7 @@ impl Ownership {
         let mut sender_holds = self.store.sender_holds(&ids).await?;
         let mut template_holds = self.store.template_holds(&ids).await?;
         let lanes = self.store.lanes(&ids).await?;
-        let mut campaigns = self.campaigns.of(lanes);
+        let (mut campaigns, unusable) = self.campaigns.of(lanes);
         for held in all {
             let (endpoint, problem) = reach(&held);
             if problem != held.problem {
@@ -354,15 +356,33 @@ impl Ownership {
                 .say_problem(worker, &sender, problem.as_deref())
                 .await?;
         }
+        for one in unusable {
+            self.pause_unusable(&one).await?;
+        }
         // What is left is brought back by the next looks.
         self.store.bring_back(BROUGHT_BACK_AT_ONCE).await?;
         Ok(())
     }
 
+    /// Pauses a campaign of which nothing can be sent: left running it would only look as if it did.
+    async fn pause_unusable(&self, one: &Unusable) -> Result<(), StoreError> {
+        let (campaign, reason) = (
+            one.campaign,
+            format!("its template cannot be used: {}", one.why),
+        );
+        let pause = CampaignVerb::Pause;
+        let paused = self
+            .store
+            .lead_campaign(campaign, pause, MACHINE, Some(&reason));
+        if paused.await? {
+            warn!("Campaign {campaign} paused: {reason}");
+        }
+        Ok(())
+    }
+
     fn fingerprint_of(&self, endpoint: Option<&Endpoint>) -> Option<Arc<Fingerprint>> {
-        let value = endpoint?.value.to_str().ok()?;
-        let token = value.strip_prefix("Bearer ").unwrap_or(value);
-        Some(Arc::new(self.fingerprints.fingerprint(token)))
+        let credential = endpoint?.credential().expose_secret();
+        Some(Arc::new(self.fingerprints.fingerprint(credential)))
     }
 
     /// The worker's row, renewed when it is time; a new one when it is gone.
@@ -431,21 +451,8 @@ impl Ownership {
 /// Where the sender's requests go, or why nowhere.
 fn reach(held: &HeldSender) -> (Option<Arc<Endpoint>>, Option<String>) {
     let sender = &held.sender;
-    let settings = AddressSettings {
-        provider: &sender.provider,
-        base_url: &sender.base_url,
-        path: sender.path.as_deref(),
-        api_version: Some(&sender.api_version),
-        credential: &sender.credential,
-        auth_header: Some(&sender.auth_header),
-    };
-    match Endpoint::of(&sender.id(), &settings) {
+    match Endpoint::of(&sender.id(), &sender.address()) {
         Ok(endpoint) => (Some(Arc::new(endpoint)), None),
-        Err(error) => {
-            let cause = std::error::Error::source(&error)
-                .map(|cause| format!(": {cause}"))
-                .unwrap_or_default();
-            (None, Some(format!("{error}{cause}")))
-        }
+        Err(error) => (None, Some(error.in_words())),
     }
 }

@@ -10,6 +10,7 @@ use tracing::debug;
 use super::campaign::Content;
 use super::checking::{Checking, Doubts};
 use super::departures::Departure;
+use super::media::Media;
 use super::ownership::Trust;
 use crate::clock::{BootInstant, Clock};
 use crate::domain::hold::Fingerprint;
@@ -18,7 +19,7 @@ use crate::domain::outcome::{ApiError, Outcome};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
 use crate::domain::transition::{Progress, Transition, doubt_in_words};
-use crate::provider::{Endpoint, Expected, Gate, Payload, Provider, Recipient, Request};
+use crate::provider::{Endpoint, Envelope, Expected, Gate, Payload, Provider, Recipient, Request};
 use crate::store::claim::{Begun, Due};
 use crate::store::record::{Account, Record};
 use crate::throttle::Permit;
@@ -29,7 +30,9 @@ pub const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// What every request needs.
 pub struct Sending {
     /// Speaks to WhatsApp.
-    pub provider: Provider,
+    pub provider: Arc<Provider>,
+    /// Has the ids of files that messages name.
+    pub media: Arc<Media>,
     /// Signs the callback token.
     pub token_key: TokenKey,
     /// How long to wait between attempts.
@@ -184,21 +187,27 @@ impl Sending {
             Ok(filled) => filled,
             Err(why) => return refused(why),
         };
-        let due = &errand.due;
-        let text = filled.as_ref().unwrap_or(&due.payload);
+        let filled = filled.as_deref().unwrap_or(&errand.due.payload);
+        let with_media = match self.media.fill(&errand.due.sender, filled).transpose() {
+            Ok(with_media) => with_media,
+            Err(why) => return refused(why),
+        };
+        let text = with_media.as_deref().unwrap_or(filled);
         let payload = match Payload::parse(text) {
             Ok(payload) => payload,
             Err(error) => return refused(error.to_string()),
         };
-        let checking = errand.checking;
+        let (due, checking) = (&errand.due, errand.checking);
         if let Err(why) = checking.look(text, &due.recipient_kind, &due.sender, &self.doubts) {
             return refused(why);
         }
+        let endpoint = &errand.endpoint;
         let own = payload.callback_data();
-        let token = match self
-            .token_key
-            .issue(due.id, errand.begun.attempt, own.as_deref())
-        {
+        let issued = endpoint.carries_token.then(|| {
+            self.token_key
+                .issue(due.id, errand.begun.attempt, own.as_deref())
+        });
+        let token = match issued.transpose() {
             Ok(token) => token,
             Err(error) => return refused(error.to_string()),
         };
@@ -207,13 +216,15 @@ impl Sending {
             "group" => Recipient::Group(&due.recipient),
             _ => Recipient::Phone(&due.recipient),
         };
+        let envelope = endpoint.kind.capabilities().envelope;
         let request = Request {
-            endpoint: &errand.endpoint,
-            body: payload.compose(&recipient, Some(&token)),
-            expected: if payload.is_mark_as_read() {
-                Expected::MarkAsRead
-            } else {
-                Expected::Message(recipient)
+            endpoint,
+            target: endpoint.target_of(&payload),
+            body: payload.compose(envelope, &recipient, token.as_deref()),
+            expected: match (payload.is_mark_as_read(), envelope) {
+                (false, _) => Expected::Message(recipient),
+                (true, Envelope::Cloud) => Expected::MarkAsRead,
+                (true, Envelope::OnPremises) => Expected::BareMarkAsRead,
             },
         };
         self.provider.send(&request, way_out).await

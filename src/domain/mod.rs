@@ -3,11 +3,13 @@
 //! Whatever is true about messages, attempts and statuses without a database or a network stands here,
 //! and nothing here ever asks the time: a rule that needs it takes `now`.
 
+pub mod account_news;
 mod country_zones;
 pub mod forecast;
 pub mod hold;
 pub mod id;
 pub mod kind;
+pub mod numbering;
 pub mod outcome;
 pub mod phone;
 pub mod placeholders;

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::id::Wamid;
 
 /// What one attempt taught us. Which answer leads to which outcome is decided in `provider::verdict`.
@@ -82,6 +84,8 @@ pub enum NotSent {
     TooLate,
     /// The connection ended before the request body was taken.
     ConnectionLost,
+    /// It left under a session that was over by then, and was refused for that before anybody looked at it.
+    SessionEnded,
 }
 
 /// Who has to slow down.
@@ -138,6 +142,26 @@ impl Doubt {
         match self {
             Self::UnreadableAcceptance { .. } => false,
             Self::AnswerLost(_) | Self::AnswerOfAnother | Self::ServerFailed(_) => true,
+        }
+    }
+}
+
+/// What happens to an uncertain message when no evidence came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUncertain {
+    /// It is sent again: it may then arrive twice.
+    Retry,
+    /// It is kept for a person: it may then never have arrived.
+    Hold,
+}
+
+impl OnUncertain {
+    /// The word, as the database writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Hold => "hold",
         }
     }
 }

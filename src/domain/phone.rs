@@ -1,7 +1,9 @@
 //! Phone numbers as the outbox takes them: E.164, with separators allowed and taken out.
 //!
 //! The same rule as `wa.checked_recipient` in the schema, which has the last word; here it says of a million rows which are
-//! bad before any of them is written. Whether a number of that form can exist in its country is another question.
+//! bad before any of them is written. Whether a number of that form can exist in its country is another question ([`super::numbering`]).
+
+use super::numbering::Country;
 
 /// Why a text is no phone number. It never shows the text: it may be one, and personal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,16 +22,21 @@ pub enum NotAPhone {
     /// Without the plus WhatsApp puts the sender's country code in front.
     #[error("it does not start with +; write + and the country code")]
     NoPlus,
+    /// Without the plus, and not clearly one number of the country that is meant then.
+    #[error(
+        "it is not clearly one number as it is dialled in {0}; write + and the country code, then the number"
+    )]
+    NotDialled(Country),
     /// Not 7 to 15 digits, or a zero in front.
     #[error("it is no phone number; write + and 7 to 15 digits, the first not 0 (E.164)")]
     Form,
 }
 
-/// The number without its separators.
+/// The number in E.164, without its separators. `country`: where numbers without + are dialled.
 ///
 /// # Errors
-/// When the text is no number in E.164.
-pub fn normalised(text: &str) -> Result<String, NotAPhone> {
+/// When the text is no such number.
+pub fn normalised(text: &str, country: Option<Country>) -> Result<String, NotAPhone> {
     let text = text.trim();
     if text.is_empty() {
         return Err(NotAPhone::Missing);
@@ -40,12 +47,13 @@ pub fn normalised(text: &str) -> Result<String, NotAPhone> {
     if text.chars().any(char::is_alphabetic) {
         return Err(NotAPhone::Letters);
     }
-    let Some(rest) = text.strip_prefix('+') else {
-        return Err(NotAPhone::NoPlus);
-    };
     let mut number = String::with_capacity(text.len());
-    number.push('+');
-    number.extend(rest.chars().filter(|character| !separates(*character)));
+    number.extend(text.chars().filter(|character| !separates(*character)));
+    if !number.starts_with('+') {
+        let country = country.ok_or(NotAPhone::NoPlus)?;
+        let reached = country.reached_by(&number);
+        return reached.ok_or(NotAPhone::NotDialled(country));
+    }
     let digits = &number.as_bytes()[1..];
     let is_whole = (7..=15).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
     if is_whole && digits[0] != b'0' {
@@ -57,7 +65,7 @@ pub fn normalised(text: &str) -> Result<String, NotAPhone> {
 
 /// Whether the number is written as the outbox keeps it, so that it needs no mending.
 pub fn is_normal(text: &str) -> bool {
-    normalised(text).is_ok_and(|number| number == text)
+    normalised(text, None).is_ok_and(|number| number == text)
 }
 
 fn separates(character: char) -> bool {
@@ -89,7 +97,11 @@ mod tests {
             "+1.650/555\u{a0}12\u{2013}34",
             "\t+1650 555 1234\r",
         ] {
-            assert_eq!(normalised(text).as_deref(), Ok("+16505551234"), "{text}");
+            assert_eq!(
+                normalised(text, None).as_deref(),
+                Ok("+16505551234"),
+                "{text}"
+            );
         }
         assert!(is_normal("+16505551234"));
         assert!(!is_normal("+1 6505551234"));
@@ -115,7 +127,35 @@ mod tests {
             ("++16505551234", NotAPhone::Form),
             ("+٠١٢٣٤٥٦٧", NotAPhone::Form),
         ] {
-            assert_eq!(normalised(text), Err(error), "{text}");
+            assert_eq!(normalised(text, None), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_without_a_plus_is_read_as_it_is_dialled_in_the_country_that_is_given() {
+        let read = |text, country: &str| normalised(text, country.parse().ok());
+        for (text, country, number) in [
+            ("0151 2345 6789", "DE", "+4915123456789"),
+            ("0049 151 23456789", "DE", "+4915123456789"),
+            ("1 650 555 1234", "US", "+16505551234"),
+            ("(650) 555-1234", "US", "+16505551234"),
+            ("06 1234 5678", "IT", "+390612345678"),
+            ("+44 20 7946 0018", "DE", "+442079460018"),
+        ] {
+            assert_eq!(read(text, country).as_deref(), Ok(number), "{text}");
+        }
+        for (text, country) in [
+            ("12345", "IN"),
+            ("0044 20 7946 0018", "DE"),
+            ("110", "DE"),
+            // +49 151 23456789, or +49 4915 123456789?
+            ("4915123456789", "DE"),
+            ("650555123", "US"),
+            ("0151;23456789", "DE"),
+        ] {
+            let country = country.parse().expect("a country");
+            let refused = Err(NotAPhone::NotDialled(country));
+            assert_eq!(normalised(text, Some(country)), refused, "{text}");
         }
     }
 }

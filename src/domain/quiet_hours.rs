@@ -5,6 +5,9 @@
 //! instead. Where the zones of a country have no common hour outside (21:00-09:00 leaves +1 a few hours a day, 18:00-12:00 none),
 //! and where a number tells no country, the campaign's own zone decides.
 //!
+//! Area codes are not looked at. libphonenumber has a table of their zones, but no crate that is kept brings it; and in North America a
+//! number stays with its owner who moves, so the code tells where it was given out and not whom it wakes.
+//!
 //! Clocks that are put forward or back are followed by the tz database that is built in, so that all workers of one version
 //! agree. An hour that comes twice is quiet twice; a quiet time that ends in an hour that is left out ends as long after it as
 //! it began before.

@@ -71,6 +71,11 @@ impl Transition {
                 spent: false,
                 waiting_for: "its turn: it could not leave in time".to_owned(),
             },
+            Outcome::NotSent(NotSent::SessionEnded) => Self::Requeue {
+                after: Duration::ZERO,
+                spent: false,
+                waiting_for: "its turn: the session at its provider had ended".to_owned(),
+            },
             Outcome::NotSent(cause) => {
                 try_again(not_sent(*cause), Duration::ZERO, progress, policy)
             }
@@ -146,6 +151,7 @@ fn not_sent(cause: NotSent) -> &'static str {
         NotSent::NoConnection => "no connection could be made",
         NotSent::TooLate => "it could not leave in time",
         NotSent::ConnectionLost => "the connection ended before the request left",
+        NotSent::SessionEnded => "the session at its provider had ended",
     }
 }
 

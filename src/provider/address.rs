@@ -6,12 +6,16 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use reqwest::Url;
+use data_encoding::BASE64;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::credential::{self, CredentialError};
+use super::kind::{Entrance, Envelope, HarmlessCall, ProviderKind, UnknownProvider};
+use super::wire::Payload;
 use crate::domain::id::SenderId;
 
 /// The part of a sender's settings that says how its provider is reached; columns of `wa.senders`.
@@ -29,24 +33,87 @@ pub struct AddressSettings<'a> {
     pub credential: &'a str,
     /// The header that carries the credential; `Authorization` if none is given.
     pub auth_header: Option<&'a str>,
+    /// The word before the credential, or `none`; if none is given, `Bearer` in `Authorization` and none elsewhere.
+    pub auth_scheme: Option<&'a str>,
+    /// A file with the only certificates that may vouch for the server; if none is given, those of the machine do.
+    pub ca_file: Option<&'a str>,
+    /// Whether callback data comes back; if it is not given, what its kind of provider does.
+    pub callback_echo: Option<bool>,
 }
 
-/// Where to send, and the header that lets us in.
+/// Where to send, and what lets us in.
 #[derive(Clone)]
 pub struct Endpoint {
+    /// What the provider can.
+    pub kind: ProviderKind,
     /// The address of the provider's messages.
     pub url: Url,
-    /// `Authorization`, or the provider's own.
-    pub header: HeaderName,
-    /// The credential; marked sensitive, so that no layer prints it.
-    pub value: HeaderValue,
+    /// Where a message goes that is marked as marketing; only where such a place is.
+    marketing_url: Option<Url>,
+    /// What lets a request in.
+    pub access: Access,
+    /// Who may vouch for the server, where it is not who the machine trusts.
+    pub authority: Option<Authority>,
+    /// Whether requests carry our token.
+    pub carries_token: bool,
+    harmless: Option<Url>,
+    credential: SecretString,
+}
+
+/// Where one request goes.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `POST`; for the On-Premises client's mark-as-read `PUT`.
+    pub method: Method,
+    /// The address.
+    pub url: Url,
+}
+
+/// What lets a request in.
+#[derive(Clone)]
+pub enum Access {
+    /// The same header each time.
+    Header {
+        /// `Authorization`, or the provider's own.
+        name: HeaderName,
+        /// The credential; marked sensitive, so that no layer prints it.
+        value: HeaderValue,
+    },
+    /// A token that has to be fetched.
+    Login(Login),
+}
+
+/// Where a token is fetched, and with what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Login {
+    /// The address of `/v1/users/login`.
+    pub url: Url,
+    /// `Basic …`; marked sensitive.
+    pub basic: HeaderValue,
+}
+
+/// Certificates in PEM that alone may vouch for a server.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Authority(Arc<[u8]>);
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authority(…)")
+    }
+}
+
+impl Authority {
+    /// The certificates, for the HTTP library.
+    pub(super) fn certificates(&self) -> Result<Vec<reqwest::Certificate>, reqwest::Error> {
+        reqwest::Certificate::from_pem_bundle(&self.0)
+    }
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
+            .field("kind", &self.kind)
             .field("host", &self.url.host_str())
-            .field("header", &self.header)
             .finish_non_exhaustive()
     }
 }
@@ -55,14 +122,8 @@ impl fmt::Debug for Endpoint {
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     /// The provider's name is none of ours.
-    #[error("provider `{provider}` is unknown; use cloud_api or bsp")]
-    UnknownProvider {
-        /// As it was set.
-        provider: String,
-    },
-    /// A provider that is planned.
-    #[error("provider `on_premises` is not supported yet by this version; use cloud_api or bsp")]
-    OnPremises,
+    #[error(transparent)]
+    UnknownProvider(#[from] UnknownProvider),
     /// A setting is missing or wrong.
     #[error("{setting} {wrong}; {fix}")]
     Setting {
@@ -73,9 +134,28 @@ pub enum AddressError {
         /// What to write instead.
         fix: &'static str,
     },
+    /// The certificates cannot be had.
+    #[error(
+        "could not read ca_file {path}; it is a file with certificates in PEM, readable by the worker"
+    )]
+    Authority {
+        /// Where they were looked for.
+        path: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The credential cannot be had.
     #[error("could not read the sender's credential")]
     Credential(#[from] CredentialError),
+}
+
+impl AddressError {
+    /// The error and its cause on one line, for people.
+    pub fn in_words(&self) -> String {
+        let cause = std::error::Error::source(self);
+        cause.map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"))
+    }
 }
 
 const fn wrong(setting: &'static str, wrong: &'static str, fix: &'static str) -> AddressError {
@@ -87,32 +167,116 @@ const fn wrong(setting: &'static str, wrong: &'static str, fix: &'static str) ->
 }
 
 impl Endpoint {
-    /// The endpoint of `sender`, with its credential read from the environment or a file.
+    /// The endpoint of `sender`, with its credential and certificates read from where the settings say.
+    ///
+    /// # Errors
+    /// When a setting does not lead anywhere.
     pub fn of(sender: &SenderId, settings: &AddressSettings<'_>) -> Result<Self, AddressError> {
+        let kind: ProviderKind = settings.provider.parse()?;
+        let capabilities = kind.capabilities();
         let url = address_of(sender, settings)?;
-        let token = credential::token(settings.credential)?;
-        let (header, value) = authorization(settings.auth_header, &token)?;
-        Ok(Self { url, header, value })
+        let credential = credential::token(settings.credential)?;
+        let access = match capabilities.entrance {
+            Entrance::Token => {
+                let (name, value) =
+                    authorization(settings.auth_header, settings.auth_scheme, &credential)?;
+                Access::Header { name, value }
+            }
+            Entrance::Login => Access::Login(login(settings.base_url, &credential)?),
+        };
+        let marketing_url = (capabilities.has_marketing_messages)
+            .then(|| sibling(&url, "marketing_messages"))
+            .transpose()?;
+        let harmless = (capabilities.harmless_call)
+            .map(|call| harmless(call, &url, settings.base_url))
+            .transpose()?;
+        Ok(Self {
+            kind,
+            url,
+            marketing_url,
+            access,
+            authority: settings.ca_file.map(authority).transpose()?,
+            carries_token: kind.carries_token(settings.callback_echo),
+            harmless,
+            credential,
+        })
+    }
+
+    /// Where this payload goes, and how.
+    pub fn target_of(&self, payload: &Payload<'_>) -> Target {
+        let post = |url: &Url| Target {
+            method: Method::POST,
+            url: url.clone(),
+        };
+        match (&self.marketing_url, self.kind.capabilities().envelope) {
+            (Some(marketing), _) if payload.is_marked_as_marketing() => post(marketing),
+            (_, Envelope::OnPremises) if payload.is_mark_as_read() => {
+                let mut url = self.url.clone();
+                if let Ok(mut segments) = url.path_segments_mut() {
+                    segments.push(&payload.message_id().unwrap_or_default());
+                }
+                Target {
+                    method: Method::PUT,
+                    url,
+                }
+            }
+            (Some(_) | None, Envelope::Cloud | Envelope::OnPremises) => post(&self.url),
+        }
+    }
+
+    /// The credential, to tell one from another.
+    pub fn credential(&self) -> &SecretString {
+        &self.credential
+    }
+
+    /// The address of a call that sends nothing and needs the credential; none where no such call is known.
+    pub fn harmless_call(&self) -> Option<&Url> {
+        self.harmless.as_ref()
+    }
+
+    /// An endpoint with a token that nobody knows.
+    #[cfg(test)]
+    pub(crate) fn for_tests(url: &str) -> Self {
+        let mut value = HeaderValue::from_static("Bearer EAAB");
+        value.set_sensitive(true);
+        Self {
+            kind: ProviderKind::CloudApi,
+            url: Url::parse(url).expect("is an address"),
+            marketing_url: None,
+            access: Access::Header {
+                name: AUTHORIZATION,
+                value,
+            },
+            authority: None,
+            carries_token: true,
+            harmless: None,
+            credential: SecretString::from("EAAB"),
+        }
     }
 }
 
 /// The address that `sender` posts its messages to.
+///
+/// # Errors
+/// When a setting does not lead anywhere.
 pub fn address_of(sender: &SenderId, settings: &AddressSettings<'_>) -> Result<Url, AddressError> {
     let base = base_of(settings.base_url)?;
     let sender = segment(sender.as_str())?;
-    let path = match settings.provider {
-        "cloud_api" => {
+    let path = match settings.provider.parse()? {
+        ProviderKind::CloudApi => {
             refuse_version(&base)?;
             format!("{}/{sender}/messages", version(settings.api_version)?)
         }
-        "bsp" => bsp_path(settings.path, &sender)?,
-        "on_premises" => return Err(AddressError::OnPremises),
-        provider => {
-            return Err(AddressError::UnknownProvider {
-                provider: provider.to_owned(),
-            });
+        ProviderKind::Bsp => bsp_path(settings.path, &sender)?,
+        ProviderKind::OnPremises => {
+            refuse_version(&base)?;
+            "v1/messages".to_owned()
         }
     };
+    below(&base, &path)
+}
+
+fn below(base: &Url, path: &str) -> Result<Url, AddressError> {
     let joined = format!("{}/{path}", base.as_str().trim_end_matches('/'));
     Url::parse(&joined).map_err(|_| {
         wrong(
@@ -121,6 +285,78 @@ pub fn address_of(sender: &SenderId, settings: &AddressSettings<'_>) -> Result<U
             "write it like /v1/messages",
         )
     })
+}
+
+/// The same address with another last segment.
+fn sibling(url: &Url, last: &str) -> Result<Url, AddressError> {
+    let text = url.as_str();
+    let parent = text.rsplit_once('/').map_or(text, |(parent, _)| parent);
+    Url::parse(&format!("{parent}/{last}")).map_err(|_| {
+        wrong(
+            "base_url",
+            "makes no address",
+            "write it like https://graph.facebook.com",
+        )
+    })
+}
+
+fn harmless(call: HarmlessCall, messages: &Url, base_url: &str) -> Result<Url, AddressError> {
+    match call {
+        HarmlessCall::ReadNumber => {
+            let text = messages.as_str().trim_end_matches("/messages");
+            let fields = "id,quality_rating,throughput";
+            Url::parse(&format!("{text}?fields={fields}")).map_err(|_| {
+                wrong(
+                    "base_url",
+                    "makes no address",
+                    "write it like https://graph.facebook.com",
+                )
+            })
+        }
+        HarmlessCall::Health => below(&base_of(base_url)?, "v1/health"),
+    }
+}
+
+fn login(base_url: &str, credential: &SecretString) -> Result<Login, AddressError> {
+    let url = below(&base_of(base_url)?, "v1/users/login")?;
+    let basic = basic(credential)?;
+    Ok(Login { url, basic })
+}
+
+/// `Basic`, and the credential as RFC 7617 writes it.
+fn basic(credential: &SecretString) -> Result<HeaderValue, AddressError> {
+    let plain = credential.expose_secret();
+    if !plain.contains(':') {
+        let fix = "put user:password at the place that it names";
+        return Err(wrong(
+            "credential",
+            "leads to something without a colon",
+            fix,
+        ));
+    }
+    header_value(&format!("Basic {}", BASE64.encode(plain.as_bytes())))
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, AddressError> {
+    let mut value = HeaderValue::try_from(text).map_err(|_| CredentialError::NotAHeader)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn authority(path: &str) -> Result<Authority, AddressError> {
+    let pem = std::fs::read(path).map_err(|source| AddressError::Authority {
+        path: path.to_owned(),
+        source,
+    })?;
+    let authority = Authority(pem.into());
+    match authority.certificates() {
+        Ok(certificates) if !certificates.is_empty() => Ok(authority),
+        Ok(_) | Err(_) => Err(wrong(
+            "ca_file",
+            "holds no certificate",
+            "name a file in PEM: -----BEGIN CERTIFICATE-----",
+        )),
+    }
 }
 
 fn base_of(base_url: &str) -> Result<Url, AddressError> {
@@ -166,7 +402,7 @@ fn refuse_version(base: &Url) -> Result<(), AddressError> {
         return Err(wrong(
             "base_url",
             "ends in a version",
-            "move it to api_version",
+            "leave the version out of it; the Cloud API's stands in api_version",
         ));
     }
     Ok(())
@@ -224,9 +460,15 @@ fn segment(sender: &str) -> Result<String, AddressError> {
 
 fn authorization(
     auth_header: Option<&str>,
+    auth_scheme: Option<&str>,
     token: &SecretString,
 ) -> Result<(HeaderName, HeaderValue), AddressError> {
-    let header = match auth_header.map(str::trim).filter(|name| !name.is_empty()) {
+    let given = |text: Option<&str>| {
+        text.map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    let header = match given(auth_header) {
         None => AUTHORIZATION,
         Some(name) => HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
             wrong(
@@ -236,13 +478,17 @@ fn authorization(
             )
         })?,
     };
-    let text = if header == AUTHORIZATION {
-        format!("Bearer {}", token.expose_secret())
+    let usual = if header == AUTHORIZATION {
+        "Bearer"
     } else {
-        token.expose_secret().to_owned()
+        "none"
     };
-    let mut value = HeaderValue::try_from(text).map_err(|_| CredentialError::NotAHeader)?;
-    value.set_sensitive(true);
+    let scheme = given(auth_scheme).unwrap_or_else(|| usual.to_owned());
+    let value = match scheme.to_ascii_lowercase().as_str() {
+        "none" => header_value(token.expose_secret())?,
+        "basic" => basic(token)?,
+        _ => header_value(&format!("{scheme} {}", token.expose_secret()))?,
+    };
     Ok((header, value))
 }
 

@@ -8,6 +8,9 @@ fn cloud() -> AddressSettings<'static> {
         api_version: Some("v23.0"),
         credential: "env:TOKEN",
         auth_header: None,
+        auth_scheme: None,
+        ca_file: None,
+        callback_echo: None,
     }
 }
 
@@ -16,6 +19,15 @@ fn bsp(path: &'static str) -> AddressSettings<'static> {
         provider: "bsp",
         base_url: "https://waba.example/api/",
         path: Some(path),
+        api_version: None,
+        ..cloud()
+    }
+}
+
+fn on_premises() -> AddressSettings<'static> {
+    AddressSettings {
+        provider: "on_premises",
+        base_url: "https://client.example:9090",
         api_version: None,
         ..cloud()
     }
@@ -183,11 +195,11 @@ fn a_setting_that_leads_nowhere_is_named_with_its_fix() {
         ),
         (
             AddressSettings {
-                provider: "on_premises",
-                ..cloud()
+                base_url: "https://client.example/v1",
+                ..on_premises()
             },
-            "on_premises",
-            "not supported yet",
+            "base_url",
+            "leave the version out",
         ),
     ] {
         let said = refusal(&settings);
@@ -206,39 +218,79 @@ fn a_sender_that_could_change_the_address_is_refused() {
 }
 
 #[test]
+fn an_on_premises_client_has_its_messages_and_its_login_below_its_base() {
+    assert_eq!(
+        address(&on_premises()),
+        "https://client.example:9090/v1/messages"
+    );
+    let login = login("https://client.example:9090/", &"admin:pä:ss".into()).expect("is fine");
+    assert_eq!(
+        (login.url.as_str(), login.basic.as_bytes()),
+        (
+            "https://client.example:9090/v1/users/login",
+            &b"Basic YWRtaW46cMOkOnNz"[..]
+        )
+    );
+    assert!(login.basic.is_sensitive());
+}
+
+#[test]
+fn a_login_needs_a_user_and_a_password() {
+    let refused = basic(&"only-a-token".into()).expect_err("is refused");
+    let said = refused.to_string();
+    assert!(
+        said.contains("user:password") && !said.contains("only-a-token"),
+        "{said}"
+    );
+}
+
+#[test]
 fn the_token_goes_into_a_bearer_header_or_bare_into_the_providers_own() {
     let token = SecretString::from("EAAB");
-    let (header, value) = authorization(None, &token).expect("is fine");
-    assert_eq!(
-        (header, value.as_bytes()),
-        (AUTHORIZATION, &b"Bearer EAAB"[..])
-    );
-    let (header, value) = authorization(Some("authorization"), &token).expect("is fine");
-    assert_eq!(
-        (header, value.as_bytes()),
-        (AUTHORIZATION, &b"Bearer EAAB"[..])
-    );
-    let (header, value) = authorization(Some("D360-API-KEY"), &token).expect("is fine");
-    assert_eq!(
-        (header.as_str(), value.as_bytes()),
-        ("d360-api-key", &b"EAAB"[..])
-    );
-    assert!(authorization(Some("D360 API KEY"), &token).is_err());
+    for (header, scheme, name, value) in [
+        (None, None, "authorization", "Bearer EAAB"),
+        (Some("authorization"), None, "authorization", "Bearer EAAB"),
+        (Some("D360-API-KEY"), None, "d360-api-key", "EAAB"),
+        (None, Some("none"), "authorization", "EAAB"),
+        (None, Some("Token"), "authorization", "Token EAAB"),
+        (Some("X-Api-Key"), Some("Key"), "x-api-key", "Key EAAB"),
+    ] {
+        let (header, found) = authorization(header, scheme, &token).expect("is fine");
+        assert_eq!(
+            (header.as_str(), found.as_bytes()),
+            (name, value.as_bytes())
+        );
+        assert!(found.is_sensitive());
+    }
+    assert!(authorization(Some("D360 API KEY"), None, &token).is_err());
+    let user = SecretString::from("user:secret");
+    let (_, found) = authorization(None, Some("basic"), &user).expect("is fine");
+    assert_eq!(found.as_bytes(), b"Basic dXNlcjpzZWNyZXQ=");
 }
 
 #[test]
 fn a_token_with_a_line_break_is_refused_and_not_repeated() {
-    let error = authorization(None, &SecretString::from("EAAB\nX")).expect_err("is refused");
+    let error = authorization(None, None, &SecretString::from("EAAB\nX")).expect_err("is refused");
     let all = format!("{error:?} {error}");
     assert!(!all.contains("EAAB"), "{all}");
 }
 
+/// An endpoint whose credential is in a file.
+fn endpoint(credential: &str, settings: &AddressSettings<'_>) -> Result<Endpoint, AddressError> {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    std::io::Write::write_all(&mut file, credential.as_bytes()).expect("is written");
+    let credential = format!("file:{}", file.path().display());
+    let settings = AddressSettings {
+        credential: &credential,
+        ..*settings
+    };
+    Endpoint::of(&SenderId::from("106540352242922"), &settings)
+}
+
 #[test]
 fn an_endpoint_shows_neither_its_token_nor_its_sender() {
-    let (header, value) = authorization(None, &SecretString::from("EAAB")).expect("is fine");
-    let sender = SenderId::from("106540352242922");
-    let url = address_of(&sender, &cloud()).expect("is fine");
-    let shown = format!("{:?}", Endpoint { url, header, value });
+    let endpoint = endpoint("EAAB\n", &cloud()).expect("is complete");
+    let shown = format!("{endpoint:?}");
     assert!(shown.contains("graph.facebook.com"), "{shown}");
     assert!(
         !shown.contains("EAAB") && !shown.contains("106540352242922"),
@@ -248,17 +300,85 @@ fn an_endpoint_shows_neither_its_token_nor_its_sender() {
 
 #[test]
 fn an_endpoint_reads_its_credential_from_where_the_settings_say() {
-    let path = std::env::temp_dir().join(format!("wa-outbox-endpoint-{}", std::process::id()));
-    std::fs::write(&path, "EAAB\n").expect("the temporary folder is writable");
-    let credential = format!("file:{}", path.display());
-    let settings = AddressSettings {
-        credential: &credential,
-        ..cloud()
+    let cloud = endpoint("EAAB\n", &cloud()).expect("is complete");
+    let Access::Header { value, .. } = &cloud.access else {
+        panic!("the Cloud API is not logged in to")
     };
-    let endpoint = Endpoint::of(&SenderId::from("1"), &settings);
-    std::fs::remove_file(&path).expect("it was just written");
+    assert_eq!(value.as_bytes(), b"Bearer EAAB");
+    let client = endpoint("admin:secret\n", &on_premises()).expect("is complete");
+    assert!(matches!(client.access, Access::Login(_)) && !client.carries_token);
+}
+
+#[test]
+fn only_the_cloud_api_has_an_address_for_marketing_and_only_marked_messages_go_there() {
+    let marked = r#"{"type":"template","template":{"name":"sale"},"product_policy":"STRICT"}"#;
+    let plain = r#"{"type":"template","template":{"name":"sale"}}"#;
+    let [marked, plain] = [marked, plain].map(|text| Payload::parse(text).expect("is an object"));
+    let cloud = endpoint("EAAB", &cloud()).expect("is complete");
     assert_eq!(
-        endpoint.expect("is complete").value.as_bytes(),
-        b"Bearer EAAB"
+        cloud.target_of(&marked).url.as_str(),
+        "https://graph.facebook.com/v23.0/106540352242922/marketing_messages"
     );
+    assert_eq!(cloud.target_of(&plain).url, cloud.url);
+    let bsp = endpoint("EAAB", &bsp("/v1/messages")).expect("is complete");
+    assert_eq!(bsp.target_of(&marked).url, bsp.url);
+}
+
+#[test]
+fn the_harmless_call_is_the_providers_own_or_none() {
+    let call = |endpoint: Result<Endpoint, _>| {
+        let endpoint = endpoint.expect("is complete");
+        endpoint.harmless_call().map(Url::to_string)
+    };
+    assert_eq!(
+        call(endpoint("EAAB", &cloud())).as_deref(),
+        Some(
+            "https://graph.facebook.com/v23.0/106540352242922?fields=id,quality_rating,throughput"
+        )
+    );
+    assert_eq!(
+        call(endpoint("a:b", &on_premises())).as_deref(),
+        Some("https://client.example:9090/v1/health")
+    );
+    assert_eq!(call(endpoint("EAAB", &bsp("/v1/messages"))), None);
+}
+
+#[test]
+fn a_file_without_a_certificate_is_refused_by_its_setting() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    std::io::Write::write_all(&mut file, b"no certificate").expect("is written");
+    let path = file.path().display().to_string();
+    for (path, said) in [
+        (path.as_str(), "holds no certificate"),
+        ("/nowhere/ca.pem", "/nowhere/ca.pem"),
+    ] {
+        let settings = AddressSettings {
+            ca_file: Some(path),
+            ..cloud()
+        };
+        let refused = endpoint("EAAB", &settings)
+            .expect_err("is refused")
+            .to_string();
+        assert!(
+            refused.contains("ca_file") && refused.contains(said),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn the_on_premises_client_is_told_of_a_read_message_at_that_messages_address() {
+    let read = r#"{"status":"read","message_id":"gBGG/?a"}"#;
+    let read = Payload::parse(read).expect("is an object");
+    let client = endpoint("admin:secret", &on_premises()).expect("is complete");
+    let target = client.target_of(&read);
+    assert_eq!(
+        (target.method, target.url.as_str()),
+        (
+            Method::PUT,
+            "https://client.example:9090/v1/messages/gBGG%2F%3Fa"
+        )
+    );
+    let cloud = endpoint("EAAB", &cloud()).expect("is complete");
+    assert_eq!(cloud.target_of(&read).method, Method::POST);
 }

@@ -23,6 +23,8 @@ pub(super) struct Answer {
     pub(super) wa_id: Option<String>,
     /// `{"success":true}`.
     pub(super) success: bool,
+    /// It is a JSON object at all.
+    pub(super) is_object: bool,
     /// The error, if one stands there.
     pub(super) error: Reading,
 }
@@ -61,6 +63,7 @@ impl Answer {
             echo: at("/contacts/0/input").and_then(text),
             wa_id: at("/contacts/0/wa_id").and_then(text),
             success: at("/success") == Some(&Value::Bool(true)),
+            is_object: true,
             error: read_error(&answer),
         }
     }

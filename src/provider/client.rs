@@ -7,18 +7,21 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::pin::Pin;
-use std::sync::{PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Method, Response, redirect, retry};
+use reqwest::Response;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use tokio::time::{Instant, timeout_at};
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
-use super::address::Endpoint;
+use super::address::{Access, Endpoint, Target};
 use super::body::{Gate, Recall, RevocableBody, Whereabouts};
+use super::pool::{Pool, Pools};
+use super::session::{Pass, Session, Sessions};
 use super::verdict::{Expected, Happened, judge};
+use crate::clock::Clock;
 use crate::domain::outcome::{Doubt, LostAnswer, NotSent, Outcome};
 
 /// How requests are made.
@@ -75,8 +78,10 @@ pub enum ProviderError {
 /// One request, ready to leave.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// Where to, and with which credential.
+    /// The sender's provider, and what lets a request in.
     pub endpoint: &'a Endpoint,
+    /// Where to, as [`Endpoint::target_of`] says.
+    pub target: Target,
     /// The body, as [`Payload::compose`](super::wire::Payload::compose) made it.
     pub body: Bytes,
     /// What its answer will be checked against.
@@ -88,35 +93,29 @@ pub struct Request<'a> {
 #[derive(Debug)]
 pub struct Provider {
     settings: HttpSettings,
-    pool: RwLock<Pool>,
-}
-
-#[derive(Clone, Debug)]
-struct Pool {
-    client: Client,
-    /// How often the pool was dropped, so that many who find the same pool spoilt drop it once.
-    generation: u64,
+    pools: Pools,
+    sessions: Sessions,
 }
 
 /// A longer answer is not read on: WhatsApp's are a few hundred bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
 
 impl Provider {
-    /// Sets up HTTPS with these settings; opens no connection yet.
-    pub fn new(settings: &HttpSettings) -> Result<Self, ProviderError> {
+    /// Sets up HTTPS with these settings; opens no connection yet. `clock` tells when a session ends.
+    ///
+    /// # Errors
+    /// When the timeouts cannot be meant, or the machine has no certificates.
+    pub fn new(settings: &HttpSettings, clock: Clock) -> Result<Self, ProviderError> {
         if settings.connect_timeout >= settings.response_timeout {
             return Err(ProviderError::Timeouts {
                 connect: settings.connect_timeout,
                 response: settings.response_timeout,
             });
         }
-        let client = client(settings).map_err(ProviderError::Setup)?;
         Ok(Self {
             settings: settings.clone(),
-            pool: RwLock::new(Pool {
-                client,
-                generation: 0,
-            }),
+            pools: Pools::new(settings).map_err(ProviderError::Setup)?,
+            sessions: Sessions::new(clock),
         })
     }
 
@@ -133,13 +132,18 @@ impl Provider {
         }
         let start = Instant::now();
         let deadline = start + self.settings.response_timeout;
-        let pool = self.pool();
-        let (body, recall) = RevocableBody::new(request.body.clone(), gate);
-        let http = http_request(request.endpoint, reqwest::Body::wrap(body));
-
-        let sending = pool.client.execute(http);
-        tokio::pin!(sending);
         let connected_by = start + self.settings.connect_timeout;
+        let endpoint = request.endpoint;
+        let way_in = match timeout_at(connected_by, self.way_in(endpoint)).await {
+            Ok(Ok(way_in)) => way_in,
+            Ok(Err(outcome)) => return outcome,
+            Err(_) => return Outcome::NotSent(NotSent::NoConnection),
+        };
+        let (body, recall) = RevocableBody::new(request.body.clone(), gate);
+        let http = http_request(&request.target, &way_in, reqwest::Body::wrap(body));
+
+        let sending = way_in.pool.client.execute(http);
+        tokio::pin!(sending);
         let ended = match head(sending.as_mut(), &recall, connected_by, deadline).await {
             Some(Ok(response)) => Ended::from_response(response, deadline).await,
             Some(Err(error)) => Ended::WithoutAnswer(Some(error)),
@@ -149,64 +153,66 @@ impl Provider {
         let whereabouts = recall.take_back();
         let outcome = ended.judge(whereabouts, &request.expected);
         if outcome == Outcome::Uncertain(Doubt::AnswerOfAnother) {
-            self.drop_pool(pool.generation);
+            let authority = endpoint.authority.as_ref();
+            self.pools.drop_connections(authority, &way_in.pool);
         }
-        unless_never_sent(outcome, whereabouts)
+        let outcome = unless_never_sent(outcome, whereabouts);
+        match way_in.session {
+            Some((session, pass)) => session.consider(&pass, outcome),
+            None => outcome,
+        }
     }
 
-    fn pool(&self) -> Pool {
-        self.pool
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// Connections to where this endpoint is, as those vouch for it who may.
+    pub(super) fn pool_of(&self, endpoint: &Endpoint) -> Result<Pool, reqwest::Error> {
+        self.pools.of(endpoint.authority.as_ref())
     }
 
-    /// Forgets every kept connection. Requests in flight keep theirs until they end.
-    fn drop_pool(&self, generation: u64) {
-        let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
-        if pool.generation != generation {
-            return;
-        }
-        match client(&self.settings) {
-            Ok(client) => {
-                warn!("An answer belonged to another request; all connections were dropped");
-                pool.client = client;
-                pool.generation += 1;
+    /// Connections and the header that lets a request in; logs in where that must be done first.
+    pub(super) async fn way_in(&self, endpoint: &Endpoint) -> Result<WayIn, Outcome> {
+        let pool = self
+            .pools
+            .of(endpoint.authority.as_ref())
+            .map_err(|error| {
+                let error = chain(&error.without_url());
+                error!(
+                    error,
+                    "Could not set up HTTPS with the certificates of a ca_file"
+                );
+                Outcome::NotSent(NotSent::NoConnection)
+            })?;
+        match &endpoint.access {
+            Access::Header { name, value } => Ok(WayIn {
+                pool,
+                header: (name.clone(), value.clone()),
+                session: None,
+            }),
+            Access::Login(login) => {
+                let session = self.sessions.of(login);
+                let pass = session.pass(&pool.client).await?;
+                Ok(WayIn {
+                    pool,
+                    header: (AUTHORIZATION, pass.bearer.clone()),
+                    session: Some((session, pass)),
+                })
             }
-            Err(error) => error!(
-                error = chain(&error.without_url()),
-                "An answer belonged to another request, and its connections could not be replaced"
-            ),
         }
     }
 }
 
-fn client(settings: &HttpSettings) -> Result<Client, reqwest::Error> {
-    let builder = Client::builder()
-        // One connection, one request: where HTTP/2 loses a connection, all that is in flight on it is in doubt.
-        // Said aloud because another crate's features could switch HTTP/2 on.
-        .http1_only()
-        // The library's own retries sent a whole POST three times (over HTTP/2), and its redirects eleven times.
-        .retry(retry::never())
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(settings.connect_timeout)
-        .pool_idle_timeout(settings.pool_idle_timeout)
-        .pool_max_idle_per_host(settings.max_idle_per_host)
-        .tcp_keepalive(Duration::from_secs(30))
-        .user_agent(settings.user_agent.as_str());
-    if settings.proxy_from_environment {
-        builder.build()
-    } else {
-        builder.no_proxy().build()
-    }
+/// What a request needs to be let in.
+pub(super) struct WayIn {
+    pub(super) pool: Pool,
+    pub(super) header: (HeaderName, HeaderValue),
+    session: Option<(Arc<Session>, Pass)>,
 }
 
-fn http_request(endpoint: &Endpoint, body: reqwest::Body) -> reqwest::Request {
-    let mut http = reqwest::Request::new(Method::POST, endpoint.url.clone());
+fn http_request(target: &Target, way_in: &WayIn, body: reqwest::Body) -> reqwest::Request {
+    let mut http = reqwest::Request::new(target.method.clone(), target.url.clone());
     let headers = http.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(endpoint.header.clone(), endpoint.value.clone());
+    let (name, value) = way_in.header.clone();
+    headers.insert(name, value);
     *http.body_mut() = Some(body);
     http
 }
@@ -344,7 +350,7 @@ fn unless_never_sent(outcome: Outcome, whereabouts: Whereabouts) -> Outcome {
 }
 
 /// An error and its causes on one line. The caller has removed the address.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -45,6 +45,8 @@ pub enum Expected<'a> {
     Message(Recipient<'a>),
     /// A mark-as-read, with or without a typing indicator: answered by `{"success":true}`, never by an id.
     MarkAsRead,
+    /// A mark-as-read at the On-Premises client: answered by an object without errors, and by no id.
+    BareMarkAsRead,
 }
 
 /// No answer makes us wait longer than this, whatever it asks for: it may be a mistake.
@@ -103,12 +105,15 @@ fn judge_success(
                 });
             }
         }
-        Expected::MarkAsRead => {
+        Expected::MarkAsRead | Expected::BareMarkAsRead => {
             // Nobody is addressed by a mark-as-read, so an answer that names a recipient is a message's.
             if answer.echo.is_some() {
                 return Outcome::Uncertain(Doubt::AnswerOfAnother);
             }
-            if answer.success {
+            let is_bare = matches!(expected, Expected::BareMarkAsRead)
+                && answer.is_object
+                && matches!(answer.error, Reading::Nothing);
+            if answer.success || is_bare {
                 return Outcome::Accepted(Acceptance::default());
             }
         }

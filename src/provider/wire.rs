@@ -12,6 +12,8 @@ use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::kind::Envelope;
+
 /// To whom a message goes. It is personal data, so `Debug` hides it and there is no `Display`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Recipient<'a> {
@@ -64,7 +66,10 @@ const RECIPIENT: &str = "recipient";
 const CALLBACK_DATA: &str = "biz_opaque_callback_data";
 
 /// What the payload must not decide: left out of it, and written by us.
-const OURS: [&str; 5] = [PRODUCT, RECIPIENT_TYPE, TO, RECIPIENT, CALLBACK_DATA];
+const OURS: [&str; 4] = [PRODUCT, RECIPIENT_TYPE, TO, RECIPIENT];
+
+/// What only the address for marketing messages knows (Meta, OpenAPI v23.0, `/marketing_messages`).
+const OF_MARKETING: [&str; 3] = ["product_policy", "message_activity_sharing", "bid_spec"];
 
 impl Recipient<'_> {
     /// Whether `contacts[0].input` of an answer names this recipient. Phone numbers are compared by their
@@ -154,18 +159,39 @@ impl<'a> Payload<'a> {
         })
     }
 
+    /// Whether this is a template that its application has marked as marketing, by a property that only the address for
+    /// marketing messages knows. A template's category is Meta's knowledge, not ours, so nothing else tells it.
+    pub fn is_marked_as_marketing(&self) -> bool {
+        OF_MARKETING.iter().any(|key| self.get(key).is_some())
+            && self.kind().is_some_and(|kind| kind == "template")
+    }
+
+    /// The message that a mark-as-read is about.
+    pub fn message_id(&self) -> Option<Cow<'a, str>> {
+        self.string("message_id")
+    }
+
     /// The bytes to send to `recipient`, carrying `callback_data`, which is complete: our token and whatever of
-    /// the application's stands behind it.
+    /// the application's stands behind it. Without it the application's own goes as it was written.
     ///
     /// A mark-as-read is addressed to nobody and has no status, so it gets neither.
-    pub fn compose(&self, recipient: &Recipient<'_>, callback_data: Option<&str>) -> Bytes {
+    pub fn compose(
+        &self,
+        envelope: Envelope,
+        recipient: &Recipient<'_>,
+        callback_data: Option<&str>,
+    ) -> Bytes {
         let mut object = Object::new();
-        object.string(PRODUCT, "whatsapp");
-        if !self.is_mark_as_read() {
-            address(&mut object, recipient);
+        if envelope == Envelope::Cloud {
+            object.string(PRODUCT, "whatsapp");
         }
+        if !self.is_mark_as_read() {
+            address(&mut object, envelope, recipient);
+        }
+        let replaces_data = callback_data.is_some() || self.is_mark_as_read();
+        let is_ours = |key: &str| OURS.contains(&key) || (replaces_data && key == CALLBACK_DATA);
         for (key, value) in &self.members {
-            if !OURS.contains(&key.as_str()) {
+            if !is_ours(key) {
                 object.raw(key, value.get());
             }
         }
@@ -189,8 +215,13 @@ impl<'a> Payload<'a> {
     }
 }
 
-fn address(object: &mut Object, recipient: &Recipient<'_>) {
+fn address(object: &mut Object, envelope: Envelope, recipient: &Recipient<'_>) {
     match recipient {
+        // The client knows a person by their WhatsApp id, which has no plus (Meta, /v1/messages, `to`).
+        Recipient::Phone(phone) if envelope == Envelope::OnPremises => {
+            object.string(RECIPIENT_TYPE, "individual");
+            object.string(TO, phone.trim_start_matches('+'));
+        }
         Recipient::Phone(phone) => {
             object.string(RECIPIENT_TYPE, "individual");
             // Without the plus, Meta takes a number for a local one and puts the sender's country code before

@@ -6,7 +6,7 @@ const ALICE: Recipient<'static> = Recipient::Phone("+16505551234");
 
 fn composed(payload: &str, recipient: Recipient<'_>, callback_data: Option<&str>) -> String {
     let payload = Payload::parse(payload).expect("is an object");
-    let bytes = payload.compose(&recipient, callback_data);
+    let bytes = payload.compose(Envelope::Cloud, &recipient, callback_data);
     String::from_utf8(bytes.to_vec()).expect("is UTF-8")
 }
 
@@ -216,4 +216,50 @@ fn a_payload_of_many_keys_and_great_depth_is_no_trouble() {
 #[test]
 fn a_recipient_is_not_printed() {
     assert_eq!(format!("{ALICE:?}"), "Phone(…)");
+}
+
+#[test]
+fn the_on_premises_client_gets_digits_and_no_product() {
+    let payload = r#"{"type":"template","template":{"namespace":"n","name":"t","language":{"policy":"deterministic","code":"en"}},
+        "to":"x","messaging_product":"whatsapp","biz_opaque_callback_data":"own"}"#;
+    let payload = Payload::parse(payload).expect("is an object");
+    let bytes = payload.compose(Envelope::OnPremises, &ALICE, None);
+    let expected = json!({"recipient_type": "individual", "to": "16505551234", "type": "template",
+        "template": {"namespace": "n", "name": "t", "language": {"policy": "deterministic", "code": "en"}},
+        "biz_opaque_callback_data": "own"});
+    assert_eq!(
+        serde_json::from_slice::<Value>(&bytes).expect("is JSON"),
+        expected
+    );
+
+    let group = payload.compose(Envelope::OnPremises, &Recipient::Group("1650-99"), None);
+    let group: Value = serde_json::from_slice(&group).expect("is JSON");
+    assert_eq!(
+        (&group["recipient_type"], &group["to"]),
+        (&json!("group"), &json!("1650-99"))
+    );
+}
+
+#[test]
+fn a_template_is_marked_as_marketing_by_what_only_that_address_knows() {
+    let marked = |text: &str| {
+        Payload::parse(text)
+            .expect("is an object")
+            .is_marked_as_marketing()
+    };
+    for key in ["product_policy", "message_activity_sharing", "bid_spec"] {
+        assert!(
+            marked(&format!(
+                r#"{{"type":"template","template":{{}},"{key}":1}}"#
+            )),
+            "{key}"
+        );
+        assert!(
+            !marked(&format!(r#"{{"type":"text","text":{{}},"{key}":1}}"#)),
+            "{key}"
+        );
+    }
+    assert!(!marked(
+        r#"{"type":"template","template":{"product_policy":"STRICT"}}"#
+    ));
 }

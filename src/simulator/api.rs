@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use time::OffsetDateTime;
-use time::macros::format_description;
 
 use super::callback::News;
+use super::door::{Door, authorise, read_at};
 use super::entry::{Decision, Entry};
 use super::fault::{Fault, WebhookFault};
 use super::graph_error::GraphError;
@@ -20,11 +19,6 @@ use super::message::{self, Asked, Dialect};
 use super::number::{TooFast, wa_id};
 use super::status::{Told, steps};
 use super::world::{World, unix_time};
-
-/// The beginning of Meta's own access tokens.
-const REAL_TOKEN_PREFIX: &str = "EAA";
-/// How long a token of the On-Premises client lasts.
-const LOGIN_LASTS: time::Duration = time::Duration::days(7);
 
 /// How a request is answered.
 #[derive(Debug)]
@@ -70,15 +64,13 @@ struct Case<'a> {
     at: Duration,
 }
 
-/// Whether a path is one that messages are sent to.
-pub(super) fn is_send(path: &str) -> bool {
-    path.ends_with("/messages")
-}
-
 /// Decides about a request to send.
 pub(super) fn send(world: &World, request: &Request) -> Answer {
-    let (number, dialect) = address(world, &request.path);
-    let (asked, verdict) = message::read(&request.body, dialect);
+    let Door { number, dialect } = Door::at(world, &request.path);
+    let (mut asked, verdict) = message::read(&request.body, dialect);
+    if let Some(message) = read_at(&request.path) {
+        asked.reads = Some(message.to_owned());
+    }
     let admitted = authorise(world, request).and(verdict);
     let key = asked.recipient_key();
     let limited = admitted.is_ok() && asked.reads.is_none();
@@ -108,50 +100,6 @@ pub(super) fn send(world: &World, request: &Request) -> Answer {
             }
         }
     }
-}
-
-/// The number a path speaks of, and the way it is spoken to.
-fn address(world: &World, path: &str) -> (Arc<str>, Dialect) {
-    if path == "/v1/messages" {
-        return (world.default_number.clone(), Dialect::OnPremises);
-    }
-    let number = path
-        .trim_end_matches("/messages")
-        .rsplit('/')
-        .next()
-        .unwrap_or_default();
-    let is_version = number
-        .strip_prefix('v')
-        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    let number = if number.is_empty() || is_version {
-        world.default_number.clone()
-    } else {
-        number.into()
-    };
-    (number, Dialect::Cloud)
-}
-
-fn authorise(world: &World, request: &Request) -> Result<(), GraphError> {
-    let bearer = request
-        .authorization
-        .as_deref()
-        .map(|value| match value.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => "",
-        });
-    let token = bearer.or(request.key.as_deref()).unwrap_or_default();
-    if token.is_empty() {
-        return Err(GraphError::of_code(104));
-    }
-    if world.refuse_real_tokens && token.starts_with(REAL_TOKEN_PREFIX) {
-        let title =
-            "This is a simulator, and this token looks real (EAA…): use one that you made up";
-        return Err(GraphError::of_code(190).with_title(title));
-    }
-    if !world.tokens.is_empty() && !world.tokens.iter().any(|known| known == token) {
-        return Err(GraphError::of_code(190).with_title("Invalid OAuth access token"));
-    }
-    Ok(())
 }
 
 impl Case<'_> {
@@ -191,6 +139,14 @@ impl Case<'_> {
             Fault::PairLimited => self.refuse(world, graph_error(131_056)),
             Fault::AccountLimited => self.refuse(world, graph_error(80_007)),
             Fault::Error(code) => self.refuse(world, graph_error(code)),
+            Fault::ErrorsWith200(code) => {
+                let errors = GraphError::of_code(code).on_premises_response();
+                let response = Response {
+                    status: 200,
+                    ..errors
+                };
+                self.fail(world, fault, 200, Manner::Whole(response))
+            }
         }
     }
 
@@ -228,11 +184,21 @@ impl Case<'_> {
     fn accept(self, world: &World, fault: Option<Fault>) -> (Response, Option<News>) {
         if self.asked.reads.is_some() {
             self.enter(world, Decision::Acknowledged, fault);
-            return (Response::json(200, &json!({ "success": true })), None);
+            let done = match self.dialect {
+                Dialect::Cloud | Dialect::Marketing => json!({ "success": true }),
+                Dialect::OnPremises => json!({ "meta": { "api_status": "stable" } }),
+            };
+            return (Response::json(200, &done), None);
         }
         let key = self.asked.recipient_key();
-        let wamid = world.next_wamid(&key);
-        let told = Arc::new(Told::new(wamid.clone(), self.number.clone(), &self.asked));
+        let wamid = self.dialect.id_of(world.next_wamid(&key));
+        let told = Told::new(
+            wamid.clone(),
+            self.number.clone(),
+            self.dialect,
+            &self.asked,
+        );
+        let told = Arc::new(told);
         self.enter(
             world,
             Decision::Accepted {
@@ -267,7 +233,7 @@ impl Case<'_> {
         };
         let index = self.enter(world, decision, fault);
         match self.dialect {
-            Dialect::Cloud => error.response(index).into(),
+            Dialect::Cloud | Dialect::Marketing => error.response(index).into(),
             Dialect::OnPremises => error.on_premises_response().into(),
         }
     }
@@ -278,6 +244,7 @@ impl Case<'_> {
             at: self.at,
             unix_ms: unix_time().as_millis() as u64,
             number: self.number.clone(),
+            path: self.request.path.clone(),
             recipient: self.asked.recipient.clone(),
             kind: self.asked.kind.clone(),
             body: self.request.body.clone(),
@@ -291,7 +258,7 @@ impl Case<'_> {
 }
 
 fn plan(world: &World, told: Arc<Told>, key: &str) -> Option<News> {
-    if !world.callbacks.has_receiver() {
+    if !world.callbacks.has_receiver(told.style) {
         return None;
     }
     let fault = world.faults().take_webhook(key);
@@ -303,18 +270,23 @@ fn plan(world: &World, told: Arc<Told>, key: &str) -> Option<News> {
     )
 }
 
+/// What the On-Premises client says of a message that waits (Meta, /v1/messages, "message_status").
+const HELD_IN_WORDS: &str = "Message has been held because quality assessment is pending";
+
 /// The 2xx body (Meta, "Messages" reference; the On-Premises client's own).
 fn envelope(dialect: Dialect, asked: &Asked, wamid: &str, fault: Option<Fault>) -> Response {
     let mut message = json!({ "id": wamid });
-    if fault == Some(Fault::HeldForQuality) {
-        message["message_status"] = "held_for_quality_assessment".into();
-    } else if asked.kind == "template" && dialect == Dialect::Cloud {
-        message["message_status"] = "accepted".into();
-    }
     if dialect == Dialect::OnPremises {
-        message["id"] = wamid.trim_start_matches("wamid.").into();
+        if fault == Some(Fault::HeldForQuality) {
+            message["message_status"] = HELD_IN_WORDS.into();
+        }
         let meta = json!({ "api_status": "stable", "version": "2.53" });
         return Response::json(201, &json!({ "messages": [message], "meta": meta }));
+    }
+    if fault == Some(Fault::HeldForQuality) {
+        message["message_status"] = "held_for_quality_assessment".into();
+    } else if asked.kind == "template" {
+        message["message_status"] = "accepted".into();
     }
     let mut contact = json!({ "input": asked.recipient });
     match asked.address {
@@ -359,29 +331,5 @@ fn gateway_page() -> Response {
     Response::html(
         502,
         "<html><head><title>502 Bad Gateway</title></head><body>Bad Gateway</body></html>\n",
-    )
-}
-
-/// `POST /v1/users/login` of the On-Premises client: name and password for a token.
-pub(super) fn login(world: &World, request: &Request) -> Response {
-    let basic = request
-        .authorization
-        .as_deref()
-        .and_then(|value| value.strip_prefix("Basic "));
-    if basic.is_none_or(|basic| basic.trim().is_empty()) {
-        return GraphError::of_code(104).on_premises_response();
-    }
-    let token = world
-        .tokens
-        .first()
-        .cloned()
-        .unwrap_or_else(|| format!("practice-{:016x}", fastrand::u64(..)));
-    let ends = OffsetDateTime::UNIX_EPOCH + unix_time() + LOGIN_LASTS;
-    let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]+00:00");
-    // A date between 1970 and 9999 can always be written.
-    let ends = ends.format(form).unwrap_or_default();
-    Response::json(
-        200,
-        &json!({ "users": [{ "token": token, "expires_after": ends }] }),
     )
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::status::{Status, Step, Told, delivery};
+use super::status::{Delivery, Status, Step, Style, Told, delivery};
 use super::world::unix_time;
 
 /// Where webhooks go.
@@ -131,9 +131,9 @@ impl News {
         self.chain.steps.pop_front();
         let news = [first];
         self.callbacks.note(&news);
-        let body = delivery(&news, unix_time().as_secs());
-        if !self.callbacks.post_once(body.clone()).await {
-            self.callbacks.try_later(body);
+        let delivery = delivery(&news, unix_time().as_secs());
+        if !self.callbacks.post_once(&delivery).await {
+            self.callbacks.try_later(delivery);
         }
     }
 }
@@ -160,7 +160,7 @@ enum Errand {
     /// Tell the first step of a chain.
     Tell(Chain),
     /// Post a body again that was not answered with 200.
-    Again { body: String, tries: u32 },
+    Again { delivery: Delivery, tries: u32 },
 }
 
 #[derive(Debug)]
@@ -193,7 +193,7 @@ impl Ord for Due {
 /// What can be posted at once.
 enum Load {
     News(Vec<Chain>),
-    Again { body: String, tries: u32 },
+    Again { delivery: Delivery, tries: u32 },
 }
 
 /// Posts webhooks in the background; clones are the same poster.
@@ -204,7 +204,7 @@ pub(super) struct Callbacks {
 
 #[derive(Debug)]
 struct Inner {
-    receiver: Mutex<Option<Webhook>>,
+    receivers: Mutex<Receivers>,
     posting: Posting,
     plain: reqwest::Client,
     /// Made when it is first needed: to read the machine's certificates takes longer than to start all the rest.
@@ -218,6 +218,13 @@ struct Inner {
     tellings: Option<Mutex<Vec<Telling>>>,
 }
 
+/// Where deliveries go, by their style.
+#[derive(Debug)]
+struct Receivers {
+    signed: Option<Webhook>,
+    bare: Option<String>,
+}
+
 #[derive(Debug, Default)]
 struct Agenda {
     due: BinaryHeap<Reverse<Due>>,
@@ -226,14 +233,15 @@ struct Agenda {
 
 impl Callbacks {
     pub(super) fn new(
-        receiver: Option<Webhook>,
+        signed: Option<Webhook>,
+        bare: Option<String>,
         posting: Posting,
         started: Instant,
         keep_tellings: bool,
     ) -> Result<Self, reqwest::Error> {
         let plain = client(posting).tls_certs_only([]).build()?;
         let inner = Inner {
-            receiver: Mutex::new(receiver),
+            receivers: Mutex::new(Receivers { signed, bare }),
             posting,
             plain,
             secure: OnceLock::new(),
@@ -250,11 +258,19 @@ impl Callbacks {
     }
 
     pub(super) fn set_receiver(&self, receiver: Option<Webhook>) {
-        *self.receiver() = receiver;
+        self.receivers().signed = receiver;
     }
 
-    pub(super) fn has_receiver(&self) -> bool {
-        self.receiver().is_some()
+    pub(super) fn set_bare_receiver(&self, url: Option<String>) {
+        self.receivers().bare = url;
+    }
+
+    pub(super) fn has_receiver(&self, style: Style) -> bool {
+        let receivers = self.receivers();
+        match style {
+            Style::Meta => receivers.signed.is_some(),
+            Style::Bare => receivers.bare.is_some(),
+        }
     }
 
     pub(super) fn counts(&self) -> PostCounts {
@@ -300,16 +316,30 @@ impl Callbacks {
         }));
     }
 
-    /// Posts this body now, once, and gives the HTTP status of the answer.
-    pub(super) async fn post(&self, body: String) -> Result<u16, PostError> {
-        let receiver = self.receiver().clone().ok_or(PostError::NoReceiver)?;
-        let signature = signature(&receiver.app_secret, body.as_bytes());
-        let post = self
-            .client_for(&receiver.url)?
-            .post(&receiver.url)
+    /// Posts this now, once, and gives the HTTP status of the answer.
+    pub(super) async fn post(&self, delivery: &Delivery) -> Result<u16, PostError> {
+        let body = &delivery.body;
+        let (url, signature) = match delivery.style {
+            Style::Meta => {
+                let receiver = self.receivers().signed.clone();
+                let receiver = receiver.ok_or(PostError::NoReceiver)?;
+                let signature = signature(&receiver.app_secret, body.as_bytes());
+                (receiver.url, Some(signature))
+            }
+            Style::Bare => {
+                let url = self.receivers().bare.clone();
+                (url.ok_or(PostError::NoReceiver)?, None)
+            }
+        };
+        let mut post = self
+            .client_for(&url)?
+            .post(&url)
             .header("Content-Type", "application/json");
-        let post = post.header("X-Hub-Signature-256", signature).body(body);
-        let answer = post.send().await.map_err(PostError::NoAnswer)?;
+        if let Some(signature) = signature {
+            post = post.header("X-Hub-Signature-256", signature);
+        }
+        let answer = post.body(body.clone()).send().await;
+        let answer = answer.map_err(PostError::NoAnswer)?;
         let status = answer.status().as_u16();
         // Read to the end, so that the connection can be used again; what it says does not matter.
         let _ = answer.bytes().await;
@@ -365,26 +395,25 @@ impl Callbacks {
             Load::News(chains) => {
                 let news: Vec<_> = chains.iter().filter_map(Chain::first).collect();
                 self.note(&news);
-                let body = delivery(&news, unix_time().as_secs());
-                let answered = self.post_once(body.clone()).await;
-                if !answered {
-                    self.try_later(body);
+                let delivery = delivery(&news, unix_time().as_secs());
+                if !self.post_once(&delivery).await {
+                    self.try_later(delivery);
                 }
                 self.go_on(chains);
             }
-            Load::Again { body, tries } => {
-                if self.post_once(body.clone()).await {
+            Load::Again { delivery, tries } => {
+                if self.post_once(&delivery).await {
                     self.inner.counts.send_modify(|counts| counts.pending -= 1);
                 } else {
-                    self.try_again(body, tries + 1);
+                    self.try_again(delivery, tries + 1);
                 }
             }
         }
     }
 
-    async fn post_once(&self, body: String) -> bool {
+    async fn post_once(&self, delivery: &Delivery) -> bool {
         // Only 200 acknowledges (Meta, Create a webhook endpoint).
-        let answered = matches!(self.post(body).await, Ok(200));
+        let answered = matches!(self.post(delivery).await, Ok(200));
         self.inner.counts.send_modify(|counts| match answered {
             true => counts.answered += 1,
             false => counts.failed_tries += 1,
@@ -392,12 +421,12 @@ impl Callbacks {
         answered
     }
 
-    fn try_later(&self, body: String) {
+    fn try_later(&self, delivery: Delivery) {
         self.inner.counts.send_modify(|counts| counts.pending += 1);
-        self.try_again(body, 1);
+        self.try_again(delivery, 1);
     }
 
-    fn try_again(&self, body: String, tries: u32) {
+    fn try_again(&self, delivery: Delivery, tries: u32) {
         let Posting {
             pause,
             longest_pause,
@@ -414,7 +443,7 @@ impl Callbacks {
         let pause = pause
             .saturating_mul(1 << (tries - 1).min(16))
             .min(longest_pause);
-        self.put(pause, Errand::Again { body, tries });
+        self.put(pause, Errand::Again { delivery, tries });
     }
 
     fn go_on(&self, chains: Vec<Chain>) {
@@ -451,11 +480,11 @@ impl Callbacks {
             .is_some_and(|due| due.0.at <= Instant::now())
     }
 
-    /// Takes what is due: as many news as fit one delivery, or one body to be posted again.
+    /// Takes what is due: as many news of one style as fit one delivery, or one that is to be posted again.
     fn take_due(&self) -> Option<Load> {
         let now = Instant::now();
         let mut agenda = self.agenda();
-        let mut chains = Vec::new();
+        let mut chains: Vec<Chain> = Vec::new();
         while chains.len() < self.inner.posting.batch.max(1) {
             if agenda.due.peek().is_none_or(|due| due.0.at > now) {
                 break;
@@ -463,12 +492,15 @@ impl Callbacks {
             let Some(Reverse(due)) = agenda.due.pop() else {
                 break;
             };
+            let style = chains.first().map(|chain| chain.told.style);
             match due.errand {
-                Errand::Tell(chain) => chains.push(chain),
-                Errand::Again { body, tries } if chains.is_empty() => {
-                    return Some(Load::Again { body, tries });
+                Errand::Tell(chain) if style.is_none_or(|style| style == chain.told.style) => {
+                    chains.push(chain);
                 }
-                errand @ Errand::Again { .. } => {
+                Errand::Again { delivery, tries } if chains.is_empty() => {
+                    return Some(Load::Again { delivery, tries });
+                }
+                errand @ (Errand::Tell(_) | Errand::Again { .. }) => {
                     agenda.due.push(Reverse(Due { errand, ..due }));
                     break;
                 }
@@ -484,11 +516,11 @@ impl Callbacks {
             .expect("nobody panics with the agenda open")
     }
 
-    fn receiver(&self) -> MutexGuard<'_, Option<Webhook>> {
+    fn receivers(&self) -> MutexGuard<'_, Receivers> {
         self.inner
-            .receiver
+            .receivers
             .lock()
-            .expect("nobody panics with the receiver open")
+            .expect("nobody panics with the receivers open")
     }
 }
 

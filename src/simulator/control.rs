@@ -53,9 +53,13 @@ pub(super) fn answer(world: &World, request: &Request) -> Response {
             world.faults().clear();
             Response::json(200, &json!({ "status": "cleared" }))
         }
+        ("DELETE", "/_sim/sessions") => {
+            world.sessions().end_all();
+            Response::json(200, &json!({ "status": "ended" }))
+        }
         _ => Response::json(
             404,
-            &json!({ "error": "known: health, summary, ledger, faults" }),
+            &json!({ "error": "known: health, summary, ledger, faults, sessions" }),
         ),
     }
 }
@@ -64,6 +68,7 @@ pub(super) fn answer(world: &World, request: &Request) -> Response {
 pub(super) fn summary(world: &World) -> Value {
     let mut summary = world.ledger.summary();
     summary["webhooks"] = world.callbacks.counts().to_json();
+    summary["logins"] = world.sessions().logins.into();
     summary["connections_closed_before_reading"] = world.connections_closed().into();
     summary
 }

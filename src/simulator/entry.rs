@@ -20,6 +20,8 @@ pub struct Entry {
     pub unix_ms: u64,
     /// The business phone number it was sent from, by its id.
     pub number: Arc<str>,
+    /// The path it was sent to.
+    pub path: String,
     /// `to` (or `recipient`) exactly as given; empty where it could not be read, and for a mark-as-read.
     pub recipient: String,
     /// The message's `type`, `read` for a mark-as-read.
@@ -98,6 +100,7 @@ impl Entry {
             "at_ms": self.at.as_millis() as u64,
             "unix_ms": self.unix_ms,
             "number": &*self.number,
+            "path": self.path,
             "recipient": self.recipient,
             "kind": self.kind,
             "decision": decision,

@@ -50,13 +50,15 @@ pub enum Fault {
     Error(u32),
     /// Accepted, but the answer is the one to somebody else's request: another recipient, another id.
     EchoAnother,
+    /// 200 with a list `errors` and no id, as Turn answers; not accepted. The code is the On-Premises client's.
+    ErrorsWith200(u32),
     /// Accepted with `message_status: held_for_quality_assessment`.
     HeldForQuality,
 }
 
 impl Fault {
     /// One of each, those with a value with a usual one.
-    pub const ALL: [Fault; 21] = [
+    pub const ALL: [Fault; 22] = [
         Self::CloseBeforeReading,
         Self::CloseAfterReading,
         Self::AcceptThenDropAnswer,
@@ -76,6 +78,7 @@ impl Fault {
         Self::AccountLimited,
         Self::TooManyRequests(1),
         Self::Error(131026),
+        Self::ErrorsWith200(1013),
         Self::EchoAnother,
         Self::HeldForQuality,
     ];
@@ -103,7 +106,8 @@ impl Fault {
             | Self::PairLimited
             | Self::AccountLimited
             | Self::TooManyRequests(_)
-            | Self::Error(_) => false,
+            | Self::Error(_)
+            | Self::ErrorsWith200(_) => false,
         }
     }
 
@@ -128,6 +132,7 @@ impl Fault {
             Self::AccountLimited => "account_limited",
             Self::TooManyRequests(_) => "too_many_requests",
             Self::Error(_) => "error",
+            Self::ErrorsWith200(_) => "errors_with_200",
             Self::EchoAnother => "echo_another",
             Self::HeldForQuality => "held_for_quality",
         }
@@ -137,7 +142,7 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooManyRequests(value) | Self::Error(value) => {
+            Self::TooManyRequests(value) | Self::Error(value) | Self::ErrorsWith200(value) => {
                 write!(f, "{}:{value}", self.name())
             }
             plain => f.write_str(plain.name()),
@@ -225,6 +230,7 @@ impl FromStr for Fault {
         let found = parse_name(given, &Self::ALL, |fault, value| match (fault, value) {
             (Self::TooManyRequests(_), Some(seconds)) => Some(Self::TooManyRequests(seconds)),
             (Self::Error(_), Some(code)) => Some(Self::Error(code)),
+            (Self::ErrorsWith200(_), Some(code)) => Some(Self::ErrorsWith200(code)),
             (_, Some(_)) => None,
             (fault, None) => Some(fault),
         });

@@ -404,6 +404,12 @@ impl GraphError {
         })
     }
 
+    /// The same as the On-Premises client tells it.
+    pub(super) fn in_bare_status(&self) -> Value {
+        let details = self.details.as_deref().unwrap_or(&self.title);
+        json!({ "code": self.code, "title": self.title, "details": details })
+    }
+
     fn titled(&self) -> String {
         format!("(#{}) {}", self.code, self.title)
     }

@@ -11,10 +11,14 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::media;
+
 /// Longest request line and headers, in bytes.
 const HEAD_LIMIT: usize = 32 * 1024;
 /// Longest body, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
+/// Longest body with a file in it.
+const FILE_LIMIT: usize = 101 * 1024 * 1024;
 
 /// A request, read to its end.
 #[derive(Debug)]
@@ -27,6 +31,7 @@ pub(super) struct Request {
     pub(super) authorization: Option<String>,
     /// The header in which some providers want a bare token.
     pub(super) key: Option<String>,
+    pub(super) content_type: String,
     pub(super) body: Bytes,
     /// The sender asked for the connection to be closed after the answer.
     pub(super) wants_close: bool,
@@ -173,10 +178,14 @@ impl Connection {
                 .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
                 .await?;
         }
+        let limit = match media::takes_files(&head.request.path) {
+            true => FILE_LIMIT,
+            false => BODY_LIMIT,
+        };
         let body = match head.framing {
-            Framing::Length(length) if length > BODY_LIMIT => return Err(Unread::Malformed(413)),
+            Framing::Length(length) if length > limit => return Err(Unread::Malformed(413)),
             Framing::Length(length) => self.take(length).await?,
-            Framing::Chunked => self.take_chunks().await?,
+            Framing::Chunked => self.take_chunks(limit).await?,
         };
         Ok(Request {
             body,
@@ -191,7 +200,7 @@ impl Connection {
         Ok(self.buffer.split_to(length).freeze())
     }
 
-    async fn take_chunks(&mut self) -> Result<Bytes, Unread> {
+    async fn take_chunks(&mut self, limit: usize) -> Result<Bytes, Unread> {
         let mut body = BytesMut::new();
         loop {
             let size = loop {
@@ -204,7 +213,7 @@ impl Connection {
                     Err(_) => return Err(Unread::Malformed(400)),
                 }
             };
-            if size > (BODY_LIMIT - body.len()) as u64 {
+            if size > (limit - body.len()) as u64 {
                 return Err(Unread::Malformed(413));
             }
             if size == 0 {
@@ -297,6 +306,7 @@ fn parse_head(buffer: &[u8], key_header: &str) -> Result<Option<Head>, Unread> {
             query: query.to_owned(),
             authorization: None,
             key: None,
+            content_type: String::new(),
             body: Bytes::new(),
             wants_close: parsed.version == Some(0),
         },
@@ -314,6 +324,8 @@ fn parse_head(buffer: &[u8], key_header: &str) -> Result<Option<Head>, Unread> {
             head.request.wants_close |= value.eq_ignore_ascii_case("close");
         } else if header.name.eq_ignore_ascii_case("expect") {
             head.expects_continue = value.eq_ignore_ascii_case("100-continue");
+        } else if header.name.eq_ignore_ascii_case("content-type") {
+            head.request.content_type = value.to_owned();
         } else if header.name.eq_ignore_ascii_case("authorization") {
             head.request.authorization = Some(value.to_owned());
         } else if header.name.eq_ignore_ascii_case(key_header) {

@@ -359,6 +359,7 @@ mod tests {
             at: Duration::from_millis(at_ms),
             unix_ms: 0,
             number: "1".into(),
+            path: String::new(),
             recipient: recipient.to_owned(),
             kind: "text".to_owned(),
             body: Bytes::from_static(b"{}"),

@@ -42,11 +42,11 @@ const PROPERTIES: &[&str] = &[
     "status",
     "message_id",
     "typing_indicator",
-    "message_activity_sharing",
-    "product_policy",
-    "bid_spec",
     "recipient_identity_key_hash",
 ];
+
+/// Properties that only `/marketing_messages` knows (Meta, OpenAPI description v23.0).
+const MARKETING_PROPERTIES: &[&str] = &["message_activity_sharing", "product_policy", "bid_spec"];
 
 /// A request as far as it could be read, whether valid or not.
 #[derive(Clone, Debug, Default)]
@@ -80,8 +80,30 @@ pub(super) enum Address {
 pub(super) enum Dialect {
     /// The Cloud API and those who speak like it.
     Cloud,
+    /// The Cloud API's `/marketing_messages`.
+    Marketing,
     /// The On-Premises client: no `messaging_product`, unknown properties ignored.
     OnPremises,
+}
+
+impl Dialect {
+    /// A message's id as it is written there.
+    pub(super) fn id_of(self, wamid: String) -> String {
+        match self {
+            Self::Cloud | Self::Marketing => wamid,
+            Self::OnPremises => wamid.trim_start_matches("wamid.").to_owned(),
+        }
+    }
+
+    fn knows(self, property: &str) -> bool {
+        match self {
+            Self::OnPremises => true,
+            Self::Cloud => PROPERTIES.contains(&property) || TYPES.contains(&property),
+            Self::Marketing => {
+                Self::Cloud.knows(property) || MARKETING_PROPERTIES.contains(&property)
+            }
+        }
+    }
 }
 
 impl Asked {
@@ -147,15 +169,13 @@ fn describe(object: &Map<String, Value>) -> Asked {
 }
 
 fn check(object: &Map<String, Value>, asked: &Asked, dialect: Dialect) -> Result<(), GraphError> {
-    if dialect == Dialect::Cloud {
+    if dialect != Dialect::OnPremises {
         match object.get("messaging_product").and_then(Value::as_str) {
             Some("whatsapp") => {}
             Some(_) => return invalid("Param messaging_product must be one of {WHATSAPP}."),
             None => return invalid("The parameter messaging_product is required."),
         }
-        let known =
-            |key: &&String| PROPERTIES.contains(&key.as_str()) || TYPES.contains(&key.as_str());
-        if let Some(unknown) = object.keys().find(|key| !known(key)) {
+        if let Some(unknown) = object.keys().find(|key| !dialect.knows(key)) {
             return invalid(format!("Unexpected key \"{unknown}\" on param \"$\"."));
         }
     }
@@ -168,6 +188,10 @@ fn check(object: &Map<String, Value>, asked: &Asked, dialect: Dialect) -> Result
     }
     if object.contains_key("status") {
         return invalid("Param status must be one of {read}.");
+    }
+    if dialect == Dialect::Marketing && asked.kind != "template" {
+        let details = "Only marketing template messages are supported.";
+        return Err(GraphError::of_code(131_055).with_details(details));
     }
     check_recipient(object, asked)?;
     if let Some(data) = object.get("biz_opaque_callback_data") {
@@ -291,8 +315,24 @@ mod tests {
     use super::*;
 
     fn code(body: Value) -> Option<u32> {
-        let (_, verdict) = read(&body.to_string().into(), Dialect::Cloud);
+        code_at(Dialect::Cloud, body)
+    }
+
+    fn code_at(dialect: Dialect, body: Value) -> Option<u32> {
+        let (_, verdict) = read(&body.to_string().into(), dialect);
         verdict.err().map(|error| error.code)
+    }
+
+    #[test]
+    fn what_is_for_marketing_alone_is_known_at_its_own_address_only() {
+        let template = json!({
+            "messaging_product": "whatsapp", "to": "+16505551234", "type": "template",
+            "template": { "name": "sale", "language": { "code": "en_US" } }, "product_policy": "STRICT",
+        });
+        assert_eq!(code_at(Dialect::Marketing, template.clone()), None);
+        assert_eq!(code_at(Dialect::Cloud, template), Some(100));
+        let text = a_text_with("type", "text".into());
+        assert_eq!(code_at(Dialect::Marketing, text), Some(131_055));
     }
 
     fn a_text_with(key: &str, value: Value) -> Value {

@@ -1,13 +1,13 @@
 //! A WhatsApp of our own to practise on: for tests, benches, the demo and `wa-outbox simulate`.
 //!
-//! It imitates the Cloud API's `/messages` over real HTTP: its checks, answers, limits and signed status webhooks; and
-//! everything that goes wrong on the way, down to the socket, on demand. What it took is in a [`Ledger`], which is the
+//! It imitates the Cloud API's `/messages` and `/marketing_messages`, providers in front of them, and the On-Premises client
+//! over real HTTP: their checks, answers, limits, sessions and status webhooks, signed or bare; and everything that goes wrong
+//! on the way, down to the socket, on demand. Which path is whose, `door.rs` says. What it took is in a [`Ledger`], which is the
 //! witness for "not lost, not twice, in order, not too fast".
 //!
 //! It imports nothing from the rest of the crate: it is a second, independent reading of Meta's documentation, so a
 //! misreading cannot hide by being made twice. It does not imitate media, templates' content, inbound messages, or the
-//! country code that Meta puts before a number without `+`, or the On-Premises client's own form of webhooks (its
-//! sends and its login it does).
+//! country code that Meta puts before a number without `+`.
 //!
 //! ```no_run
 //! use wa_outbox::simulator::{Fault, Settings, Simulator, Webhook};
@@ -26,6 +26,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -36,15 +37,18 @@ mod api;
 mod callback;
 mod control;
 mod dice;
+mod door;
 mod entry;
 mod fault;
 mod graph_error;
 mod http;
 mod ledger;
+mod media;
 mod message;
 mod number;
 mod plan;
 mod server;
+mod session;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -54,13 +58,14 @@ pub use callback::{PostCounts, PostError, Posting, Telling, Webhook};
 pub use entry::{Decision, Entry};
 pub use fault::{Fault, UnknownFault, WebhookFault};
 pub use ledger::{Counts, Ledger, LedgerSettings};
+pub use media::Upload;
 pub use number::PairLimit;
 pub use plan::{FaultPlan, RecipientFaults};
 pub use status::{Status, StatusRule, Statuses, TemplateNews, UnknownStatus};
 
 use plan::Faults;
 use server::Listening;
-use status::{Told, delivery};
+use status::{Delivery, Told, delivery};
 use world::{World, unix_time};
 
 /// How a simulator behaves from its start; most of it can be changed while it runs.
@@ -94,6 +99,30 @@ pub struct Settings {
     pub posting: Posting,
     /// How much the ledger remembers.
     pub ledger: LedgerSettings,
+    /// The On-Premises client at `/v1/`.
+    pub on_premises: OnPremises,
+}
+
+/// How the On-Premises client behaves.
+#[derive(Clone, Debug)]
+pub struct OnPremises {
+    /// `user:password` that it is logged in to with; none means any.
+    pub password: Option<String>,
+    /// How long the token of a login lasts. It is told in whole seconds.
+    pub session_lifetime: Duration,
+    /// Where its statuses go, without a signature; none is nowhere.
+    pub webhook_url: Option<String>,
+}
+
+impl Default for OnPremises {
+    /// Any password, sessions of seven days, no webhooks.
+    fn default() -> Self {
+        Self {
+            password: None,
+            session_lifetime: Duration::from_secs(7 * 24 * 60 * 60),
+            webhook_url: None,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -114,6 +143,7 @@ impl Default for Settings {
             statuses: Statuses::default(),
             posting: Posting::default(),
             ledger: LedgerSettings::default(),
+            on_premises: OnPremises::default(),
         }
     }
 }
@@ -301,6 +331,46 @@ impl Simulator {
         }));
     }
 
+    /// Where statuses of the On-Premises client's messages go from now on, without a signature.
+    pub fn set_bare_webhook(&self, url: impl Into<String>) {
+        self.world.callbacks.set_bare_receiver(Some(url.into()));
+    }
+
+    /// How long the tokens of the On-Premises client's logins last from now on.
+    pub fn set_session_lifetime(&self, lifetime: Duration) {
+        self.world.sessions().lifetime = lifetime;
+    }
+
+    /// Which `user:password` the On-Premises client lets in from now on; `None` is any.
+    pub fn set_password(&self, password: Option<&str>) {
+        self.world.sessions().password = password.map(str::to_owned);
+    }
+
+    /// Ends every session of the On-Premises client: what comes with its token is refused from now on.
+    pub fn end_sessions(&self) {
+        self.world.sessions().end_all();
+    }
+
+    /// From now on uploads are answered with 131016 (service unavailable), or taken again.
+    pub fn refuse_uploads(&self, refuse: bool) {
+        self.world.refuses_uploads.store(refuse, Ordering::Relaxed);
+    }
+
+    /// The files that were uploaded, in their order.
+    pub fn uploads(&self) -> Vec<Upload> {
+        self.world.uploads().clone()
+    }
+
+    /// Logins to the On-Premises client that were answered with a token.
+    pub fn logins(&self) -> u64 {
+        self.world.sessions().logins
+    }
+
+    /// Logins to it that were refused.
+    pub fn refused_logins(&self) -> u64 {
+        self.world.sessions().refused
+    }
+
     /// Tells a status of an accepted message now, once; gives the HTTP status of the answer.
     pub async fn tell(&self, wamid: &str, status: Status) -> Result<u16, TellError> {
         let entry = self
@@ -311,21 +381,25 @@ impl Simulator {
         let told = Arc::new(Told::of_entry(&entry, wamid));
         let news = [(told, status)];
         self.world.callbacks.note(&news);
-        let body = delivery(&news, unix_time().as_secs());
-        Ok(self.world.callbacks.post(body).await?)
+        Ok(self
+            .world
+            .callbacks
+            .post(&delivery(&news, unix_time().as_secs()))
+            .await?)
     }
 
     /// Posts any body, signed, once; gives the HTTP status of the answer.
     pub async fn send_raw_webhook(&self, body: impl Into<String>) -> Result<u16, PostError> {
-        self.world.callbacks.post(body.into()).await
+        self.world
+            .callbacks
+            .post(&Delivery::signed(body.into()))
+            .await
     }
 
     /// Posts news of a template, once; gives the HTTP status of the answer.
     pub async fn tell_template(&self, news: &TemplateNews) -> Result<u16, PostError> {
-        self.world
-            .callbacks
-            .post(news.delivery(unix_time().as_secs()))
-            .await
+        let body = news.delivery(unix_time().as_secs());
+        self.world.callbacks.post(&Delivery::signed(body)).await
     }
 
     /// Which statuses were told, and when, in order; nothing unless [`LedgerSettings::tellings`] asks for them.

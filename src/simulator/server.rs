@@ -14,8 +14,11 @@ use tokio_util::task::TaskTracker;
 
 use super::api::{self, Answer, Manner};
 use super::control;
+use super::door;
 use super::graph_error::GraphError;
 use super::http::{Connection, Request, Response, Unread};
+use super::media;
+use super::session;
 use super::world::World;
 
 /// An open listener; dropping it stops nothing, [`Listening::stop`] does.
@@ -117,23 +120,24 @@ async fn route(world: &Arc<World>, request: &Request) -> Answer {
     if path.starts_with("/_sim/") {
         return control::answer(world, request).into();
     }
-    match request.method.as_str() {
-        "POST" if api::is_send(path) => {
-            let answer = api::send(world, request);
-            world.think().await;
-            answer
-        }
-        "POST" if path == "/v1/users/login" => api::login(world, request).into(),
-        "GET" if path == "/v1/health" => Response::json(
-            200,
-            &serde_json::json!({ "health": { "gateway_status": "connected" } }),
-        )
-        .into(),
-        _ if api::is_send(path) => GraphError::of_code(100)
+    if door::sends(request) {
+        let answer = api::send(world, request);
+        world.think().await;
+        return answer;
+    }
+    match (request.method.as_str(), path) {
+        ("POST", "/v1/users/login") => session::login(world, request).into(),
+        ("GET", "/v1/health") => session::health(world, request).into(),
+        ("POST", path) if media::takes_files(path) => media::upload(world, request).into(),
+        _ if door::is_door(path) => GraphError::of_code(100)
             .with_details("Unsupported request.")
             .response(0)
             .into(),
-        _ => GraphError::of_code(803).response(0).into(),
+        (method, _) => {
+            let known = (method == "GET").then(|| session::number(world, request));
+            let unknown = || GraphError::of_code(803).response(0);
+            known.flatten().unwrap_or_else(unknown).into()
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::dice::dice;
 use super::entry::Entry;
 use super::fault::WebhookFault;
 use super::graph_error::GraphError;
-use super::message::{Address, Asked, recipient_key};
+use super::message::{Address, Asked, Dialect, recipient_key};
 use super::number::{display_phone_number, wa_id};
 
 /// A business account that all numbers belong to.
@@ -142,6 +142,31 @@ pub(super) struct Step {
     pub(super) status: Status,
 }
 
+/// In which form statuses come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Meta's envelope, signed; callback data comes back.
+    Meta,
+    /// The On-Premises client's: a bare list, unsigned, without callback data.
+    Bare,
+}
+
+/// A body to be posted.
+#[derive(Clone, Debug)]
+pub(super) struct Delivery {
+    pub(super) style: Style,
+    pub(super) body: String,
+}
+
+impl Delivery {
+    pub(super) fn signed(body: String) -> Self {
+        Self {
+            style: Style::Meta,
+            body,
+        }
+    }
+}
+
 /// An accepted message as its statuses name it.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
@@ -153,11 +178,16 @@ pub(super) struct Told {
     pub(super) kind: String,
     pub(super) is_voice: bool,
     pub(super) callback_data: Option<String>,
+    pub(super) style: Style,
 }
 
 impl Told {
-    pub(super) fn new(wamid: String, number: Arc<str>, asked: &Asked) -> Self {
+    pub(super) fn new(wamid: String, number: Arc<str>, dialect: Dialect, asked: &Asked) -> Self {
         Self {
+            style: match dialect {
+                Dialect::Cloud | Dialect::Marketing => Style::Meta,
+                Dialect::OnPremises => Style::Bare,
+            },
             wamid,
             number,
             key: asked.recipient_key(),
@@ -173,6 +203,10 @@ impl Told {
         let key = recipient_key(&entry.recipient);
         let is_phone = key.bytes().all(|byte| byte.is_ascii_digit());
         Self {
+            style: match wamid.starts_with("wamid.") {
+                true => Style::Meta,
+                false => Style::Bare,
+            },
             wamid: wamid.to_owned(),
             number: entry.number.clone(),
             key,
@@ -201,6 +235,13 @@ impl Told {
                 words["recipient_id"] = self.key.as_str().into();
                 words["recipient_type"] = "group".into();
             }
+        }
+        if self.style == Style::Bare {
+            words["type"] = "message".into();
+            if let Status::Failed(code) = status {
+                words["errors"] = json!([GraphError::of_code(code).in_bare_status()]);
+            }
+            return words;
         }
         match status {
             Status::Sent | Status::Delivered => words["pricing"] = self.pricing(),
@@ -297,8 +338,28 @@ fn natural_steps(told: &Told, rules: &Statuses, seed: u64) -> Vec<Step> {
     steps
 }
 
-/// The body of one delivery: its statuses, grouped by number.
-pub(super) fn delivery(news: &[(Arc<Told>, Status)], unix_s: u64) -> String {
+/// One delivery of statuses, which are all of one style.
+pub(super) fn delivery(news: &[(Arc<Told>, Status)], unix_s: u64) -> Delivery {
+    match news.first().map(|(told, _)| told.style) {
+        Some(Style::Bare) => Delivery {
+            style: Style::Bare,
+            body: bare_body(news, unix_s),
+        },
+        Some(Style::Meta) | None => Delivery::signed(body(news, unix_s)),
+    }
+}
+
+/// As the On-Premises client posts them (Meta, On-Premises API, Webhooks).
+fn bare_body(news: &[(Arc<Told>, Status)], unix_s: u64) -> String {
+    let statuses: Vec<_> = news
+        .iter()
+        .map(|(told, status)| told.in_words(*status, unix_s))
+        .collect();
+    json!({ "statuses": statuses }).to_string()
+}
+
+/// As Meta posts them, grouped by number.
+fn body(news: &[(Arc<Told>, Status)], unix_s: u64) -> String {
     let mut numbers: Vec<(&str, Vec<Value>)> = Vec::new();
     for (told, status) in news {
         let words = told.in_words(*status, unix_s);
@@ -388,6 +449,7 @@ mod tests {
             kind: kind.to_owned(),
             is_voice,
             callback_data: Some("w1-1-1-a/b 😀".to_owned()),
+            style: Style::Meta,
         }
     }
 
@@ -448,8 +510,27 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_delivery_has_no_envelope_and_gives_no_callback_data_back() {
+        let told = Told {
+            wamid: "gBGG".to_owned(),
+            style: Style::Bare,
+            ..told("text", false)
+        };
+        let told = Arc::new(told);
+        let news = [(told.clone(), Status::Sent), (told, Status::Failed(470))];
+        let delivery = delivery(&news, 1_700_000_000);
+        assert_eq!(delivery.style, Style::Bare);
+        let read: Value = serde_json::from_str(&delivery.body).expect("JSON");
+        let sent = json!({ "id": "gBGG", "status": "sent", "timestamp": "1700000000",
+            "recipient_id": "16505551234", "type": "message" });
+        assert_eq!(read["statuses"][0], sent);
+        assert_eq!(read["statuses"][1]["errors"][0]["code"], 470);
+        assert!(read["statuses"][1]["errors"][0]["details"].is_string());
+    }
+
+    #[test]
     fn a_body_is_ascii_with_slashes_escaped_and_says_the_same() {
-        let body = delivery(
+        let body = body(
             &[(Arc::new(told("text", false)), Status::Failed(131049))],
             1_700_000_000,
         );

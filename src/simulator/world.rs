@@ -1,7 +1,7 @@
 //! What all requests share: numbers, faults, ledger, and how the simulator is disposed at the moment.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -11,8 +11,10 @@ use super::callback::Callbacks;
 use super::control;
 use super::dice::{dice, stretch};
 use super::ledger::Ledger;
+use super::media::Upload;
 use super::number::{Number, PairLimit, TooFast, Wamids};
 use super::plan::Faults;
+use super::session::Sessions;
 use super::status::Statuses;
 use super::{Settings, StartError};
 
@@ -36,6 +38,9 @@ pub(super) struct World {
     pub(super) key_header: String,
     pub(super) refuse_real_tokens: bool,
     pub(super) default_number: Arc<str>,
+    sessions: Mutex<Sessions>,
+    uploads: Mutex<Vec<Upload>>,
+    pub(super) refuses_uploads: AtomicBool,
     mood: Mutex<Mood>,
     numbers: Mutex<HashMap<Arc<str>, Number>>,
     faults: Mutex<Faults>,
@@ -54,6 +59,7 @@ impl World {
         let started = Instant::now();
         let callbacks = Callbacks::new(
             settings.webhook.clone(),
+            settings.on_premises.webhook_url.clone(),
             settings.posting,
             started,
             settings.ledger.tellings,
@@ -66,6 +72,12 @@ impl World {
             key_header: settings.key_header.clone(),
             refuse_real_tokens: settings.refuse_real_tokens,
             default_number: settings.default_number.as_str().into(),
+            sessions: Mutex::new(Sessions::new(
+                settings.on_premises.session_lifetime,
+                settings.on_premises.password.clone(),
+            )),
+            uploads: Mutex::default(),
+            refuses_uploads: AtomicBool::new(false),
             mood: Mutex::new(Mood {
                 rate: settings.rate_per_second,
                 rate_of: HashMap::new(),
@@ -112,6 +124,24 @@ impl World {
         (now, of_number.admit(now, recipient, rate, pair))
     }
 
+    /// Keeps a file; returns the id that it is given.
+    pub(super) fn keep(&self, upload: Upload) -> String {
+        let mut uploads = self.uploads();
+        let id = format!("{}", 1_000_000_000_000_000 + uploads.len());
+        uploads.push(Upload {
+            id: id.clone(),
+            ..upload
+        });
+        id
+    }
+
+    /// Files that were uploaded.
+    pub(super) fn uploads(&self) -> MutexGuard<'_, Vec<Upload>> {
+        self.uploads
+            .lock()
+            .expect("nobody panics with the uploads open")
+    }
+
     pub(super) fn next_wamid(&self, recipient: &str) -> String {
         self.wamids
             .make(self.wamids_given.fetch_add(1, Ordering::Relaxed), recipient)
@@ -149,6 +179,12 @@ impl World {
 
     pub(super) fn statuses(&self) -> Statuses {
         self.mood().statuses
+    }
+
+    pub(super) fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions
+            .lock()
+            .expect("nobody panics with the sessions open")
     }
 
     pub(super) fn mood(&self) -> MutexGuard<'_, Mood> {

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -138,8 +139,8 @@ pub struct NewCampaign {
 pub struct CampaignSettings {
     /// Another name.
     pub name: Option<String>,
-    /// Another content; only before the first start.
-    pub payload: Option<Value>,
+    /// Another content, which is kept as it is written; only before the first start.
+    pub payload: Option<Box<RawValue>>,
     /// Of the template.
     pub category: Option<Option<String>>,
     /// 0 leaves first; acts on all its rows at once.
@@ -171,13 +172,13 @@ pub struct CampaignSettings {
 }
 
 impl CampaignSettings {
-    fn as_json(&self) -> Value {
+    /// By name, without the content.
+    fn plain(&self) -> Map<String, Value> {
         let moment =
             |at: &Option<OffsetDateTime>| json!(at.and_then(|at| at.format(&Rfc3339).ok()));
         let seconds = |time: &Duration| json!(format!("{} seconds", time.as_secs_f64()));
         let settings = [
             ("name", self.name.as_ref().map(|it| json!(it))),
-            ("payload", self.payload.clone()),
             ("category", self.category.as_ref().map(|it| json!(it))),
             ("priority", self.priority.map(|it| json!(it))),
             ("rate_share", self.rate_share.map(|it| json!(it))),
@@ -204,7 +205,21 @@ impl CampaignSettings {
         let given = settings
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        Value::Object(given.collect::<Map<_, _>>())
+        given.collect()
+    }
+
+    fn as_json(&self) -> Result<String, StoreError> {
+        #[derive(serde::Serialize)]
+        struct Written<'a> {
+            #[serde(flatten)]
+            plain: Map<String, Value>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            payload: Option<&'a RawValue>,
+        }
+        let (plain, payload) = (self.plain(), self.payload.as_deref());
+        serde_json::to_string(&Written { plain, payload }).map_err(|_| StoreError::Inconsistent {
+            what: "settings of a campaign that are no JSON",
+        })
     }
 }
 
@@ -303,10 +318,10 @@ impl Store {
     /// What the database refuses, with field, value and fix ([`StoreError::refusal`]); a name that is taken among them.
     pub async fn create_campaign(&self, campaign: &NewCampaign) -> Result<i64, StoreError> {
         sqlx::query_scalar!(
-            r#"select wa.create_campaign($1, ($2::text)::json, $3, $4, $5) as "id!""#,
+            r#"select wa.create_campaign($1, ($2::text)::json, ($3::text)::json, $4, $5) as "id!""#,
             campaign.name,
             campaign.payload,
-            campaign.settings.as_json(),
+            campaign.settings.as_json()?,
             campaign.sender,
             storable(&campaign.by)
         )
@@ -324,9 +339,9 @@ impl Store {
         reason: Option<&str>,
     ) -> Result<(), StoreError> {
         sqlx::query!(
-            "select wa.set_campaign($1, $2, $3, $4)",
+            "select wa.set_campaign($1, ($2::text)::json, $3, $4)",
             campaign,
-            settings.as_json(),
+            settings.as_json()?,
             storable(by),
             reason.map(storable)
         )
@@ -386,21 +401,23 @@ impl Store {
         rows.into_iter().map(Campaign::try_from).collect()
     }
 
-    /// Keeps what a preflight found.
+    /// Keeps what a preflight found; `done`: what was done about it, if anything.
     pub async fn keep_preflight(
         &self,
         campaign: i64,
         found: &Value,
         by: &str,
+        done: Option<&str>,
     ) -> Result<(), StoreError> {
         sqlx::query!(
             "with kept as (
                update wa.campaigns set preflight = $2, preflight_at = clock_timestamp() where id = $1 returning id
              )
-             insert into wa.campaign_events (campaign, what, author) select id, 'preflight', $3 from kept",
+             insert into wa.campaign_events (campaign, what, author, reason) select id, 'preflight', $3, $4 from kept",
             campaign,
             found,
-            storable(by)
+            storable(by),
+            done
         )
         .execute(&self.pool)
         .await
@@ -408,16 +425,23 @@ impl Store {
         .map(drop)
     }
 
-    /// What happened to a campaign, the oldest first.
-    pub async fn campaign_events(&self, campaign: i64) -> Result<Vec<CampaignEvent>, StoreError> {
-        sqlx::query_as!(
+    /// What happened to a campaign last, at most so much of it, the oldest first.
+    pub async fn campaign_events(
+        &self,
+        campaign: i64,
+        at_most: i64,
+    ) -> Result<Vec<CampaignEvent>, StoreError> {
+        let mut events = sqlx::query_as!(
             CampaignEvent,
-            "select happened_at, what, author, reason from wa.campaign_events where campaign = $1 order by event",
-            campaign
+            "select happened_at, what, author, reason from wa.campaign_events where campaign = $1 order by event desc limit $2",
+            campaign,
+            at_most
         )
         .fetch_all(&self.pool)
         .await
-        .doing("read what happened to the campaign")
+        .doing("read what happened to the campaign")?;
+        events.reverse();
+        Ok(events)
     }
 }
 
@@ -425,7 +449,7 @@ impl Store {
 mod tests {
     use std::time::Duration;
 
-    use serde_json::json;
+    use serde_json::value::RawValue;
     use time::OffsetDateTime;
 
     use super::CampaignSettings;
@@ -439,8 +463,22 @@ mod tests {
             expires_after: Some(Some(Duration::from_millis(1_500))),
             ..CampaignSettings::default()
         };
-        let written = json!({"max_per_second": 2.5, "quiet_hours": null, "starts_at": "1970-01-01T00:00:00Z",
-            "expires_after": "1.5 seconds"});
-        assert_eq!(settings.as_json(), written);
+        let written = r#"{"expires_after":"1.5 seconds","max_per_second":2.5,"quiet_hours":null,"starts_at":"1970-01-01T00:00:00Z"}"#;
+        assert_eq!(settings.as_json().expect("JSON"), written);
+        assert_eq!(CampaignSettings::default().as_json().expect("JSON"), "{}");
+    }
+
+    #[test]
+    fn a_content_is_written_as_it_was_given() {
+        let content = r#"{"z": 1.0, "a": 1e2,  "z": "ü"}"#;
+        let settings = CampaignSettings {
+            payload: Some(RawValue::from_string(content.to_owned()).expect("JSON")),
+            priority: Some(3),
+            ..CampaignSettings::default()
+        };
+        assert_eq!(
+            settings.as_json().expect("JSON"),
+            format!(r#"{{"priority":3,"payload":{content}}}"#)
+        );
     }
 }

@@ -1,5 +1,8 @@
 //! What can go wrong with the database, in words for the one who runs it.
 
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
+
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -84,41 +87,52 @@ impl StoreError {
 
     /// The refusal of a bad row, as the schema words it: message and hint. None when it is another error.
     pub fn refusal(&self) -> Option<(String, Option<String>)> {
-        let Self::Database {
-            source: sqlx::Error::Database(error),
-            ..
-        } = self
-        else {
+        let Self::Database { source, .. } = self else {
             return None;
         };
-        let class = error.code()?;
-        if !(class.starts_with("23")
-            || class.starts_with("22")
-            || class.starts_with("55")
-            || class.starts_with("P0"))
-        {
-            return None;
-        }
-        let postgres = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>();
-        let hint = postgres
-            .and_then(|error| error.hint().or(error.detail()))
-            .map(str::to_owned);
-        Some((error.message().to_owned(), hint))
+        let refusal = Refusal::of(source)?;
+        Some((refusal.message, refusal.hint))
     }
 
     /// The column that the schema refused, where it named one.
     pub fn refused_column(&self) -> Option<&str> {
-        let Self::Database {
-            source: sqlx::Error::Database(error),
-            ..
-        } = self
-        else {
+        let Self::Database { source, .. } = self else {
             return None;
         };
-        error
-            .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?
-            .column()
+        column(source.as_database_error()?)
     }
+}
+
+/// The refusal of a bad row, as the schema words it.
+pub(super) struct Refusal {
+    pub(super) field: Option<String>,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+impl Refusal {
+    /// None when it is another error: the database could not be reached, a deadlock, a right that is missing.
+    pub(super) fn of(error: &sqlx::Error) -> Option<Self> {
+        let error = error.as_database_error()?;
+        let class = error.code()?;
+        if !["23", "22", "55", "P0"]
+            .iter()
+            .any(|refusing| class.starts_with(refusing))
+        {
+            return None;
+        }
+        let postgres = error.try_downcast_ref::<PgDatabaseError>();
+        let hint = postgres.and_then(|error| error.hint().or(error.detail()));
+        Some(Self {
+            field: column(error).map(str::to_owned),
+            message: error.message().to_owned(),
+            hint: hint.map(str::to_owned),
+        })
+    }
+}
+
+fn column(error: &dyn DatabaseError) -> Option<&str> {
+    error.try_downcast_ref::<PgDatabaseError>()?.column()
 }
 
 /// Says what we were doing when the database failed.

@@ -229,10 +229,11 @@ impl Store {
     pub async fn held_senders(&self, worker: WorkerId) -> Result<Vec<HeldSender>, StoreError> {
         let rows = sqlx::query!(
             r#"select s.sender as "sender!", s.provider as "provider!", s.base_url as "base_url!", s.path, s.api_version as "api_version!",
-                      s.credential as "credential!", s.auth_header as "auth_header!", s.rate_per_second as "rate_per_second!",
+                      s.credential as "credential!", s.auth_header as "auth_header!",
+                      s.auth_scheme, s.ca_file, s.callback_echo, s.rate_per_second as "rate_per_second!",
                       s.pair_period_ms as "pair_period_ms!", s.pair_burst as "pair_burst!", s.max_in_flight, s.on_uncertain,
                       s.reconcile_window_s, s.validate as "validate!", s.strict as "strict!", s.on_failure,
-                      extract(epoch from s.delivery_timeout)::float8 as delivery_timeout_s, s.on_timeout, s.is_default as "is_default!", s.held_reason, s.held_until, s.held_by,
+                      extract(epoch from s.delivery_timeout)::float8 as delivery_timeout_s, s.on_timeout, s.default_country, s.is_default as "is_default!", s.held_reason, s.held_until, s.held_by,
                       l.epoch, l.problem
                from wa.leases l join wa.senders s using (sender)
                where l.worker = $1 order by sender"#,
@@ -254,6 +255,9 @@ impl Store {
                     api_version: row.api_version,
                     credential: row.credential,
                     auth_header: row.auth_header,
+                    auth_scheme: row.auth_scheme,
+                    ca_file: row.ca_file,
+                    callback_echo: row.callback_echo,
                     rate_per_second: row.rate_per_second,
                     pair_period_ms: row.pair_period_ms,
                     pair_burst: row.pair_burst,
@@ -265,6 +269,7 @@ impl Store {
                     on_failure: row.on_failure,
                     delivery_timeout_s: row.delivery_timeout_s,
                     on_timeout: row.on_timeout,
+                    default_country: row.default_country,
                     is_default: row.is_default,
                     held_reason: row.held_reason,
                     held_until: row.held_until,

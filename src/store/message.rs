@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use super::error::Doing;
 use super::{Store, StoreError};
 use crate::domain::id::{MessageId, Wamid};
+use crate::domain::placeholders::{Template, Variables};
 
 /// A message as `wa.messages` shows it.
 #[derive(Clone, Debug)]
@@ -212,17 +213,26 @@ impl Store {
         Ok(learned.collect())
     }
 
-    /// The content of a message, as it was written: personal data. For a row of a campaign its campaign's, with placeholders.
+    /// The content of a message: personal data. As it was written; for a row of a campaign as it is sent, filled with its variables,
+    /// or with the placeholders where those do not fill it.
     pub async fn payload(&self, id: MessageId) -> Result<Option<String>, StoreError> {
-        sqlx::query_scalar!(
-            "select coalesce(o.payload, c.payload)::text as payload
-             from wa.outbox o left join wa.campaigns c on c.id = o.campaign_id where o.id = $1",
+        let found = sqlx::query!(
+            r#"select coalesce(o.payload, c.payload)::text as payload,
+                 case when o.payload is null then o.variables end::text as variables
+               from wa.outbox o left join wa.campaigns c on c.id = o.campaign_id where o.id = $1"#,
             id.0
         )
         .fetch_optional(&self.pool)
         .await
-        .doing("read the message's content")
-        .map(Option::flatten)
+        .doing("read the message's content")?;
+        Ok(found.and_then(|row| {
+            let payload = row.payload?;
+            let filled = row.variables.and_then(|variables| {
+                let variables = Variables::parse(&variables).ok()?;
+                Template::parse(&payload).ok()?.fill(&variables).ok()
+            });
+            Some(filled.unwrap_or(payload))
+        }))
     }
 
     /// When a message ended, if it has: accepted, failed, expired or cancelled.

@@ -7,16 +7,20 @@
 //!
 //! No transaction is open while a request is out, and every decision about time is made by the database's clock.
 
+pub mod account_news;
 pub mod campaign;
 pub mod campaign_progress;
 pub mod campaign_work;
+pub mod checkup;
 pub mod claim;
 pub mod connections;
+mod country;
 mod error;
 pub mod hold;
 pub mod inbox;
 pub mod lease;
 pub mod listener;
+pub mod media;
 pub mod message;
 pub mod outbox;
 pub mod pooler;
@@ -194,6 +198,7 @@ impl Store {
             .run(&mut connection)
             .await
             .map_err(StoreError::Migrate)?;
+        country::bring_up_to_date(&mut connection).await?;
         // Nothing is lost if the server does not hear our goodbye.
         let _ = connection.close().await;
         Ok(())

@@ -1,61 +1,223 @@
 //! Writes into the outbox and cancels, as any application may.
+//!
+//! An application writes with [`enqueue`] or [`enqueue_all`] in a transaction of its own, so that a message is owed exactly when what it
+//! tells of is committed.
 
+use sqlx::{Connection as _, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
-use super::error::Doing;
+use super::error::{Doing, Refusal};
 use super::{Store, StoreError};
 use crate::domain::id::MessageId;
+use crate::message::{Outgoing, RowContent};
 
-/// A row for the outbox. What is `None` takes the table's default.
-#[derive(Clone, Debug, Default)]
-pub struct NewMessage {
-    /// From this sender; else from the only or the default one.
-    pub sender: Option<String>,
-    /// To whom, E.164 with `+`.
-    pub recipient: String,
-    /// `phone`, `user` or `group`.
-    pub recipient_kind: Option<String>,
-    /// The API's message body as JSON text.
-    pub payload: String,
-    /// 0 leaves first.
-    pub priority: Option<i16>,
-    /// Not before this.
-    pub due_at: Option<OffsetDateTime>,
-    /// Not after this.
-    pub expires_at: Option<OffsetDateTime>,
-    /// One after the other with others of this name.
-    pub sequence: Option<String>,
-    /// Once per sender.
-    pub dedup_key: Option<String>,
-    /// `retry` or `hold`.
-    pub on_uncertain: Option<String>,
-    /// The application's own id.
-    pub reference: Option<String>,
+/// Why a message was not written into the outbox.
+#[derive(Debug, thiserror::Error)]
+pub enum EnqueueError {
+    /// The database refuses it. The transaction can only be rolled back, to a savepoint or as a whole.
+    #[error("{message}")]
+    Refused {
+        /// The column at fault, where one was named.
+        field: Option<String>,
+        /// What is wrong: field and value.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+        /// The refusal as it came.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A message of the same sender has its `dedup_key` already. Nothing was written, and the transaction can go on.
+    #[error("a message of this sender with the same dedup_key is in the outbox already")]
+    Duplicate,
+    /// The payload cannot be written as JSON.
+    #[error("could not write the payload as JSON")]
+    Unwritable(#[source] serde_json::Error),
+    /// The database could not be reached, or could not do it.
+    #[error("could not write the message into the outbox")]
+    Database(#[source] StoreError),
+}
+
+/// Writes a message into the outbox, within your transaction: it leaves when you have committed.
+///
+/// `&mut transaction` of a `sqlx::Transaction` will do, and so will a connection, on which it is committed at once.
+///
+/// ```no_run
+/// use wa_outbox::{EnqueueError, enqueue, message};
+///
+/// async fn ship(pool: &sqlx::PgPool, order: i64, phone: &str) -> Result<(), Box<dyn std::error::Error>> {
+///     let mut transaction = pool.begin().await?;
+///     sqlx::query("update orders set shipped = true where id = $1")
+///         .bind(order)
+///         .execute(&mut *transaction)
+///         .await?;
+///     let shipped = message::template("order_shipped", "en_US")
+///         .body([order.to_string()])
+///         .to(phone)
+///         .dedup_key(format!("shipped-{order}"));
+///     match enqueue(&mut transaction, &shipped).await {
+///         Ok(_) | Err(EnqueueError::Duplicate) => {}
+///         Err(refused) => return Err(refused.into()),
+///     }
+///     transaction.commit().await?;
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+/// When its dedup key is taken, when the database refuses the row, or when it cannot be reached.
+pub async fn enqueue(
+    connection: &mut PgConnection,
+    message: &Outgoing,
+) -> Result<MessageId, EnqueueError> {
+    enqueue_by(connection, message).await
+}
+
+/// Writes many messages into the outbox in one statement, all or none, and gives their ids in their order.
+///
+/// Members of sequences are written in the order of recipient and sequence, so that two calls at once cannot meet in a deadlock; those of
+/// one sequence keep their order.
+///
+/// # Errors
+/// As [`enqueue`]. Nothing is written then, and the transaction can go on.
+pub async fn enqueue_all(
+    connection: &mut PgConnection,
+    messages: &[Outgoing],
+) -> Result<Vec<MessageId>, EnqueueError> {
+    // Without a sequence first, as they come; the sort is stable.
+    let mut order: Vec<usize> = (0..messages.len()).collect();
+    order.sort_by_key(|&place| {
+        let message = &messages[place];
+        let sequence = message.sequence.as_deref();
+        sequence.map(|sequence| (&message.sender, message.recipient.as_str(), sequence))
+    });
+    let mut rows = Rows::default();
+    for &place in &order {
+        rows.push(&messages[place])?;
+    }
+    let mut savepoint = connection.begin().await.map_err(failed)?;
+    // An error drops the savepoint, which undoes it.
+    let written = insert(&mut *savepoint, rows).await?;
+    if written.len() < messages.len() {
+        savepoint.rollback().await.map_err(failed)?;
+        return Err(EnqueueError::Duplicate);
+    }
+    savepoint.commit().await.map_err(failed)?;
+    let mut ids: Vec<(usize, i64)> = order.into_iter().zip(written).collect();
+    ids.sort_unstable();
+    Ok(ids.into_iter().map(|(_, id)| MessageId(id)).collect())
+}
+
+async fn enqueue_by(
+    executor: impl PgExecutor<'_>,
+    message: &Outgoing,
+) -> Result<MessageId, EnqueueError> {
+    let mut rows = Rows::default();
+    rows.push(message)?;
+    let written = insert(executor, rows).await?;
+    let id = written.first().ok_or(EnqueueError::Duplicate)?;
+    Ok(MessageId(*id))
+}
+
+/// The columns that an application sets, an element for each row.
+#[derive(Default)]
+struct Rows {
+    sender: Vec<Option<String>>,
+    recipient: Vec<String>,
+    recipient_kind: Vec<String>,
+    payload: Vec<Option<String>>,
+    variables: Vec<Option<String>>,
+    campaign: Vec<Option<i64>>,
+    priority: Vec<Option<i16>>,
+    due_at: Vec<Option<OffsetDateTime>>,
+    expires_at: Vec<Option<OffsetDateTime>>,
+    sequence: Vec<Option<String>>,
+    dedup_key: Vec<Option<String>>,
+    on_uncertain: Vec<Option<String>>,
+    reference: Vec<Option<String>>,
+}
+
+impl Rows {
+    fn push(&mut self, message: &Outgoing) -> Result<(), EnqueueError> {
+        let (payload, campaign, variables) = match &message.content {
+            RowContent::Payload(payload) => (Some(written(payload)?), None, None),
+            RowContent::Written(payload) => (Some(payload.clone()), None, None),
+            RowContent::Campaign { id, variables } => (None, Some(*id), Some(written(variables)?)),
+        };
+        let policy = message
+            .on_uncertain
+            .map(|policy| policy.as_str().to_owned());
+        self.sender.push(message.sender.clone());
+        self.recipient.push(message.recipient.as_str().to_owned());
+        self.recipient_kind
+            .push(message.recipient.kind().to_owned());
+        self.payload.push(payload);
+        self.variables.push(variables);
+        self.campaign.push(campaign);
+        self.priority.push(message.priority);
+        self.due_at.push(message.due_at);
+        self.expires_at.push(message.expires_at);
+        self.sequence.push(message.sequence.clone());
+        self.dedup_key.push(message.dedup_key.clone());
+        self.on_uncertain.push(policy);
+        self.reference.push(message.reference.clone());
+        Ok(())
+    }
+}
+
+fn written(value: &impl serde::Serialize) -> Result<String, EnqueueError> {
+    serde_json::to_string(value).map_err(EnqueueError::Unwritable)
+}
+
+/// The ids of the rows that were written, in their order.
+async fn insert(executor: impl PgExecutor<'_>, rows: Rows) -> Result<Vec<i64>, EnqueueError> {
+    sqlx::query_file_scalar!(
+        "src/store/sql/enqueue.sql",
+        &rows.sender as &[Option<String>],
+        &rows.recipient,
+        &rows.recipient_kind,
+        &rows.payload as &[Option<String>],
+        &rows.variables as &[Option<String>],
+        &rows.campaign as &[Option<i64>],
+        &rows.priority as &[Option<i16>],
+        &rows.due_at as &[Option<OffsetDateTime>],
+        &rows.expires_at as &[Option<OffsetDateTime>],
+        &rows.sequence as &[Option<String>],
+        &rows.dedup_key as &[Option<String>],
+        &rows.on_uncertain as &[Option<String>],
+        &rows.reference as &[Option<String>]
+    )
+    .fetch_all(executor)
+    .await
+    .map_err(failed)
+}
+
+fn failed(source: sqlx::Error) -> EnqueueError {
+    match Refusal::of(&source) {
+        Some(Refusal {
+            field,
+            message,
+            hint,
+        }) => EnqueueError::Refused {
+            field,
+            message,
+            hint,
+            source,
+        },
+        None => EnqueueError::Database(StoreError::Database {
+            doing: "write the message into the outbox",
+            source,
+        }),
+    }
 }
 
 impl Store {
     /// Writes one message into the outbox.
-    pub async fn enqueue(&self, message: &NewMessage) -> Result<MessageId, StoreError> {
-        sqlx::query_scalar!(
-            "insert into wa.outbox (sender, recipient, recipient_kind, payload, priority, due_at, expires_at, sequence, dedup_key,
-               on_uncertain, reference)
-             values ($1, $2, $3, ($4::text)::json, $5, $6, $7, $8, $9, $10, $11) returning id",
-            message.sender,
-            message.recipient,
-            message.recipient_kind.as_deref().unwrap_or("phone"),
-            message.payload,
-            message.priority.unwrap_or(5),
-            message.due_at as Option<OffsetDateTime>,
-            message.expires_at,
-            message.sequence,
-            message.dedup_key,
-            message.on_uncertain,
-            message.reference
-        )
-        .fetch_one(&self.pool)
-        .await
-        .doing("write the message into the outbox")
-        .map(MessageId)
+    ///
+    /// # Errors
+    /// As [`enqueue`].
+    pub async fn enqueue(&self, message: &Outgoing) -> Result<MessageId, EnqueueError> {
+        enqueue_by(&self.pool, message).await
     }
 
     /// Cancels a message that has not been begun. An error says what is the case otherwise.

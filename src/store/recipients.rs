@@ -10,7 +10,9 @@ use time::OffsetDateTime;
 
 use super::connections::Transaction;
 use super::error::Doing;
+use super::record::storable;
 use super::{Store, StoreError};
+use crate::domain::id::MessageId;
 
 /// How far a file has been read into a campaign.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +97,7 @@ pub struct QueuedRecipient {
     pub due_at: OffsetDateTime,
     /// Whether the recipient must not be messaged.
     pub is_suppressed: bool,
-    /// How many rows of the campaign before it go to the same recipient; counted up to [`EARLIER_AT_MOST`].
+    /// How many rows of the campaign before it go to the same recipient, and were not cancelled; counted up to [`EARLIER_AT_MOST`].
     pub earlier: i64,
 }
 
@@ -131,6 +133,29 @@ impl Store {
         .fetch_one(&self.pool)
         .await
         .doing("read how far the import has come")
+    }
+
+    /// Cancels recipients of a campaign that wait, each for a reason of its own. Says how many: one that was begun meanwhile is on
+    /// its way and stays.
+    pub async fn leave_out(
+        &self,
+        campaign: i64,
+        recipients: &[(MessageId, String)],
+    ) -> Result<i64, StoreError> {
+        if recipients.is_empty() {
+            return Ok(0);
+        }
+        let ids: Vec<i64> = recipients.iter().map(|(id, _)| id.0).collect();
+        let reasons: Vec<String> = recipients.iter().map(|(_, why)| storable(why)).collect();
+        sqlx::query_scalar!(
+            r#"select wa.leave_out($1, $2, $3) as "left_out!""#,
+            campaign,
+            &ids,
+            &reasons
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("leave recipients out of the campaign")
     }
 
     /// Writes a part of a file, all but the rows that the database refuses. Not durable before

@@ -72,6 +72,8 @@ struct News {
     played_at: Option<OffsetDateTime>,
     failed_at: Option<OffsetDateTime>,
     error: Option<ApiError>,
+    /// One of them named the message by our token.
+    by_token: bool,
 }
 
 impl News {
@@ -112,6 +114,7 @@ impl InboxBatch {
             if let Some((key, _)) = owner {
                 let news = news.entry(key.clone()).or_default();
                 news.take(one.status, one.occurred_at, one.error.as_ref());
+                news.by_token |= one.named.is_some();
             }
             owners.push(owner);
         }
@@ -343,10 +346,16 @@ async fn write_news(
             .await
             .doing("open the gates of sequences")?;
     }
-    sqlx::query_file!("src/store/sql/note_flow.sql", &ids, &senders as &[&str])
-        .execute(&mut **transaction)
-        .await
-        .doing(doing)?;
+    let by_token: Vec<bool> = news.values().map(|one| one.by_token).collect();
+    sqlx::query_file!(
+        "src/store/sql/note_flow.sql",
+        &ids,
+        &senders as &[&str],
+        &by_token
+    )
+    .execute(&mut **transaction)
+    .await
+    .doing(doing)?;
     hold_templates(transaction, &news).await
 }
 
@@ -391,6 +400,7 @@ async fn hold_templates(
     Ok(held.rows_affected())
 }
 
+/// A status does not say whose code it is, and need not: the tables contradict each other nowhere.
 fn holds_its_template(code: i64) -> bool {
-    classify(code, None, Dialect::Cloud) == Class::Held(HoldScope::Template)
+    classify(code, None, Dialect::OnPremises) == Class::Held(HoldScope::Template)
 }

@@ -10,6 +10,7 @@ use super::error::Doing;
 use super::inbox::LISTENING_GAP;
 use super::{Store, StoreError};
 use crate::domain::id::{MessageId, Wamid};
+use crate::provider::ProviderKind;
 
 /// What policy made of messages that stayed silent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +73,8 @@ impl Store {
             policy.window_s,
             policy.max_resends,
             policy.hold,
-            LISTENING_GAP.as_secs_f64()
+            LISTENING_GAP.as_secs_f64(),
+            &ProviderKind::names_of_those_that_echo()
         )
         .fetch_all(&self.pool)
         .await
@@ -85,6 +87,8 @@ impl Store {
             alike.map(|row| (row.id, row.attempt)).unzip()
         };
         let (expired, resend, keep) = (with("expire"), with("resend"), with("keep"));
+        let kept = silent.iter().filter(|row| row.verdict == "keep");
+        let echoes: Vec<bool> = kept.map(|row| row.echoes).collect();
         let mut settled = Settled::default();
         let mut connection = self.pool.acquire().await.doing(doing)?;
         if !expired.0.is_empty() {
@@ -101,12 +105,14 @@ impl Store {
                    waiting_for = case
                      when not u.may_resend then 'a person: WhatsApp most likely has it'
                      when u.resends > 0 then 'a person: it was sent again already'
+                     when not m.echoes then 'a person: its provider does not say which message a status is about'
                      else 'a person: its policy is hold' end
                    || '; see: wa-outbox uncertain resolve ' || u.id
-                 from unnest($1::bigint[], $2::int[]) as m (id, attempt)
+                 from unnest($1::bigint[], $2::int[], $3::bool[]) as m (id, attempt, echoes)
                  where u.id = m.id and u.attempt = m.attempt and not u.needs_person",
                 &keep.0,
-                &keep.1
+                &keep.1,
+                &echoes
             )
             .execute(&mut connection)
             .await

@@ -9,14 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::payload::{Delivery, TemplateEffect, TemplateUpdate};
+use crate::domain::account_news::{AccountNews, OurNumber};
 use crate::domain::hold::TemplateKey;
 use crate::domain::token::{Callback, TokenKey};
+use crate::store::account_news::NewsApplied;
+use crate::store::campaign_work::CampaignChange;
 use crate::store::inbox::{self, Handled};
 use crate::store::status::{Applied, StatusSeen};
 use crate::store::suppression::Preference;
@@ -53,10 +57,22 @@ pub struct Report {
     pub statuses: Applied,
     /// Holds of templates that they released.
     pub released_templates: u64,
+    /// Campaigns that they paused.
+    pub paused_campaigns: usize,
     /// Suppressions that came or went by what people have chosen in WhatsApp.
     pub preferences: u64,
     /// Tokens that were not made with our key.
     pub forged: usize,
+}
+
+/// What was read from the deliveries of a batch.
+#[derive(Default)]
+struct Found {
+    statuses: Vec<StatusSeen>,
+    templates: Vec<TemplateNews>,
+    preferences: Vec<Preference>,
+    numbers: Vec<OurNumber>,
+    account_news: Vec<(AccountNews, OffsetDateTime)>,
 }
 
 /// A batch that could not be applied, and the first delivery in it.
@@ -161,20 +177,34 @@ impl Applier {
             deliveries: batch.deliveries.len(),
             ..Report::default()
         };
-        let (mut seen, mut news, mut chosen) = (Vec::new(), Vec::new(), Vec::new());
+        let mut found = Found::default();
         let mut handled = Vec::with_capacity(batch.deliveries.len());
         for delivery in &batch.deliveries {
-            handled.push(self.read(delivery, &mut seen, &mut news, &mut chosen, &mut report));
+            handled.push(self.read(delivery, &mut found, &mut report));
         }
         let first = batch.deliveries.first().map(|delivery| delivery.id);
         let at = |error| Failure {
             error,
             delivery: first,
         };
-        report.statuses = batch.apply(&seen).await.map_err(at)?;
-        report.released_templates = batch.apply_template_news(&news).await.map_err(at)?;
-        report.preferences = batch.apply_preferences(&chosen).await.map_err(at)?;
+        report.statuses = batch.apply(&found.statuses).await.map_err(at)?;
+        // Before the news, which is about whoever is known by then.
+        batch.learn_numbers(&found.numbers).await.map_err(at)?;
+        report.released_templates = batch
+            .apply_template_news(&found.templates)
+            .await
+            .map_err(at)?;
+        report.preferences = batch
+            .apply_preferences(&found.preferences)
+            .await
+            .map_err(at)?;
+        let applied = batch
+            .apply_account_news(&found.account_news)
+            .await
+            .map_err(at)?;
+        report.paused_campaigns = applied.paused.len();
         batch.commit(&handled).await.map_err(at)?;
+        say(&applied);
         if report.statuses.held_templates > 0 {
             warn!(
                 "{} templates held: WhatsApp took messages of them and failed them for it",
@@ -192,14 +222,7 @@ impl Applier {
         Ok(report)
     }
 
-    fn read(
-        &self,
-        delivery: &inbox::Delivery,
-        seen: &mut Vec<StatusSeen>,
-        news: &mut Vec<TemplateNews>,
-        chosen: &mut Vec<Preference>,
-        report: &mut Report,
-    ) -> Handled {
+    fn read(&self, delivery: &inbox::Delivery, found: &mut Found, report: &mut Report) -> Handled {
         let Ok(read) = Delivery::read(&delivery.body) else {
             warn!(
                 "Webhook delivery {} is no JSON object; it is kept as it came",
@@ -212,13 +235,24 @@ impl Applier {
                 unreadable: true,
             };
         };
-        news.extend(read.template_updates.iter().filter_map(news_of));
-        chosen.extend(read.preferences.into_iter().map(|one| Preference {
-            sender: one.sender,
-            recipient: one.recipient,
-            stops: one.stops,
-            at: one.at.unwrap_or(delivery.received_at),
-        }));
+        let templates = read.template_updates.iter().filter_map(news_of);
+        found.templates.extend(templates);
+        found.numbers.extend(read.numbers);
+        let dated = |news: AccountNews| {
+            let at = news.at.unwrap_or(delivery.received_at);
+            (news, at)
+        };
+        found
+            .account_news
+            .extend(read.account_news.into_iter().map(dated));
+        found
+            .preferences
+            .extend(read.preferences.into_iter().map(|one| Preference {
+                sender: one.sender,
+                recipient: one.recipient,
+                stops: one.stops,
+                at: one.at.unwrap_or(delivery.received_at),
+            }));
         let statuses = read.statuses.len() as i32;
         for status in read.statuses {
             let (named, callback_data) = match status
@@ -238,7 +272,7 @@ impl Applier {
                 }
                 None => (None, None),
             };
-            seen.push(StatusSeen {
+            found.statuses.push(StatusSeen {
                 inbox_id: delivery.id,
                 received_at: delivery.received_at,
                 wamid: status.wamid,
@@ -269,6 +303,27 @@ impl Applier {
             bad_entries,
             unreadable: false,
         }
+    }
+}
+
+fn say(applied: &NewsApplied) {
+    for change in &applied.paused {
+        let CampaignChange {
+            campaign,
+            name,
+            reason,
+            ..
+        } = change;
+        warn!(
+            sender.id = change.sender,
+            "Campaign {campaign} ({name}) paused: {reason}; resume it with: wa-outbox campaign resume {name}"
+        );
+    }
+    for (sender, reason) in &applied.held {
+        warn!(sender.id = %sender, "Sender {sender} held: {reason}; release it with: wa-outbox sender release {sender}");
+    }
+    for sender in &applied.released {
+        info!(sender.id = %sender, "Sender {sender} released: WhatsApp has reinstated its account");
     }
 }
 

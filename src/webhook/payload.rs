@@ -10,6 +10,9 @@
 //!
 //! No text of a delivery gets into a reason, so bad entries may be logged.
 
+mod accounts;
+mod templates;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
@@ -19,9 +22,13 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
+use crate::domain::account_news::{AccountNews, OurNumber};
 use crate::domain::id::{SenderId, Wamid};
 use crate::domain::outcome::ApiError;
 use crate::domain::status::{Status, StatusEvent};
+use accounts::Entry;
+use templates::template_update;
+pub use templates::{TemplateEffect, TemplateUpdate};
 
 /// The longest wamid that is taken, in bytes. Real ones have under 100; one that no index of ours could hold must not
 /// stop the rest of its delivery.
@@ -34,10 +41,14 @@ pub struct Delivery {
     pub statuses: Vec<StatusEvent>,
     /// Changes of templates.
     pub template_updates: Vec<TemplateUpdate>,
+    /// What WhatsApp says of our numbers and accounts.
+    pub account_news: Vec<AccountNews>,
+    /// The numbers of ours that it names, each once in a row.
+    pub numbers: Vec<OurNumber>,
     /// What people have chosen about marketing messages.
     pub preferences: Vec<UserPreference>,
-    /// How many parts were understood to be none of ours: changes that carry no statuses (inbound messages, account
-    /// updates, calls) and statuses of a name we do not know.
+    /// How many parts were understood to be none of ours: changes that carry no statuses (inbound messages, calls, good news of
+    /// an account) and statuses of a name we do not know.
     pub others: usize,
     /// What could not be read.
     pub bad: Vec<BadEntry>,
@@ -50,34 +61,6 @@ pub struct BadEntry {
     pub path: String,
     /// What is wrong with it.
     pub reason: &'static str,
-}
-
-/// A template has changed (Meta, "message_template_status_update webhook reference").
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TemplateUpdate {
-    /// The WhatsApp Business Account whose template it is. Names are unique only within one.
-    pub account: Option<String>,
-    /// The template's name.
-    pub name: String,
-    /// Its language, with an underscore, as a message names it (`en_US`; webhooks say `en-US` as well).
-    pub language: Option<String>,
-    /// Meta's word for what happened: `APPROVED`, `PAUSED`, …
-    pub event: String,
-    /// Why it was rejected, where Meta gives a reason.
-    pub reason: Option<String>,
-    /// What it means for sending.
-    pub effect: TemplateEffect,
-}
-
-/// What a change of a template means for messages made from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TemplateEffect {
-    /// It can be sent, again or for the first time.
-    Usable,
-    /// It cannot be sent.
-    Unusable,
-    /// Neither follows from the event.
-    Unchanged,
 }
 
 /// Somebody has stopped marketing messages from a number of ours, or allows them again (Meta, "user_preferences webhook
@@ -125,15 +108,18 @@ impl Delivery {
             let Some(entry) = self.object(entry, &path) else {
                 continue;
             };
-            let account = entry.get("id").and_then(text);
+            let of = Entry {
+                account: entry.get("id").and_then(text).filter(|id| id != "0"),
+                at: entry.get("time").and_then(moment),
+            };
             match entry.get("changes") {
-                Some(changes) => self.read_changes(changes, account.as_deref(), &path),
+                Some(changes) => self.read_changes(changes, &of, &path),
                 None => self.others += 1,
             }
         }
     }
 
-    fn read_changes(&mut self, changes: &RawValue, account: Option<&str>, entry_path: &str) {
+    fn read_changes(&mut self, changes: &RawValue, entry: &Entry, entry_path: &str) {
         let path = format!("{entry_path}/changes");
         for (index, change) in self.items(changes, &path).into_iter().enumerate() {
             let path = format!("{path}/{index}");
@@ -145,25 +131,37 @@ impl Delivery {
                 change.get("field").and_then(text).as_deref(),
                 change.get("value"),
             ) {
-                (Some("messages") | None, Some(value)) => self.read_value(value, &path),
+                (Some("messages") | None, Some(value)) => self.read_value(value, entry, &path),
                 (Some("message_template_status_update"), Some(value)) => {
-                    self.read_template(value, account, &path)
+                    self.read_template(value, entry, &path)
                 }
-                (Some("user_preferences"), Some(value)) => self.read_preferences(value, &path),
+                (Some("message_template_quality_update"), Some(value)) => {
+                    self.read_news(value, entry, &path, accounts::template_quality)
+                }
+                (Some("phone_number_quality_update"), Some(value)) => {
+                    self.read_news(value, entry, &path, accounts::number_quality)
+                }
+                (Some("account_update"), Some(value)) => {
+                    self.read_news(value, entry, &path, accounts::account_update)
+                }
+                (Some("user_preferences"), Some(value)) => {
+                    self.read_preferences(value, entry, &path)
+                }
                 _ => self.others += 1,
             }
         }
     }
 
-    fn read_preferences(&mut self, value: &RawValue, path: &str) {
+    fn read_preferences(&mut self, value: &RawValue, entry: &Entry, path: &str) {
         let Some(value) = self.object(value, path) else {
             return;
         };
-        let sender = phone_number_id(&value);
-        let (Some(chosen), Some(sender)) = (value.get("user_preferences"), sender) else {
+        let number = our_number(&value, entry);
+        let (Some(chosen), Some(number)) = (value.get("user_preferences"), number) else {
             self.others += 1;
             return;
         };
+        let sender = number.sender;
         let path = format!("{path}/user_preferences");
         for (index, one) in self.items(chosen, &path).into_iter().enumerate() {
             let read = serde_json::from_str::<Value>(one.get()).map_err(|_| "cannot be decoded");
@@ -178,15 +176,22 @@ impl Delivery {
         }
     }
 
-    fn read_value(&mut self, value: &RawValue, path: &str) {
+    fn read_value(&mut self, value: &RawValue, entry: &Entry, path: &str) {
         let Some(value) = self.object(value, path) else {
             return;
         };
+        let number = our_number(&value, entry);
+        let sender = number.as_ref().map(|number| number.sender.clone());
+        if let Some(number) = number
+            && (number.account.is_some() || number.number.is_some())
+            && self.numbers.last() != Some(&number)
+        {
+            self.numbers.push(number);
+        }
         let Some(statuses) = value.get("statuses") else {
             self.others += 1;
             return;
         };
-        let sender = phone_number_id(&value);
         self.read_statuses(statuses, sender.as_ref(), &format!("{path}/statuses"));
     }
 
@@ -204,10 +209,31 @@ impl Delivery {
         }
     }
 
-    fn read_template(&mut self, value: &RawValue, account: Option<&str>, path: &str) {
+    fn read_template(&mut self, value: &RawValue, entry: &Entry, path: &str) {
+        // Meta's own example of a quality update carries the name of this field.
+        if Object::of(value).is_some_and(|value| is_of_quality(&value)) {
+            return self.read_news(value, entry, path, accounts::template_quality);
+        }
         let read = serde_json::from_str::<Value>(value.get()).map_err(|_| "cannot be decoded");
-        match read.and_then(|value| template_update(&value, account)) {
-            Ok(Some(update)) => self.template_updates.push(update),
+        match read.and_then(|value| template_update(&value, entry.account.as_deref())) {
+            Ok(update) => self.template_updates.push(update),
+            Err(reason) => self.bad.push(BadEntry {
+                path: path.to_owned(),
+                reason,
+            }),
+        }
+    }
+
+    fn read_news(
+        &mut self,
+        value: &RawValue,
+        entry: &Entry,
+        path: &str,
+        news_of: fn(&Value, &Entry) -> Result<Option<AccountNews>, &'static str>,
+    ) {
+        let read = serde_json::from_str::<Value>(value.get()).map_err(|_| "cannot be decoded");
+        match read.and_then(|value| news_of(&value, entry)) {
+            Ok(Some(news)) => self.account_news.push(news),
             Ok(None) => self.others += 1,
             Err(reason) => self.bad.push(BadEntry {
                 path: path.to_owned(),
@@ -259,13 +285,28 @@ impl<'a> Object<'a> {
     }
 }
 
-/// The number of ours that a change is about.
-fn phone_number_id(value: &Object<'_>) -> Option<SenderId> {
+/// The number of ours that a change is about, and what else it is known by.
+fn our_number(value: &Object<'_>, entry: &Entry) -> Option<OurNumber> {
     let metadata = value.get("metadata").and_then(Object::of)?;
-    metadata
-        .get("phone_number_id")
-        .and_then(text)
-        .map(SenderId::from)
+    let named = |name: &str| metadata.get(name).and_then(text);
+    Some(OurNumber {
+        sender: named("phone_number_id").map(SenderId::from)?,
+        account: entry.account.clone(),
+        number: named("display_phone_number")
+            .as_deref()
+            .and_then(accounts::digits),
+    })
+}
+
+fn is_of_quality(value: &Object<'_>) -> bool {
+    value.get("event").is_none() && value.get("new_quality_score").is_some()
+}
+
+fn moment(raw: &RawValue) -> Option<OffsetDateTime> {
+    serde_json::from_str::<Value>(raw.get())
+        .ok()
+        .as_ref()
+        .and_then(timestamp)
 }
 
 /// The string that a raw value is. An id that came as a number is taken by its digits.
@@ -421,49 +462,6 @@ fn preferences(chosen: &Value, sender: &SenderId) -> Result<Vec<UserPreference>,
         at,
     };
     Ok(names.into_iter().map(of).collect())
-}
-
-fn template_update(
-    value: &Value,
-    account: Option<&str>,
-) -> Result<Option<TemplateUpdate>, &'static str> {
-    if !value.is_object() {
-        return Err("is not an object");
-    }
-    let Some(event) = first_text(value, &["event"]) else {
-        // Meta's own example of a quality update carries the name of this field.
-        let is_quality_update = value.get("new_quality_score").is_some();
-        return if is_quality_update {
-            Ok(None)
-        } else {
-            Err("has no event")
-        };
-    };
-    let title = value
-        .get("other_info")
-        .and_then(|info| first_text(info, &["title"]));
-    Ok(Some(TemplateUpdate {
-        account: account.map(str::to_owned),
-        name: first_text(value, &["message_template_name"]).ok_or("names no template")?,
-        language: first_text(value, &["message_template_language"])
-            .map(|language| language.replace('-', "_")),
-        effect: effect(&event, title.as_deref()),
-        event,
-        reason: first_text(value, &["reason"]).filter(|reason| reason != "NONE"),
-    }))
-}
-
-/// What an event means, by the table of Meta's reference. A pause that ends is told by a title only.
-fn effect(event: &str, title: Option<&str>) -> TemplateEffect {
-    match event {
-        _ if title == Some("UNPAUSE") => TemplateEffect::Usable,
-        "APPROVED" | "REINSTATED" | "UNARCHIVED" => TemplateEffect::Usable,
-        "PAUSED" | "DISABLED" | "REJECTED" | "DELETED" | "PENDING_DELETION" => {
-            TemplateEffect::Unusable
-        }
-        // ARCHIVED, FLAGGED, IN_APPEAL, LIMIT_EXCEEDED, LOCKED (against editing), PENDING, and what will come.
-        _ => TemplateEffect::Unchanged,
-    }
 }
 
 impl fmt::Display for BadEntry {

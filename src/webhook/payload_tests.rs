@@ -288,7 +288,11 @@ fn what_is_none_of_our_business_is_counted_and_not_bad() {
     let change = |field: &str, value: Value| json!({"entry": [{"changes": [{"field": field, "value": value}]}]});
     for body in [
         change("messages", json!({"messages": [{"from": "16505551234"}]})),
-        change("account_update", json!({"event": "ACCOUNT_VIOLATION"})),
+        change("account_update", json!({"event": "VERIFIED_ACCOUNT"})),
+        change(
+            "account_alerts",
+            json!({"entity_type": "BUSINESS", "alert_info": {"alert_severity": "CRITICAL"}}),
+        ),
         change(
             "calls",
             json!({"statuses": [{"id": "1", "status": "delivered"}]}),
@@ -452,7 +456,7 @@ fn a_template_update_that_cannot_be_read_is_bad_and_a_quality_update_is_not() {
     );
     assert_eq!(update(json!([])), (Some("is not an object"), 0));
     assert_eq!(
-        update(json!({"message_template_name": "t", "new_quality_score": "RED"})),
+        update(json!({"message_template_name": "t", "new_quality_score": "YELLOW"})),
         (None, 1)
     );
 }

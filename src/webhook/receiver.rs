@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tracing::{info, warn};
 
+use super::shared_secret::{SharedSecrets, digest};
 use super::signature::{AppSecrets, SIGNATURE_HEADER};
 use crate::store::Store;
 
@@ -39,6 +40,8 @@ const SAY_LISTENING_EVERY: Duration = Duration::from_secs(2);
 pub struct ReceiverSettings {
     /// WhatsApp signs with one of these.
     pub app_secrets: AppSecrets,
+    /// Who signs nothing proves with one of these who they are.
+    pub unsigned_secrets: SharedSecrets,
     /// Answers the handshake of a subscription; none refuses every handshake.
     pub verify_token: Option<SecretString>,
 }
@@ -58,7 +61,7 @@ struct Arrival {
 /// Keeps deliveries, many at a time, until the routes are gone, and lets the database know that somebody listens.
 pub struct InboxWriter {
     store: Store,
-    /// Without an app secret every delivery is refused: nobody listens.
+    /// Without any secret every delivery is refused: nobody listens.
     is_listening: bool,
     arrivals: mpsc::Receiver<Arrival>,
     stored: Arc<Notify>,
@@ -72,17 +75,21 @@ pub fn routes(
     stored: Arc<Notify>,
 ) -> (Router, InboxWriter) {
     let (inbox, arrivals) = mpsc::channel(AT_ONCE);
-    let is_listening = !settings.app_secrets.is_empty();
+    let takes_unsigned = !settings.unsigned_secrets.is_empty();
+    let is_listening = takes_unsigned || !settings.app_secrets.is_empty();
     let receiver = Arc::new(Receiver {
         settings,
         inbox,
         places: Semaphore::new(AT_ONCE),
     });
-    let routes = Router::new()
-        .route("/webhook", get(handshake).post(receive))
-        .with_state(receiver);
+    let mut routes = Router::new().route("/webhook", get(handshake).post(receive));
+    if takes_unsigned {
+        routes = routes
+            .route("/webhook/unsigned", post(receive_by_header))
+            .route("/webhook/unsigned/{secret}", post(receive_by_address));
+    }
     (
-        routes,
+        routes.with_state(receiver),
         InboxWriter {
             store,
             is_listening,
@@ -133,55 +140,80 @@ async fn handshake(
     }
 }
 
-/// Of equal length whatever the length of the secret, so that comparing tells nothing about it.
-fn digest(text: &str) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(
-        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref(),
-    );
-    bytes
-}
-
 async fn receive(
     State(receiver): State<Arc<Receiver>>,
     headers: HeaderMap,
     body: Body,
 ) -> StatusCode {
-    let Ok(_place) = receiver.places.try_acquire() else {
-        return StatusCode::SERVICE_UNAVAILABLE;
+    let prove = |body: &[u8]| {
+        let signature = headers.get(SIGNATURE_HEADER).map(|value| value.as_bytes());
+        receiver
+            .settings
+            .app_secrets
+            .verify(signature, body)
+            .is_ok()
     };
-    let body = match tokio::time::timeout(READ_WITHIN, to_bytes(body, LARGEST_DELIVERY)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE,
-        Err(_) => return StatusCode::REQUEST_TIMEOUT,
-    };
-    let signature = headers.get(SIGNATURE_HEADER).map(|value| value.as_bytes());
-    if receiver
-        .settings
-        .app_secrets
-        .verify(signature, &body)
-        .is_err()
-    {
-        warn!(
-            "A webhook delivery was refused: its signature is missing or made with another app secret"
-        );
-        return StatusCode::UNAUTHORIZED;
-    }
-    let (stored, answer) = oneshot::channel();
-    if receiver
-        .inbox
-        .send(Arrival {
+    let refusal =
+        "A webhook delivery was refused: its signature is missing or made with another app secret";
+    receiver.take(body, prove, refusal).await
+}
+
+async fn receive_by_header(
+    State(receiver): State<Arc<Receiver>>,
+    headers: HeaderMap,
+    body: Body,
+) -> StatusCode {
+    let authorization = headers.get(header::AUTHORIZATION);
+    let authorization = authorization.and_then(|value| value.to_str().ok());
+    let secrets = &receiver.settings.unsigned_secrets;
+    let proved = authorization.is_some_and(|value| secrets.let_in(value));
+    receiver.take(body, |_| proved, WITHOUT_SECRET).await
+}
+
+async fn receive_by_address(
+    State(receiver): State<Arc<Receiver>>,
+    Path(secret): Path<String>,
+    body: Body,
+) -> StatusCode {
+    let proved = receiver.settings.unsigned_secrets.knows(&secret);
+    receiver.take(body, |_| proved, WITHOUT_SECRET).await
+}
+
+const WITHOUT_SECRET: &str =
+    "An unsigned webhook delivery was refused: it does not carry one of webhook.unsigned_secrets";
+
+impl Receiver {
+    /// Reads a delivery, has it proved, stores it.
+    async fn take(
+        &self,
+        body: Body,
+        prove: impl FnOnce(&[u8]) -> bool,
+        refusal: &'static str,
+    ) -> StatusCode {
+        let Ok(_place) = self.places.try_acquire() else {
+            return StatusCode::SERVICE_UNAVAILABLE;
+        };
+        let body = match tokio::time::timeout(READ_WITHIN, to_bytes(body, LARGEST_DELIVERY)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE,
+            Err(_) => return StatusCode::REQUEST_TIMEOUT,
+        };
+        if !prove(&body) {
+            warn!("{refusal}");
+            return StatusCode::UNAUTHORIZED;
+        }
+        let (stored, answer) = oneshot::channel();
+        let arrival = Arrival {
             body: body.to_vec(),
             stored,
-        })
-        .await
-        .is_err()
-    {
-        return StatusCode::SERVICE_UNAVAILABLE;
-    }
-    match answer.await {
-        Ok(true) => StatusCode::OK,
-        Ok(false) | Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        if self.inbox.send(arrival).await.is_err() {
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
+        match answer.await {
+            Ok(true) => StatusCode::OK,
+            Ok(false) | Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod at_work;
 mod counts;
 mod ending;
+mod news;
 mod progress;
 mod reading;
 mod recipients;

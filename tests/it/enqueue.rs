@@ -1,6 +1,8 @@
 //! An application writes a row, with nothing but the rights of `wa_producer`.
 
 mod content;
+mod dialled;
+mod from_rust;
 mod refused;
 
 use sqlx::postgres::{PgConnection, PgDatabaseError};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wa_outbox::config::Config;
 use wa_outbox::domain::id::{AttemptNumber, SenderId};
+use wa_outbox::message::OnUncertain;
 use wa_outbox::simulator::{Fault, Status, Statuses};
 use wa_outbox::store::sweep::BegunBefore;
 
@@ -73,7 +74,9 @@ async fn a_request_whose_worker_died_is_uncertain_until_a_webhook_tells() {
     world.simulator.set_statuses(Statuses::none());
     world.simulator.fault_next(ALICE, Fault::AcceptThenHang);
     let victim = world.start_process("victim").await;
-    let message = world.enqueue(a_text().on_uncertain("hold")).await;
+    let message = world
+        .enqueue(a_text().on_uncertain(OnUncertain::Hold))
+        .await;
     world.until_taken(1).await;
     victim.kill().await;
     assert_eq!(world.state_of(message).await, "sending");
@@ -242,7 +245,9 @@ async fn an_answer_recorded_after_the_sweep_still_ends_its_message() {
     let wire = Wire::to(&world.database.url);
     world.start_service_over(&wire).await;
     let record = wire.set("insert into wa.acceptances", Mishap::SentLate);
-    let message = world.enqueue(a_text().on_uncertain("hold")).await;
+    let message = world
+        .enqueue(a_text().on_uncertain(OnUncertain::Hold))
+        .await;
     record.reached().await;
 
     // What the next holder of the sender does once the deadline has passed.

@@ -1,6 +1,7 @@
 //! G4: a lost answer is not a failure. Evidence settles it; policy does only when the evidence clock has run out.
 
 mod policy;
+mod without_echo;
 
 use sqlx::AssertSqlSafe;
 use wa_outbox::domain::id::{AttemptNumber, MessageId, Wamid};

@@ -1,8 +1,9 @@
 //! A row goes in, one message goes out, its statuses come back.
 
 use serde_json::{Value, json};
+use wa_outbox::message::Outgoing;
 
-use crate::support::make::{ALICE, a_message, a_text};
+use crate::support::make::{ALICE, Draft, a_message, a_text};
 use crate::support::world::{SENDER, World};
 
 #[tokio::test]
@@ -27,8 +28,7 @@ async fn a_row_becomes_one_message_and_its_statuses_come_back() {
 async fn a_payload_reaches_the_wire_as_it_was_written() {
     let world = World::start().await;
     let payload = r#"{ "type":"text", "text":{"body":"caf\u00e9 \"x\" 🎉","preview_url":false}, "context":{"message_id":"wamid.A"} }"#;
-    let mut draft = a_text();
-    draft.0.payload = payload.to_owned();
+    let draft = Draft(Outgoing::written(payload, ALICE));
     let message = world.enqueue(draft).await;
 
     world.until_state(message, "accepted").await;

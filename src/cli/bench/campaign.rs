@@ -1,6 +1,7 @@
 //! `bench campaign`: one template to very many, and what its operator does meanwhile.
 //!
-//! Recipients are written by one INSERT … SELECT, and the same rows into a bare table for comparison. While the campaign runs,
+//! First a file of recipients is imported, beside a bare COPY ([`recipients`]). Those that are sent are written by one
+//! INSERT … SELECT, and the same rows into a bare table for comparison. While the campaign runs,
 //! urgent messages are written once a second; it is paused, resumed and at the end cancelled. What leaves when is told by the
 //! ledger, on the clock of this process.
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::recipients::{self, Imports};
 use super::scene::{Plan, Scene};
 use super::{Options, SENDER, WORKER};
 use crate::domain::id::SenderId;
@@ -33,6 +35,7 @@ const REST: Duration = Duration::from_secs(5);
 #[derive(Debug, Serialize)]
 struct Report {
     recipients: u32,
+    imports: Option<Imports>,
     written_per_second: f64,
     bare_rows_per_second: f64,
     bytes_per_recipient: f64,
@@ -178,6 +181,17 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
             eprintln!("campaign: {words}");
         }
     };
+    let imports = match options.import_rows {
+        0 => None,
+        rows => {
+            say(&format!("importing {rows} recipients, three times"));
+            // Of a scene of its own: what lies in the queue afterwards is nothing to the rest.
+            let scene = scene(options).await?;
+            let imports = recipients::measure(&scene, rows, TEMPLATE).await?;
+            scene.strike().await?;
+            Some(imports)
+        }
+    };
     let scene = scene(options).await?;
     let campaign = NewCampaign {
         name: "spring".to_owned(),
@@ -224,6 +238,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     run.go_on_for(REST).await?;
     let report = Report {
         recipients: options.messages,
+        imports,
         written_per_second,
         bare_rows_per_second: bare,
         bytes_per_recipient,
@@ -328,6 +343,7 @@ impl Report {
             show_most_ms,
             duplicates: ledger.duplicates().len() as u64,
             recipients: 0,
+            imports: None,
             written_per_second: 0.0,
             bare_rows_per_second: 0.0,
             bytes_per_recipient: 0.0,
@@ -341,6 +357,9 @@ impl Report {
             "campaign: {} recipients, {:.0} s at {} a second",
             self.recipients, self.seconds, self.rate
         );
+        if let Some(imports) = &self.imports {
+            imports.print();
+        }
         println!(
             "  written: {:.0} rows/s (the bare table took {:.0}), {:.0} bytes each",
             self.written_per_second, self.bare_rows_per_second, self.bytes_per_recipient

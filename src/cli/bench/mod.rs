@@ -10,6 +10,7 @@ mod fleet;
 mod pair;
 pub mod pgbouncer;
 mod process;
+mod recipients;
 mod scene;
 mod sequences;
 mod worker;
@@ -77,6 +78,10 @@ pub struct Options {
     /// sequences: measure the cost of a message also while so many sequences of ten are open.
     #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     backlog: u32,
+
+    /// campaign: import a file of so many recipients before, three times, beside a bare COPY of the same rows; 0: do not.
+    #[arg(long, value_name = "COUNT", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(0..=5_000_000))]
+    import_rows: u32,
 
     /// Put an installed PgBouncer in front of the database.
     #[arg(long, value_enum, value_name = "MODE")]

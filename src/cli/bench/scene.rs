@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
+use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,7 @@ pub(super) struct Plan {
 pub(super) struct Scene {
     server: Option<Server>,
     pub(super) store: Store,
+    direct: String,
     /// How workers reach the database.
     url: String,
     pub(super) cable: Option<Cable>,
@@ -151,6 +153,7 @@ impl Scene {
         Ok(Self {
             server: Some(server),
             store,
+            direct,
             url,
             cable,
             _pooler: pooler,
@@ -204,6 +207,29 @@ impl Scene {
             .execute(self.store.pool())
             .await?;
         Ok(())
+    }
+
+    /// Where the database is reached without anything in between.
+    pub(super) fn database_url(&self) -> &str {
+        &self.direct
+    }
+
+    /// Runs this very program to its end, as a process of its own on this database. Gives what it printed.
+    pub(super) async fn command(&self, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
+        let program = std::env::current_exe().context("could not find this program")?;
+        let output = Command::new(program)
+            .args(arguments)
+            .env("DATABASE_URL", &self.url)
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("could not start a command")?;
+        anyhow::ensure!(
+            output.status.success(),
+            "a command has failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(output.stdout)
     }
 
     /// Starts `wa-outbox run` as a process of its own.

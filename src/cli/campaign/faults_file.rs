@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
+use crate::cli::output::csv_cell;
 use crate::cli::recipients::Fault;
 
 pub(super) struct FaultsFile {
@@ -48,7 +49,7 @@ impl FaultsFile {
             reason,
         } in faults
         {
-            text += &format!("{line},{},{}\n", cell(field), cell(reason));
+            text += &format!("{line},{},{}\n", csv_cell(field), csv_cell(reason));
         }
         self.append(&text)
             .with_context(|| format!("could not write into {}", self.path.display()))?;
@@ -104,15 +105,6 @@ impl Open {
             file,
             length: kept.max(HEADER.len() as u64),
         })
-    }
-}
-
-fn cell(text: &str) -> String {
-    let plain = !text.contains([',', '"', '\n', '\r']);
-    if plain {
-        text.to_owned()
-    } else {
-        format!("\"{}\"", text.replace('"', "\"\""))
     }
 }
 

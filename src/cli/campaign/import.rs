@@ -18,6 +18,7 @@ use super::progress::Progress;
 use crate::cli::Context;
 use crate::cli::failure::Problem;
 use crate::cli::recipients::{Entry, Fault, Format, Opened, Place, Reader, is_stdin, open};
+use crate::domain::numbering::Country;
 use crate::domain::placeholders::Template;
 use crate::store::Store;
 use crate::store::campaign::Campaign;
@@ -38,6 +39,10 @@ pub(super) struct Reading {
     /// The column with the phone number [default: recipient, or phone]
     #[arg(long, value_name = "NAME")]
     recipient_column: Option<String>,
+    /// Read numbers without + as they are dialled in this country (two letters, such as DE) [default: the sender's default
+    /// country; without one they cannot be used]
+    #[arg(long, value_name = "COUNTRY")]
+    default_country: Option<Country>,
     /// Under which name the import is remembered [default: the file's name; stdin]
     #[arg(long = "as", id = "as", value_name = "NAME")]
     name: Option<String>,
@@ -88,7 +93,8 @@ struct Part {
 impl Reading {
     /// Opens a file, `-` for standard input, and reads its header.
     pub(super) fn open(self, path: &Path) -> Result<Recipients, Problem> {
-        let file = open(path, self.format, self.recipient_column.as_deref())?;
+        let mut file = open(path, self.format, self.recipient_column.as_deref())?;
+        file.reader.dialled_in(self.default_country);
         Ok(Recipients {
             path: path.to_owned(),
             reading: self,
@@ -146,6 +152,11 @@ impl Recipients {
         campaign: &Campaign,
         by: &str,
     ) -> anyhow::Result<Imported> {
+        if self.reading.default_country.is_none() {
+            let country = store.default_country(&campaign.sender).await?;
+            let country = country.and_then(|country| country.parse().ok());
+            self.file.reader.dialled_in(country);
+        }
         let source = self.name();
         let before = store.begin_import(campaign.id, &source, by).await?;
         self.go_on(&before, &campaign.name)?;

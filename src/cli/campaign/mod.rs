@@ -15,6 +15,7 @@ mod standing;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use serde_json::value::RawValue;
 
 use super::failure::Problem;
 use super::{Context, output, send};
@@ -354,7 +355,7 @@ impl Set {
         if let Some(path) = &self.template {
             let payload = send::read_payload(path)?;
             template(&payload)?;
-            change.payload = Some(serde_json::from_str(&payload)?);
+            change.payload = Some(RawValue::from_string(payload)?);
         } else if self.settings == Settings::default() {
             let fix = "name what to change; see: wa-outbox campaign set --help";
             return Err(Problem::usage("there is nothing to change", fix).into());

@@ -6,20 +6,21 @@
 
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::find;
 use super::progress::Progress;
+use super::{find, thousands};
 use crate::cli::failure::Problem;
 use crate::cli::recipients::LINE;
 use crate::cli::{Context, output};
 use crate::domain::forecast::{Group, Plan};
 use crate::domain::id::MessageId;
+use crate::domain::numbering;
 use crate::domain::placeholders::{FillError, Template, Variables};
 use crate::domain::quiet_hours::Zones;
 use crate::message::rules::{self, Class, Finding, To};
@@ -159,18 +160,23 @@ impl Preflight {
         let mut left_out = 0;
         let mut after = None;
         loop {
-            let page = store.queued_recipients(campaign.id, after, PAGE).await?;
+            let mut page = store.queued_recipients(campaign.id, after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some((last.due_at, last.id));
-            for row in &page {
+            let mut faulty = Vec::new();
+            let mut gone: HashMap<String, i64> = HashMap::new();
+            for row in &mut page {
+                // Somebody whose first row is left out has not been written to: the next one is no duplicate.
+                row.earlier -= gone.get(&row.recipient).copied().unwrap_or_default();
                 let faults = check.row(row);
                 file.write(row, &faults)?;
                 // A suppressed one is left out by itself, with the reason.
                 if self.leave_out && are_certain(&faults) && !row.is_suppressed {
-                    store.cancel(MessageId(row.id)).await?;
-                    left_out += 1;
+                    faulty.push((MessageId(row.id), reason_of(&faults, &by)));
+                    *gone.entry(row.recipient.clone()).or_default() += 1;
                 }
             }
+            left_out += store.leave_out(campaign.id, &faulty).await?;
             let (rows, faulty) = (check.rows.unsigned_abs(), check.faulty.unsigned_abs());
             progress.show(rows, rows, faulty, clock.boot());
         }
@@ -182,8 +188,14 @@ impl Preflight {
             file.finish()?,
             self.leave_out.then_some(left_out),
         );
+        let done = (left_out > 0).then(|| format!("{} left out", thousands(left_out)));
         store
-            .keep_preflight(campaign.id, &serde_json::to_value(&report)?, &by)
+            .keep_preflight(
+                campaign.id,
+                &serde_json::to_value(&report)?,
+                &by,
+                done.as_deref(),
+            )
             .await?;
         if self.json {
             return output::print_json(&report);
@@ -294,7 +306,7 @@ impl<'a> Check<'a> {
         let is_number = row.recipient_kind == "phone";
         let found = [
             (
-                is_number && !can_exist(&row.recipient),
+                is_number && !numbering::can_exist(&row.recipient),
                 Kind::InvalidNumber,
                 "recipient",
             ),
@@ -383,9 +395,11 @@ fn are_certain(faults: &[Fault]) -> bool {
     !faults.iter().all(Fault::is_doubt)
 }
 
-/// Whether the numbering plan of its country has such a number.
-fn can_exist(number: &str) -> bool {
-    phonenumber::parse(None, number).is_ok_and(|number| number.is_valid())
+/// Why a recipient was left out.
+fn reason_of(faults: &[Fault], by: &str) -> String {
+    let sentence = |fault: &Fault| format!("{} {}", fault.field, fault.kind.in_words().0);
+    let sentences: Vec<String> = faults.iter().map(sentence).collect();
+    format!("left out by {by}: {}", sentences.join("; "))
 }
 
 fn line_of(variables: &Variables<'_>) -> Option<u64> {
@@ -407,31 +421,31 @@ fn zones_of(clock: &str) -> Option<Zones> {
 }
 
 impl Kind {
-    /// What it is, and what to do.
+    /// What it is, to stand behind the field, and what to do.
     fn in_words(self) -> (&'static str, &'static str) {
         match self {
             Self::MissingVariable => (
-                "have no such variable",
+                "is missing",
                 "add it to their rows, or take it out of the template",
             ),
             Self::VariableIsNoText => (
-                "have an object or a list where text is wanted",
+                "is an object or a list where text is wanted",
                 "write it as text, or let the placeholder be the whole string",
             ),
             Self::Rule(broken) => (broken.demand, broken.fix),
             Self::InvalidNumber => (
-                "have a number that their country's plan does not have",
+                "has a number that its country's plan does not have",
                 "correct it; nobody can be reached under it",
             ),
             Self::Duplicate => (
-                "go to somebody who is in the campaign already",
+                "is in the campaign already",
                 "leave them out, or that person is written to again",
             ),
             Self::UnknownTimeZone => (
-                "have a time zone that does not exist",
+                "is none that exists",
                 "write an IANA name such as Europe/Berlin",
             ),
-            Self::Expired => ("have expired", "give them a later expires_at"),
+            Self::Expired => ("has passed", "give them a later expires_at"),
         }
     }
 }

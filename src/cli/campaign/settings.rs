@@ -53,6 +53,15 @@ pub(super) struct Settings {
     /// Pause by itself when this share of the answers has failed, above 0 and up to 1; none: never [default: 0.3]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pause_at: Option<Given<f64>>,
+    /// Of the answers within this span, 10s to 24h [default: 5m]
+    #[arg(long, value_name = "SPAN", value_parser = duration::parse)]
+    pause_window: Option<Duration>,
+    /// Not before so many were answered within that span [default: 50]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    pause_at_least: Option<i32>,
+    /// Whether it has all its recipients: then it is done when the last has ended, else ten minutes later [default: false]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    complete: Option<bool>,
 }
 
 /// A value, or `none`.
@@ -147,6 +156,9 @@ impl Settings {
             expires_after: given.expires_after.map(Given::value),
             category: given.category.map(Given::value),
             pause_failure_share: given.pause_at.map(Given::value),
+            pause_window: given.pause_window,
+            pause_at_least: given.pause_at_least,
+            complete: given.complete,
             ..CampaignSettings::default()
         })
     }
@@ -185,7 +197,18 @@ mod tests {
             "21:00-24:00",
             "--expires-after",
             "12h",
+            "--pause-window",
+            "1h",
+            "--pause-at-least",
+            "20",
+            "--complete",
         ]);
+        assert_eq!(given.pause_window, Some(Duration::from_secs(3_600)));
+        assert_eq!(
+            (given.pause_at_least, given.complete),
+            (Some(20), Some(true))
+        );
+        assert_eq!(change(&["--complete=false"]).complete, Some(false));
         assert_eq!(given.max_per_second, Some(Some(20.0)));
         assert_eq!(given.ramp, Some("100/h,1000/h".parse().ok()));
         assert_eq!(given.starts_at, Some(Some(datetime!(2026-03-01 14:00 UTC))));

@@ -20,7 +20,7 @@ use crate::cli::time::{age, moment, span};
 use crate::cli::{Context, duration, output};
 use crate::provider::codes::{Dialect, explain};
 use crate::store::Store;
-use crate::store::campaign::Campaign;
+use crate::store::campaign::{Campaign, CampaignEvent};
 use crate::store::campaign_progress::{CampaignCounts, CampaignProgress, FailureCount};
 
 pub(super) const HELP: &str = "The counts add up to all recipients: each is in one place. Failures are grouped by WhatsApp's code, \
@@ -29,7 +29,7 @@ with what it means and what to do.
 With --json one object: campaign, id, sender, state, state_reason, state_changed_at, state_changed_by, waiting_for, \
 total, counts (queued, sending, uncertain, accepted, sent, delivered, read, undelivered, failed, expired, cancelled, suppressed), \
 put_off (waiting_for, messages: counted up to 10,000), rate_per_second, limit_per_second, limit_by, time_left_s, failures (code, \
-messages, title, remedy), settings, preflight_at, first_answer_at, last_answer_at, last_status_at.
+messages, title, remedy), history (happened_at, what, author, reason: the last 100), settings, preflight_at, first_answer_at, last_answer_at, last_status_at.
 
 Examples:
   wa-outbox campaign show spring
@@ -42,6 +42,9 @@ Example:
   wa-outbox campaign list";
 
 const BAR: usize = 30;
+/// Of what happened to it so much is told: on the screen, and as JSON.
+const TOLD: i64 = 6;
+const TOLD_AS_JSON: i64 = 100;
 /// The screen is wiped before each look.
 const WIPE: &str = "\u{1b}[H\u{1b}[2J";
 
@@ -83,6 +86,8 @@ impl Show {
         loop {
             let campaign = find(store, &self.campaign).await?;
             let progress = progress(store, &campaign).await?;
+            let at_most = if self.json { TOLD_AS_JSON } else { TOLD };
+            let history = store.campaign_events(campaign.id, at_most).await?;
             let standing = Standing {
                 campaign: &campaign,
                 progress: &progress,
@@ -90,13 +95,13 @@ impl Show {
             let is_over = matches!(campaign.state.as_str(), "done" | "cancelled")
                 && progress.counts.open() == 0;
             match (self.json, self.watch) {
-                (true, false) => output::print_json(&CampaignJson::of(standing))?,
-                (true, true) => {
-                    output::print(&serde_json::to_string(&CampaignJson::of(standing))?)?
-                }
+                (true, false) => output::print_json(&CampaignJson::of(standing, &history))?,
+                (true, true) => output::print(&serde_json::to_string(&CampaignJson::of(
+                    standing, &history,
+                ))?)?,
                 (false, _) => {
                     let wipe = if is_screen { WIPE } else { "" };
-                    output::print(&format!("{wipe}{}", screen(standing)))?;
+                    output::print(&format!("{wipe}{}", screen(standing, &history)))?;
                 }
             }
             if !self.watch || is_over {
@@ -133,7 +138,7 @@ async fn progress(store: &Store, campaign: &Campaign) -> anyhow::Result<Campaign
 }
 
 /// All of it, as a person reads it.
-fn screen(standing: Standing<'_>) -> String {
+fn screen(standing: Standing<'_>, history: &[CampaignEvent]) -> String {
     let Standing { campaign, progress } = standing;
     let counts = &progress.counts;
     let mut parts = vec![format!("{}\n", output::plain(&standing.sentence()))];
@@ -149,6 +154,11 @@ fn screen(standing: Standing<'_>) -> String {
     if !counts.failures.is_empty() {
         let lines: String = counts.failures.iter().map(failure).collect();
         parts.push(format!("Failures:\n{lines}"));
+    }
+    if !history.is_empty() {
+        let line = |event| happened(event, progress.now);
+        let lines: String = history.iter().map(line).collect();
+        parts.push(format!("History:\n{lines}"));
     }
     parts.push(settings(campaign, progress.now).render());
     parts.join("\n")
@@ -239,6 +249,17 @@ fn put_off(progress: &CampaignProgress) -> Vec<String> {
     lines
 }
 
+fn happened(event: &CampaignEvent, now: OffsetDateTime) -> String {
+    let why = event.reason.as_ref();
+    let why = why.map_or_else(String::new, |why| format!(": {}", output::plain(why)));
+    format!(
+        "  {:<11} {} by {}{why}\n",
+        event.what,
+        age(event.happened_at, now),
+        output::plain(&event.author)
+    )
+}
+
 /// A code with what it means and what to do.
 fn failure(failure: &FailureCount) -> String {
     let (title, remedy) = meaning(failure.code);
@@ -259,7 +280,7 @@ fn meaning(code: Option<i64>) -> (&'static str, &'static str) {
             "See one: wa-outbox message list --state failed",
         );
     };
-    explain(code, None, Dialect::Cloud).map_or(
+    explain(code, None, Dialect::OnPremises).map_or(
         (
             "a code that is not in our table",
             "See what WhatsApp said: wa-outbox message list --state failed",
@@ -299,12 +320,17 @@ fn settings(campaign: &Campaign, now: OffsetDateTime) -> Facts {
     );
     facts.add_some("category", campaign.category.as_ref());
     facts.add_some(
+        "complete",
+        campaign.complete.then_some("yes: no more recipients come"),
+    );
+    facts.add_some(
         "pauses itself",
         campaign.pause_failure_share.map(|share| {
             format!(
-                "at {:.0} % failures within {}",
+                "at {:.0} % failures within {}, of at least {} answered",
                 100.0 * share,
-                span(time::Duration::seconds_f64(campaign.pause_window_s))
+                span(time::Duration::seconds_f64(campaign.pause_window_s)),
+                campaign.pause_at_least
             )
         }),
     );

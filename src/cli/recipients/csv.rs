@@ -8,6 +8,7 @@ use std::io::{self, BufRead};
 
 use super::lines::{Line, Lines};
 use super::{BadFile, Entry, Fault, LINE, NUL, Row, cannot_be_kept, recipient};
+use crate::domain::numbering::Country;
 
 /// A record has lines at most. A text of WhatsApp's has 4,096 characters.
 const LINES_A_RECORD: usize = 100;
@@ -107,7 +108,11 @@ impl Csv {
         others.map(|column| column.name.as_str())
     }
 
-    pub(super) fn next<R: BufRead>(&self, lines: &mut Lines<R>) -> io::Result<Option<Entry>> {
+    pub(super) fn next<R: BufRead>(
+        &self,
+        lines: &mut Lines<R>,
+        country: Option<Country>,
+    ) -> io::Result<Option<Entry>> {
         let first = loop {
             let Some(line) = lines.next()? else {
                 return Ok(None);
@@ -140,7 +145,7 @@ impl Csv {
         };
         let row = row
             .map_err(|broken| Fault::new(number, "line", broken.reason()))
-            .and_then(|cells| self.row(number, cells));
+            .and_then(|cells| self.row(number, cells, country));
         if row.is_err() {
             lines.hand_back(taken.drain(1..));
         }
@@ -167,7 +172,7 @@ impl Csv {
         split(&all, self.delimiter)
     }
 
-    fn row(&self, line: u64, cells: Vec<Vec<u8>>) -> Result<Row, Fault> {
+    fn row(&self, line: u64, cells: Vec<Vec<u8>>, country: Option<Country>) -> Result<Row, Fault> {
         let (found, expected) = (cells.len(), self.columns.len());
         if found != expected {
             let reason = format!(
@@ -186,7 +191,7 @@ impl Csv {
                 )
             })?;
             match column.kind {
-                Kind::Recipient => number = recipient(&cell, line, &column.name)?,
+                Kind::Recipient => number = recipient(&cell, country, line, &column.name)?,
                 Kind::Text if cell.contains('\0') => {
                     return Err(Fault::new(line, &column.name, NUL));
                 }

@@ -5,6 +5,7 @@ use std::io::{self, BufRead};
 
 use super::lines::Lines;
 use super::{Entry, Fault, LINE, NUL, Row, TOO_LONG, cannot_be_kept, recipient};
+use crate::domain::numbering::Country;
 use crate::domain::placeholders::Variables;
 
 /// The members that hold the recipient where none is named.
@@ -14,6 +15,7 @@ const VARIABLES: &str = "variables";
 pub(super) fn next<R: BufRead>(
     lines: &mut Lines<R>,
     wanted: Option<&str>,
+    country: Option<Country>,
 ) -> io::Result<Option<Entry>> {
     loop {
         let Some(line) = lines.next()? else {
@@ -31,11 +33,16 @@ pub(super) fn next<R: BufRead>(
             let reason = "it is not UTF-8; save the file as UTF-8";
             return Ok(Some(Fault::new(number, "line", reason).into()));
         };
-        return Ok(Some(row(text.trim(), number, wanted).into()));
+        return Ok(Some(row(text.trim(), number, wanted, country).into()));
     }
 }
 
-fn row(text: &str, line: u64, wanted: Option<&str>) -> Result<Row, Fault> {
+fn row(
+    text: &str,
+    line: u64,
+    wanted: Option<&str>,
+    country: Option<Country>,
+) -> Result<Row, Fault> {
     let object = Variables::parse(text).map_err(|_| {
         let reason = match serde_json::from_str::<serde_json::Value>(text) {
             Ok(_) => "it is no JSON object; write {\"recipient\":\"+…\",\"variables\":{…}}".into(),
@@ -66,7 +73,7 @@ fn row(text: &str, line: u64, wanted: Option<&str>) -> Result<Row, Fault> {
                 "it is no string; write it in quotes, with its +",
             )
         })?;
-    let number = recipient(&number, line, field)?;
+    let number = recipient(&number, country, line, field)?;
     Ok(Row {
         line,
         recipient: number,

@@ -20,6 +20,7 @@ pub(super) use open::{Opened, is_stdin, open};
 use csv::Csv;
 use lines::Lines;
 
+use crate::domain::numbering::Country;
 use crate::domain::phone;
 
 /// A row that can be used.
@@ -86,6 +87,7 @@ pub(super) enum BadFile {
 pub(super) struct Reader<R> {
     lines: Lines<R>,
     rows: Rows,
+    country: Option<Country>,
 }
 
 enum Rows {
@@ -106,7 +108,16 @@ impl<R: BufRead> Reader<R> {
                 recipient: recipient.map(str::to_owned),
             },
         };
-        Ok(Self { lines, rows })
+        Ok(Self {
+            lines,
+            rows,
+            country: None,
+        })
+    }
+
+    /// Numbers without + are read as they are dialled in this country; in none, they are faults.
+    pub(super) fn dialled_in(&mut self, country: Option<Country>) {
+        self.country = country;
     }
 
     /// Goes on where an earlier run has come to.
@@ -140,8 +151,10 @@ impl<R: BufRead> Reader<R> {
     /// When the file cannot be read on.
     pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
         match &mut self.rows {
-            Rows::Csv(csv) => csv.next(&mut self.lines),
-            Rows::Jsonl { recipient } => jsonl::next(&mut self.lines, recipient.as_deref()),
+            Rows::Csv(csv) => csv.next(&mut self.lines, self.country),
+            Rows::Jsonl { recipient } => {
+                jsonl::next(&mut self.lines, recipient.as_deref(), self.country)
+            }
         }
     }
 }
@@ -169,8 +182,13 @@ impl From<Result<Row, Fault>> for Entry {
 }
 
 /// The recipient in a field of that name.
-fn recipient(text: &str, line: u64, field: &str) -> Result<String, Fault> {
-    phone::normalised(text).map_err(|error| Fault::new(line, field, error.to_string()))
+fn recipient(
+    text: &str,
+    country: Option<Country>,
+    line: u64,
+    field: &str,
+) -> Result<String, Fault> {
+    phone::normalised(text, country).map_err(|error| Fault::new(line, field, error.to_string()))
 }
 
 /// Whether a JSON text has a NUL in one of its strings, which Postgres cannot keep, or half a surrogate pair.

@@ -17,10 +17,11 @@ use super::time::{later, moment};
 use super::{Context, duration, output};
 use crate::config::SecretRef;
 use crate::domain::id::SenderId;
+use crate::domain::numbering::{Country, NotACountry};
 use crate::store::sender::{SenderChange, Unset};
-use show::{find, stands, unknown};
+use show::{stands, unknown};
 
-pub(super) use show::Show;
+pub(super) use show::{Show, find};
 pub(super) use standing::{Reading, StandingJson, counted, rate, template_in_words};
 
 /// Add, change, show, hold and release senders
@@ -39,7 +40,9 @@ enum Action {
   wa-outbox sender add 106540352242922 --credential env:WHATSAPP_ACCESS_TOKEN
   wa-outbox sender add 4930123456 --provider bsp --path /v1/messages \\
     --base-url https://waba.example.com --auth-header D360-API-KEY \\
-    --credential file:/run/secrets/bsp")]
+    --credential file:/run/secrets/bsp
+  wa-outbox sender add 4930123456 --provider on_premises --base-url https://10.0.0.7:9090 \\
+    --ca-file /etc/wa/client-ca.pem --credential file:/run/secrets/client-login")]
     Add(Add),
     /// List the senders
     #[command(after_help = show::LIST_HELP)]
@@ -67,7 +70,7 @@ struct Add {
     /// The number's id at the provider; for the Cloud API its phone number id
     #[arg(value_name = "ID")]
     sender: String,
-    /// Where its access token is kept: env:NAME or file:PATH
+    /// Where its access token (for on_premises user:password) is kept: env:NAME or file:PATH
     #[arg(long, value_name = "REFERENCE")]
     credential: String,
     #[command(flatten)]
@@ -79,7 +82,7 @@ struct Set {
     /// The sender
     #[arg(value_name = "ID")]
     sender: String,
-    /// Where its access token is kept: env:NAME or file:PATH
+    /// Where its access token (for on_premises user:password) is kept: env:NAME or file:PATH
     #[arg(long, value_name = "REFERENCE")]
     credential: Option<String>,
     #[command(flatten)]
@@ -104,7 +107,19 @@ struct Settings {
     /// The header that carries the token [new senders: Authorization]
     #[arg(long, value_name = "NAME")]
     auth_header: Option<String>,
-    /// Messages a second at most [new senders: 80]
+    /// The word before the token, `none` for no word, or `default`: Bearer in Authorization, no word in any other header
+    /// [new senders: default]
+    #[arg(long, value_name = "WORD")]
+    auth_scheme: Option<OrDefault<String>>,
+    /// A file, where the workers run, with the only certificates (PEM) that may vouch for the server, or `default` for those
+    /// of the machine [new senders: default]
+    #[arg(long, value_name = "PATH")]
+    ca_file: Option<OrDefault<String>>,
+    /// Whether statuses bring biz_opaque_callback_data back: `true`, `false`, or `default` for what its kind of provider does
+    /// [new senders: default]
+    #[arg(long, value_name = "BOOL")]
+    callback_echo: Option<OrDefault<bool>>,
+    /// Messages a second at most [new senders: 80, on_premises 70]
     #[arg(long, value_name = "NUMBER")]
     rate_per_second: Option<f64>,
     /// One message per this many milliseconds to one recipient, 0 for no limit [new senders: 6000]
@@ -140,6 +155,10 @@ struct Settings {
     /// In its sequences, when that is over: `halt`, `proceed`, or `default` for the worker's setting [new senders: default]
     #[arg(long, value_name = "POLICY", value_parser = one_of(["halt", "proceed", "default"]))]
     on_timeout: Option<OrDefault<String>>,
+    /// Read numbers without + as they are dialled in this country (two letters, such as DE), or `default` to refuse them
+    /// [new senders: default]
+    #[arg(long, value_name = "COUNTRY", value_parser = country)]
+    default_country: Option<OrDefault<Country>>,
     /// Make it the one for messages that name no sender
     #[arg(long)]
     default: bool,
@@ -177,10 +196,17 @@ fn span(text: &str) -> Result<OrDefault<Duration>, NotADuration> {
     }
 }
 
+fn country(text: &str) -> Result<OrDefault<Country>, NotACountry> {
+    text.parse()
+}
+
 impl Settings {
     fn change(self, credential: Option<String>) -> SenderChange {
         let mut unset = Vec::new();
         let path = value(self.path, Unset::Path, &mut unset);
+        let auth_scheme = value(self.auth_scheme, Unset::AuthScheme, &mut unset);
+        let ca_file = value(self.ca_file, Unset::CaFile, &mut unset);
+        let callback_echo = value(self.callback_echo, Unset::CallbackEcho, &mut unset);
         let max_in_flight = value(self.max_in_flight, Unset::MaxInFlight, &mut unset);
         let on_uncertain = value(self.on_uncertain, Unset::OnUncertain, &mut unset);
         let window = self.reconcile_window_s;
@@ -188,6 +214,7 @@ impl Settings {
         let on_failure = value(self.on_failure, Unset::OnFailure, &mut unset);
         let delivery_timeout = value(self.delivery_timeout, Unset::DeliveryTimeout, &mut unset);
         let on_timeout = value(self.on_timeout, Unset::OnTimeout, &mut unset);
+        let country = value(self.default_country, Unset::DefaultCountry, &mut unset);
         SenderChange {
             provider: self.provider,
             base_url: self.base_url,
@@ -195,6 +222,9 @@ impl Settings {
             api_version: self.api_version,
             credential,
             auth_header: self.auth_header,
+            auth_scheme,
+            ca_file,
+            callback_echo,
             rate_per_second: self.rate_per_second,
             pair_period_ms: self.pair_period_ms,
             pair_burst: self.pair_burst,
@@ -206,6 +236,7 @@ impl Settings {
             on_failure,
             delivery_timeout,
             on_timeout,
+            default_country: country.map(|country| country.to_string()),
             is_default: self.default.then_some(true),
             unset,
         }
@@ -299,7 +330,11 @@ impl Add {
             let fix = format!("change it: wa-outbox sender set {sender} …");
             return Err(Problem::failed(what, fix).into());
         }
-        output::print(&format!("Sender {sender} was added."))
+        output::print(&format!("Sender {sender} was added."))?;
+        match find(store, &sender).await?.sender.echo_warning() {
+            Some(warning) => output::print(warning),
+            None => Ok(()),
+        }
     }
 }
 
@@ -376,7 +411,9 @@ mod tests {
 
     #[test]
     fn a_setting_is_given_or_set_back_by_the_word_default() {
-        let given = change("--max-in-flight 7 --on-uncertain hold --path /v1").expect("settings");
+        let line = "--max-in-flight 7 --on-uncertain hold --path /v1 --default-country de";
+        let given = change(line).expect("settings");
+        assert_eq!(given.default_country.as_deref(), Some("DE"));
         assert_eq!(given.max_in_flight, Some(7));
         assert_eq!(given.on_uncertain.as_deref(), Some("hold"));
         assert_eq!(given.path.as_deref(), Some("/v1"));
@@ -397,6 +434,7 @@ mod tests {
             "--max-in-flight none",
             "--on-uncertain never",
             "--reconcile-window-s Default",
+            "--default-country Germany",
         ] {
             assert!(change(wrong).is_err(), "{wrong}");
         }

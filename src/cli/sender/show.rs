@@ -12,6 +12,7 @@ use crate::cli::template::TemplateHoldJson;
 use crate::cli::time::{moment, span};
 use crate::cli::{Context, output};
 use crate::domain::id::SenderId;
+use crate::provider::{Capabilities, Echo, ProviderKind};
 use crate::store::Store;
 use crate::store::sender::Sender;
 use crate::store::summary::SenderOwner;
@@ -125,8 +126,8 @@ impl Show {
 }
 
 /// A sender and who works it.
-pub(super) struct Found {
-    pub(super) sender: Sender,
+pub(in crate::cli) struct Found {
+    pub(in crate::cli) sender: Sender,
     owner: Option<SenderOwner>,
 }
 
@@ -181,11 +182,14 @@ fn settings(facts: &mut Facts, sender: &Sender) {
     facts.add("provider", &sender.provider);
     facts.add("base url", &sender.base_url);
     facts.add_some("path", sender.path.as_ref());
-    if sender.provider == "cloud_api" {
+    if capabilities(sender).is_some_and(|can| can.has_api_version) {
         facts.add("api version", &sender.api_version);
     }
     facts.add("credential", &sender.credential);
     facts.add("auth header", &sender.auth_header);
+    facts.add_some("auth scheme", sender.auth_scheme.as_ref());
+    facts.add_some("ca file", sender.ca_file.as_ref());
+    facts.add("callback echo", echo_in_words(sender));
     facts.add("rate set", format!("{} a second", sender.rate_per_second));
     facts.add("pair limit", pair_limit(sender));
     facts.add(
@@ -200,6 +204,14 @@ fn settings(facts: &mut Facts, sender: &Sender) {
     let timeout = sender.delivery_timeout_s.map(time::Duration::seconds_f64);
     facts.add("delivery timeout", by_worker(timeout.map(span)));
     facts.add("on timeout", by_worker(sender.on_timeout.clone()));
+    let country = sender.default_country.as_deref();
+    facts.add(
+        "numbers without +",
+        country.map_or_else(
+            || "refused".to_owned(),
+            |country| format!("as dialled in {country}"),
+        ),
+    );
     facts.add("default", if sender.is_default { "yes" } else { "no" });
 }
 
@@ -209,6 +221,25 @@ fn validation(sender: &Sender) -> String {
         false => "",
     };
     format!("{}{strict}", sender.validate)
+}
+
+fn capabilities(sender: &Sender) -> Option<Capabilities> {
+    let kind: Option<ProviderKind> = sender.provider.parse().ok();
+    kind.map(ProviderKind::capabilities)
+}
+
+/// Whether statuses bring our callback data back, as far as its settings say.
+fn echo_in_words(sender: &Sender) -> &'static str {
+    match (
+        sender.callback_echo,
+        capabilities(sender).map(|can| can.echo),
+    ) {
+        (Some(true), _) => "yes, by its setting",
+        (Some(false), _) => "no, by its setting",
+        (None, Some(Echo::Always)) => "yes",
+        (None, Some(Echo::WhenSeen)) => "once it was seen to",
+        (None, Some(Echo::Never) | None) => "no",
+    }
 }
 
 fn pair_limit(sender: &Sender) -> String {
@@ -224,29 +255,8 @@ fn pair_limit(sender: &Sender) -> String {
 /// A sender as scripts read it: the columns of `wa.senders`, and who works it.
 #[derive(Serialize)]
 struct SenderJson<'a> {
-    sender: &'a str,
-    provider: &'a str,
-    base_url: &'a str,
-    path: Option<&'a str>,
-    api_version: &'a str,
-    credential: &'a str,
-    auth_header: &'a str,
-    rate_per_second: f64,
-    pair_period_ms: i32,
-    pair_burst: i32,
-    max_in_flight: Option<i32>,
-    on_uncertain: Option<&'a str>,
-    reconcile_window_s: Option<i32>,
-    validate: &'a str,
-    strict: bool,
-    on_failure: Option<&'a str>,
-    delivery_timeout_s: Option<f64>,
-    on_timeout: Option<&'a str>,
-    is_default: bool,
-    held_reason: Option<&'a str>,
-    #[serde(with = "time::serde::rfc3339::option")]
-    held_until: Option<OffsetDateTime>,
-    held_by: Option<&'a str>,
+    #[serde(flatten)]
+    sender: &'a Sender,
     worker: Option<&'a str>,
     problem: Option<&'a str>,
 }
@@ -262,30 +272,9 @@ struct ShownJson<'a> {
 
 impl<'a> SenderJson<'a> {
     fn of(found: &'a Found) -> Self {
-        let (sender, owner) = (&found.sender, found.owner.as_ref());
+        let owner = found.owner.as_ref();
         Self {
-            sender: &sender.sender,
-            provider: &sender.provider,
-            base_url: &sender.base_url,
-            path: sender.path.as_deref(),
-            api_version: &sender.api_version,
-            credential: &sender.credential,
-            auth_header: &sender.auth_header,
-            rate_per_second: sender.rate_per_second,
-            pair_period_ms: sender.pair_period_ms,
-            pair_burst: sender.pair_burst,
-            max_in_flight: sender.max_in_flight,
-            on_uncertain: sender.on_uncertain.as_deref(),
-            reconcile_window_s: sender.reconcile_window_s,
-            validate: &sender.validate,
-            strict: sender.strict,
-            on_failure: sender.on_failure.as_deref(),
-            delivery_timeout_s: sender.delivery_timeout_s,
-            on_timeout: sender.on_timeout.as_deref(),
-            is_default: sender.is_default,
-            held_reason: sender.held_reason.as_deref(),
-            held_until: sender.held_until,
-            held_by: sender.held_by.as_deref(),
+            sender: &found.sender,
             worker: owner.and_then(|owner| owner.worker.as_deref()),
             problem: owner.and_then(|owner| owner.problem.as_deref()),
         }
@@ -309,6 +298,9 @@ mod tests {
             api_version: "v23.0".into(),
             credential: "env:TOKEN".into(),
             auth_header: "Authorization".into(),
+            auth_scheme: None,
+            ca_file: None,
+            callback_echo: None,
             rate_per_second: 80.0,
             pair_period_ms: 6000,
             pair_burst: 45,
@@ -320,6 +312,7 @@ mod tests {
             on_failure: None,
             delivery_timeout_s: None,
             on_timeout: None,
+            default_country: None,
             is_default: false,
             held_reason: Some("under review".into()),
             held_until: until,

@@ -97,6 +97,11 @@ pub(super) fn media_source(look: &mut Look, media: &Object<'_, '_>) {
     match (given("id"), given("link")) {
         (true, true) => look.tell(&MEDIA_ONE, &media.at, Found::Words("has both")),
         (false, false) => look.tell(&MEDIA_ONE, &media.at, Found::Words("has neither")),
+        // A file of ours: it becomes the id of its upload before it leaves.
+        (false, true)
+            if media
+                .str("link")
+                .is_some_and(|link| link.starts_with("file:")) => {}
         (false, true) => look.link(media, "link", Be, &MEDIA_LINK),
         (true, false) => drop(look.string(media, "id", Be)),
     }

@@ -7,14 +7,13 @@ mod not_sent;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use reqwest::Url;
-use reqwest::header::AUTHORIZATION;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::*;
 use crate::domain::outcome::{Acceptance, ApiError};
+use crate::provider::kind::Envelope;
 use crate::provider::wire::{Payload, Recipient};
 
 const ALICE: &str = "+16505551234";
@@ -87,17 +86,11 @@ where
 }
 
 fn endpoint(url: &str) -> Endpoint {
-    let mut value = HeaderValue::from_static("Bearer EAAB");
-    value.set_sensitive(true);
-    Endpoint {
-        url: Url::parse(url).expect("is an address"),
-        header: AUTHORIZATION,
-        value,
-    }
+    Endpoint::for_tests(url)
 }
 
 fn provider() -> Provider {
-    Provider::new(&HttpSettings::default()).expect("HTTPS can be set up")
+    Provider::new(&HttpSettings::default(), Clock::system()).expect("HTTPS can be set up")
 }
 
 /// For servers that never answer: a second is more than a connection on this machine takes.
@@ -107,7 +100,7 @@ fn impatient() -> Provider {
         response_timeout: Duration::from_secs(1),
         ..HttpSettings::default()
     };
-    Provider::new(&settings).expect("HTTPS can be set up")
+    Provider::new(&settings, Clock::system()).expect("HTTPS can be set up")
 }
 
 /// A text that carries `token` and goes to `phone`.
@@ -116,7 +109,8 @@ fn text_to<'a>(endpoint: &'a Endpoint, phone: &'a str, token: &str) -> Request<'
     let payload = Payload::parse(r#"{"type":"text","text":{"body":"Hi"}}"#).expect("is an object");
     Request {
         endpoint,
-        body: payload.compose(&recipient, Some(token)),
+        target: endpoint.target_of(&payload),
+        body: payload.compose(Envelope::Cloud, &recipient, Some(token)),
         expected: Expected::Message(recipient),
     }
 }

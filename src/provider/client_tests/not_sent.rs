@@ -142,7 +142,7 @@ fn timeouts_that_would_blur_a_connection_with_a_lost_answer_are_refused() {
         connect_timeout: Duration::from_secs(60),
         ..HttpSettings::default()
     };
-    let error = Provider::new(&settings).expect_err("is refused");
+    let error = Provider::new(&settings, Clock::system()).expect_err("is refused");
     assert!(
         error.to_string().contains("connect_timeout (60s)"),
         "{error}"
@@ -159,8 +159,11 @@ async fn the_text_of_an_error_shows_neither_address_nor_credential() {
     let endpoint = endpoint(&format!(
         "http://127.0.0.1:{port}/secret/messages?key=secret"
     ));
-    let http = http_request(&endpoint, reqwest::Body::from("secret"));
-    let client = client(&HttpSettings::default()).expect("HTTPS can be set up");
+    let way_in = provider().way_in(&endpoint).await.expect("needs no login");
+    let payload = Payload::parse("{}").expect("is an object");
+    let target = endpoint.target_of(&payload);
+    let http = http_request(&target, &way_in, reqwest::Body::from("secret"));
+    let client = &way_in.pool.client;
     let error = client.execute(http).await.expect_err("is refused");
     let text = chain(&error.without_url());
     assert!(text.contains("refused"), "{text}");

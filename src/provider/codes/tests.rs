@@ -243,3 +243,13 @@ fn a_person_is_told_what_a_code_is_and_what_to_do() {
     assert!(entry.remedy.contains("template"));
     assert_eq!(entry.class.to_string(), "rejected: the message");
 }
+
+#[test]
+fn the_two_tables_contradict_each_other_nowhere() {
+    for entry in table(Dialect::OnPremises) {
+        for code in entry.first..=entry.last {
+            let cloud = classify(code, None, Dialect::Cloud);
+            assert!(cloud == Class::Unknown || cloud == entry.class, "{code}");
+        }
+    }
+}

@@ -123,10 +123,21 @@ async fn the_on_premises_client_is_logged_in_to_and_names_its_messages_without_a
     assert_eq!(answer.status(), 201);
     let answer: Value = serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON");
     let id = answer["messages"][0]["id"].as_str().expect("an id");
-    assert_eq!(
-        simulator.ledger().accepted()[0].wamid(),
-        Some(format!("wamid.{id}").as_str())
-    );
+    assert_eq!(simulator.ledger().accepted()[0].wamid(), Some(id));
+    assert!(!id.starts_with("wamid."), "{id}");
+
+    simulator.end_sessions();
+    let again = client
+        .post(format!("{}/v1/messages", simulator.base_url()))
+        .bearer_auth(token);
+    let answer = again
+        .body(body.to_string())
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!((answer.status().as_u16(), simulator.logins()), (401, 1));
+    let answer: Value = serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON");
+    assert_eq!(answer["errors"][0]["code"], 1005);
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
--- Statuses were seen for these messages: webhooks flow for their senders, up to messages accepted then.
-insert into wa.webhook_flow as f (sender, last_status_at, accepted_watermark)
-select r.sender, now(), max(r.ended_at)
-from wa.results r join unnest($1::bigint[], $2::text[]) as m (id, sender) on r.id = m.id and r.sender = m.sender
+-- Statuses were seen for these messages: webhooks flow for their senders, up to messages accepted then; and where one named its
+-- message by our token, its provider brings the token back.
+insert into wa.webhook_flow as f (sender, last_status_at, accepted_watermark, echoes)
+select r.sender, now(), max(r.ended_at), bool_or(m.by_token)
+from wa.results r join unnest($1::bigint[], $2::text[], $3::bool[]) as m (id, sender, by_token) on r.id = m.id and r.sender = m.sender
 where r.state = 'accepted'
 group by r.sender
 order by r.sender
 on conflict (sender) do update set
-  last_status_at = excluded.last_status_at, accepted_watermark = greatest(f.accepted_watermark, excluded.accepted_watermark)
+  last_status_at = excluded.last_status_at, echoes = f.echoes or excluded.echoes,
+  accepted_watermark = greatest(f.accepted_watermark, excluded.accepted_watermark)

@@ -15,7 +15,9 @@ with running as materialized (
       (select format('its sender is held: %s', s.held_reason)
        from wa.senders s
        where s.sender = c.sender and s.held_cause in ('policy', 'account') and s.held_at > c.state_changed_at),
-      (select format('%s of %s answered within %s have failed, %s %%%s', p.failed, p.answered, c.pause_window,
+      (select format('%s of %s answered within %s have failed, %s %%%s', p.failed, p.answered,
+          case when mod(extract(epoch from c.pause_window), 60) = 0 then format('%s min', extract(epoch from c.pause_window)::bigint / 60)
+            else format('%s s', extract(epoch from c.pause_window)::float8) end,
           round(100.0 * p.failed / p.answered),
           (select format('; most with code %s', n.code) from wa.campaign_counts n
            where n.campaign = c.id and n.kind in ('failed', 'undelivered') and n.code >= 0 order by n.n desc limit 1))

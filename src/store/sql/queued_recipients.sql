@@ -6,6 +6,7 @@ select q.id, o.recipient, o.recipient_kind, o.variables::text as "variables!", o
   (select count(*) from (
      select from wa.outbox e
      where e.recipient = o.recipient and e.sender = q.sender and e.campaign_id = c.id and e.id < q.id
+       and not exists (select from wa.results r where r.id = e.id and r.sender = e.sender and r.state = 'cancelled')
      limit $5) earlier) as "earlier!"
 from wa.campaigns c
 cross join lateral (

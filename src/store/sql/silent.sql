@@ -8,6 +8,10 @@
 -- Where nobody listens who once did, the window stretches too, and counts from when the last receiver fell silent or the first
 -- worker came: a worker that is back before its receiver must not take the outage of both for silence. Where nobody has ever
 -- listened there is nothing to wait for but the window.
+--
+-- All of this is about a sender whose statuses bring our callback data back. Where they do not, no status can ever name a message
+-- whose answer was lost: then silence says nothing at all, and to send again is to guess. That is done only where the message or
+-- its sender asks for it in so many words; the worker's own setting does not reach it.
 with heard as materialized (
   select l.since, l.last_said_at, l.last_said_at > now() - make_interval(secs => $4) as is_listening
   from wa.webhook_listening l
@@ -15,13 +19,15 @@ with heard as materialized (
   select (select min(i.received_at) from wa.webhook_inbox i where i.state = 'pending') as oldest_delivery,
     (select min(w.started_at) from wa.workers w where w.expires_at > now()) as a_worker_since
 ), doubts as (
-  select u.*, coalesce(o.on_uncertain, s.on_uncertain, case when $3::bool then 'hold' else 'retry' end) as policy,
+  select u.*, coalesce(o.on_uncertain, s.on_uncertain, case when $3::bool or not e.echoes then 'hold' else 'retry' end) as policy,
+    e.echoes,
     make_interval(secs => coalesce(s.reconcile_window_s, $1::int)) as evidence_window,
     f.sender is null or f.accepted_watermark > u.begun_at as flow_has_passed
   from wa.uncertain u
   join wa.outbox o on o.id = u.id and o.sender = u.sender
   join wa.senders s on s.sender = u.sender
   left join wa.webhook_flow f on f.sender = u.sender
+  cross join lateral (select coalesce(s.callback_echo, s.provider = any($5::text[]) or coalesce(f.echoes, false)) as echoes) e
   where not u.needs_person or u.expires_at <= now()
 ), clocks as (
   select d.*, a.oldest_delivery, case
@@ -36,7 +42,8 @@ select c.id as "id!", c.attempt as "attempt!",
     when c.expires_at <= now() then 'expire'
     when c.policy = 'retry' and c.may_resend and c.resends < $2::int then 'resend'
     else 'keep'
-  end as "verdict!"
+  end as "verdict!",
+  c.echoes as "echoes!"
 from clocks c
 where c.runs_out_at <= now() and (c.oldest_delivery is null or c.oldest_delivery > c.runs_out_at)
 order by c.begun_at

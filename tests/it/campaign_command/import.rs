@@ -7,7 +7,7 @@ use tokio::process::Command;
 use wa_outbox::store::recipients::{Batch, NewRecipient};
 
 use super::{Desk, number, people};
-use crate::support::world::World;
+use crate::support::world::{SENDER, World};
 
 #[tokio::test]
 async fn every_good_line_becomes_a_recipient_and_every_bad_one_is_told_with_field_and_reason() {
@@ -212,6 +212,38 @@ async fn a_strict_import_stops_in_front_of_a_bad_line_and_goes_on_there() {
         .map(|(number, _)| number)
         .collect();
     assert_eq!(numbers, [0, 1, 2, 3].map(number));
+}
+
+#[tokio::test]
+async fn numbers_without_a_plus_are_read_as_they_are_dialled_in_the_senders_country_or_the_one_given()
+ {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    let people = "phone,name\n0151 20000001,Ada\n+4915120000002,Bob\n020 7946 0018,Cyd\n";
+    let file = desk.file("customers.csv", people);
+    let import = ["campaign", "import", "spring", &file];
+    let set = ["sender", "set", SENDER, "--default-country", "DE"];
+    world.says(&set).await;
+    let dry = world
+        .says(&[&import[..], &["--dry-run", "--default-country", "GB"]].concat())
+        .await;
+    assert!(dry.contains("2 recipients could be imported"), "{dry}");
+    let faults = desk.read("customers.csv.faults.csv");
+    assert!(
+        faults.contains("is not clearly one number as it is dialled in GB"),
+        "{faults}"
+    );
+
+    world.says(&import).await;
+    let numbers: Vec<_> = world
+        .recipients("name")
+        .await
+        .into_iter()
+        .map(|(number, _)| number)
+        .collect();
+    // A number of London is none in Germany.
+    assert_eq!(numbers, ["+4915120000001", "+4915120000002"]);
 }
 
 #[tokio::test]

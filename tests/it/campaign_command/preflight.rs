@@ -157,19 +157,72 @@ async fn who_is_suppressed_is_counted_and_what_has_a_fault_can_be_left_out() {
     let counts = ["rows", "good", "suppressed"].map(|name| found[name].as_i64());
     assert_eq!(counts, [4, 3, 1].map(Some));
 
-    world
-        .says(&["campaign", "preflight", "spring", "--leave-out"])
+    let says = world
+        .says(&[
+            "campaign",
+            "preflight",
+            "spring",
+            "--leave-out",
+            "--by",
+            "ada",
+        ])
         .await;
+    assert!(
+        says.contains("1 were cancelled; the others stay."),
+        "{says}"
+    );
+    let states: Vec<(i64, String)> =
+        sqlx::query_as("select id, state from wa.messages order by id")
+            .fetch_all(&world.database.pool)
+            .await
+            .expect("an answer");
+    let named: Vec<&str> = states.iter().map(|(_, state)| state.as_str()).collect();
+    assert_eq!(named, ["queued", "queued", "cancelled", "queued"]);
+    let says = world
+        .says(&["message", "show", &states[2].0.to_string()])
+        .await;
+    let why = "left out by ada: /template/components/0/parameters/0/text has an empty text, which WhatsApp refuses";
+    assert!(says.contains(why), "{says}");
+    let found = world
+        .says_json(&["campaign", "preflight", "spring", "--json"])
+        .await;
+    assert_eq!((&found["rows"], &found["faults"]), (&3.into(), &json!([])));
+    let shown = world.says(&["campaign", "show", "spring"]).await;
+    assert!(shown.contains("by ada: 1 left out"), "{shown}");
+    let shown = world
+        .says_json(&["campaign", "show", "spring", "--json"])
+        .await;
+    let told: Vec<&Value> = shown["history"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|event| &event["what"])
+        .collect();
+    assert_eq!(told, ["created", "preflight", "preflight", "preflight"]);
+}
+
+#[tokio::test]
+async fn somebody_whose_first_row_is_left_out_keeps_the_next_one() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    // The first is empty, the next good, the last once too often.
+    let one = number(0);
+    let file = desk.file(
+        "customers.csv",
+        format!("phone,name\n{one},\n{one},Ada\n{one},Ada\n"),
+    );
+    world.says(&["campaign", "import", "spring", &file]).await;
+    let leave_out = ["campaign", "preflight", "spring", "--leave-out", "--json"];
+    assert_eq!(world.says_json(&leave_out).await["left_out"], 2);
     let states: Vec<(String,)> = sqlx::query_as("select state from wa.messages order by id")
         .fetch_all(&world.database.pool)
         .await
         .expect("an answer");
     let states: Vec<&str> = states.iter().map(|(state,)| state.as_str()).collect();
-    assert_eq!(states, ["queued", "queued", "cancelled", "queued"]);
-    let found = world
-        .says_json(&["campaign", "preflight", "spring", "--json"])
-        .await;
-    assert_eq!((&found["rows"], &found["faults"]), (&3.into(), &json!([])));
+    assert_eq!(states, ["cancelled", "queued", "cancelled"]);
+    let again = world.says_json(&leave_out).await;
+    assert_eq!((&again["rows"], &again["left_out"]), (&1.into(), &0.into()));
 }
 
 #[tokio::test]

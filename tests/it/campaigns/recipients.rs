@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgDatabaseError};
 use sqlx::{AssertSqlSafe, Connection as _};
+use wa_outbox::domain::id::MessageId;
 use wa_outbox::store::campaign::{CampaignSettings, CampaignVerb, NewCampaign};
 
 use super::PROMO;
@@ -274,4 +275,65 @@ async fn a_campaign_that_cannot_work_is_refused_in_words() {
         assert!(said.contains(named), "{said}");
     }
     assert_eq!(world.count("wa.campaigns").await, 0);
+}
+
+#[tokio::test]
+async fn recipients_are_left_out_each_for_its_reason_and_none_that_is_on_its_way_or_of_another_campaign()
+ {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let rows = world.add_recipients(campaign, 4).await;
+    let other = world.a_campaign("summer", 0).await;
+    let stranger = world.add_recipients(other, 1).await[0];
+    world.begin(&hand, &rows[..1]).await;
+    let asked: Vec<(MessageId, String)> = [rows[0], rows[1], rows[2], stranger]
+        .into_iter()
+        .map(|id| (id, format!("left out by ada: {id} is wrong")))
+        .collect();
+    let leave_out = async || {
+        world
+            .store
+            .leave_out(campaign, &asked)
+            .await
+            .expect("a count")
+    };
+    assert_eq!(leave_out().await, 2);
+    assert_eq!(leave_out().await, 0, "they have ended");
+    let told = world
+        .text("select string_agg(state || coalesce(' ' || error_message, ''), '; ' order by id) from wa.messages")
+        .await;
+    let why = |id| format!("cancelled left out by ada: {id} is wrong");
+    assert_eq!(
+        told,
+        format!(
+            "sending; {}; {}; queued; queued",
+            why(rows[1]),
+            why(rows[2])
+        )
+    );
+    assert_eq!(world.counts(campaign).await.cancelled, 2);
+}
+
+#[tokio::test]
+async fn the_content_of_a_recipient_is_told_as_it_is_sent() {
+    let world = World::at_rest().await;
+    let campaign = world.a_draft("spring").await;
+    let message = world.add_recipients(campaign, 1).await[0];
+    let payload = world.store.payload(message).await.expect("a look");
+    assert_eq!(
+        payload.expect("its content"),
+        PROMO.replace("{{first_name}}", "Ada")
+    );
+    let says = world
+        .says(&["message", "show", &message.to_string(), "--reveal"])
+        .await;
+    assert!(says.contains(r#""text":"Ada""#), "{says}");
+    // What cannot be filled is told with its placeholders.
+    world
+        .run_sql("insert into wa.outbox (campaign_id, recipient) select id, '+16505551001' from wa.campaigns")
+        .await;
+    let unfilled = MessageId(message.0 + 1);
+    let payload = world.store.payload(unfilled).await.expect("a look");
+    assert_eq!(payload.expect("its content"), PROMO);
 }

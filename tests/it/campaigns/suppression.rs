@@ -6,7 +6,7 @@ use wa_outbox::store::suppression::{NewSuppression, SuppressionFilter};
 
 use super::{refused, wamid_of};
 use crate::support::callbacks::{a_delivery, a_status};
-use crate::support::make::a_text;
+use crate::support::make::{ALICE, a_text};
 use crate::support::world::{SENDER, World};
 
 const AT: i64 = 1_700_000_000;
@@ -339,4 +339,32 @@ async fn what_a_person_has_suppressed_no_webhook_sets_free() {
         world.suppressed(ada).await.as_deref(),
         Some("asked us to stop")
     );
+}
+
+#[tokio::test]
+async fn an_import_shortens_no_suppression_and_a_word_about_one_recipient_does() {
+    let world = World::at_rest().await;
+    let for_days = |days: Option<i64>| {
+        let now = wa_outbox::clock::Clock::system().now();
+        let until = days.map(|days| now + time::Duration::days(days));
+        [NewSuppression {
+            recipient: ALICE.to_owned(),
+            reason: "asked us to stop".to_owned(),
+            expires_at: until,
+            ..NewSuppression::default()
+        }]
+    };
+    let days = async |for_days: [NewSuppression; 1], source: &str| {
+        let written = world.store.suppress(&for_days, source, "ada").await;
+        assert_eq!(written.expect("it is written"), 1);
+        world
+            .text("select coalesce(round(extract(epoch from expires_at - now()) / 86400)::text, 'for good') from wa.suppressions")
+            .await
+    };
+    assert_eq!(days(for_days(Some(30)), "operator").await, "30");
+    assert_eq!(days(for_days(Some(10)), "import").await, "30");
+    assert_eq!(days(for_days(Some(60)), "import").await, "60");
+    assert_eq!(days(for_days(None), "import").await, "for good");
+    assert_eq!(days(for_days(Some(10)), "import").await, "for good");
+    assert_eq!(days(for_days(Some(10)), "operator").await, "10");
 }

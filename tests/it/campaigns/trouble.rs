@@ -1,12 +1,19 @@
 //! A campaign in trouble pauses itself, and says why and how it is resumed.
 
+use serde_json::json;
 use wa_outbox::domain::hold::TemplateKey;
-use wa_outbox::store::campaign::{CampaignSettings, CampaignVerb};
+use wa_outbox::domain::id::SenderId;
+use wa_outbox::store::campaign::{CampaignSettings, CampaignVerb, NewCampaign};
 use wa_outbox::store::campaign_work::CampaignChange;
 use wa_outbox::store::template_hold::{NewTemplateHold, TemplateCause};
 
-use super::{Hand, refused, the_sender};
-use crate::support::world::World;
+use super::{Hand, PROMO, refused, the_sender, wamid_of};
+use crate::support::callbacks::{a_delivery, a_status};
+use crate::support::world::{SENDER, World};
+
+/// Two other senders.
+const OTHER: &str = "206540352242922";
+const THIRD: &str = "306540352242922";
 
 impl World {
     async fn paused(&self) -> Vec<CampaignChange> {
@@ -26,6 +33,41 @@ impl World {
         {
             self.record(&begun, refused(131_026)).await;
         }
+    }
+
+    /// A campaign that runs and sends a template in a language.
+    async fn a_campaign_of(&self, name: &str, sender: &str, template: &str, language: &str) -> i64 {
+        let payload = PROMO.replace("promo", template).replace("en_US", language);
+        let campaign = NewCampaign {
+            name: name.to_owned(),
+            payload,
+            sender: Some(sender.to_owned()),
+            by: "ada".to_owned(),
+            ..NewCampaign::default()
+        };
+        let created = self.store.create_campaign(&campaign).await;
+        let campaign = created.expect("it is created");
+        self.lead(campaign, CampaignVerb::Start).await;
+        campaign
+    }
+
+    /// The names of the campaigns of these senders that pause now.
+    async fn paused_of(&self, senders: &[&str]) -> Vec<String> {
+        let senders: Vec<SenderId> = senders.iter().copied().map(SenderId::from).collect();
+        let paused = self.store.pause_troubled_campaigns(&senders).await;
+        let mut names: Vec<String> = paused
+            .expect("a look")
+            .into_iter()
+            .map(|one| one.name)
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Each template that is held, with its sender.
+    async fn held_templates_of_all(&self) -> String {
+        self.text("select string_agg(concat_ws(' ', sender, template, language), ', ' order by sender, template, language) from wa.template_holds where released_at is null")
+            .await
     }
 
     async fn hold_promo(&self, cause: TemplateCause, language: &str) {
@@ -68,7 +110,7 @@ async fn too_many_failures_pause_a_campaign_and_what_was_before_a_resume_is_forg
     let paused = world.paused().await;
     assert_eq!(
         paused[0].reason,
-        "9 of 12 answered within 00:05:00 have failed, 75 %; most with code 131026"
+        "9 of 12 answered within 5 min have failed, 75 %; most with code 131026"
     );
     assert_eq!(world.campaign_state(campaign).await, "paused");
     let waits = world.text("select max(waiting_for) from wa.messages where state = 'queued' and campaign_id is not null");
@@ -112,6 +154,89 @@ async fn a_campaign_whose_template_whatsapp_has_stopped_is_paused() {
     assert_eq!(
         world.paused().await[0].reason,
         "its template promo is held: Template is Paused"
+    );
+}
+
+#[tokio::test]
+async fn rows_that_failed_for_their_template_pause_the_campaigns_that_send_it_from_their_sender() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    world.add_sender(OTHER).await;
+    let spring = world
+        .a_campaign_of("spring", SENDER, "promo", "en_US")
+        .await;
+    let winter = world
+        .a_campaign_of("winter", SENDER, "promo", "en_US")
+        .await;
+    world.a_campaign_of("summer", SENDER, "promo", "de").await;
+    world.a_campaign_of("autumn", SENDER, "news", "en_US").await;
+    world.a_campaign_of("theirs", OTHER, "promo", "en_US").await;
+    let failed = async |campaign: i64, code: i64| {
+        let row = world.add_recipients(campaign, 1).await[0];
+        world.send(&hand, row).await;
+        let now = wa_outbox::clock::Clock::system().now().unix_timestamp();
+        let mut status = a_status(&wamid_of(row), "failed", now);
+        status["errors"] = json!([{"code": code, "title": "Template is Paused"}]);
+        status
+    };
+    let other_fault = failed(winter, 131_026).await;
+    world.apply_deliveries(&[a_delivery(&[other_fault])]).await;
+    assert!(world.paused_of(&[SENDER, OTHER]).await.is_empty());
+
+    // A row of each, in one delivery, holds it once.
+    let both = [failed(spring, 132_015).await, failed(winter, 132_015).await];
+    world.apply_deliveries(&[a_delivery(&both)]).await;
+    assert_eq!(
+        world.held_templates_of_all().await,
+        format!("{SENDER} promo en_US")
+    );
+    assert_eq!(
+        world.paused_of(&[SENDER, OTHER]).await,
+        ["spring", "winter"]
+    );
+}
+
+#[tokio::test]
+async fn a_template_that_whatsapp_has_stopped_pauses_the_campaigns_of_its_account_that_send_it() {
+    let world = World::at_rest().await;
+    world.add_sender(OTHER).await;
+    world.add_sender(THIRD).await;
+    world
+        .a_campaign_of("spring", SENDER, "promo", "en_US")
+        .await;
+    world.a_campaign_of("summer", SENDER, "promo", "de").await;
+    world.a_campaign_of("autumn", SENDER, "news", "en_US").await;
+    // The account of this sender is another one; that of the third is not known.
+    world.a_campaign_of("theirs", OTHER, "promo", "en_US").await;
+    world
+        .a_campaign_of("perhaps", THIRD, "promo", "en_US")
+        .await;
+    let change = |account: &str, field: &str, value: serde_json::Value| {
+        json!({"entry": [{"id": account, "changes": [{"field": field, "value": value}]}]})
+            .to_string()
+    };
+    let messages = |account: &str, sender: &str| {
+        change(
+            account,
+            "messages",
+            json!({"metadata": {"phone_number_id": sender}, "messages": []}),
+        )
+    };
+    let stopped = json!({"event": "PAUSED", "message_template_name": "promo", "message_template_language": "en-US"});
+    world
+        .apply_deliveries(&[
+            messages("1001", SENDER),
+            messages("1002", OTHER),
+            change("1001", "message_template_status_update", stopped),
+        ])
+        .await;
+    assert_eq!(
+        world.held_templates_of_all().await,
+        format!("{SENDER} promo en_US, {THIRD} promo en_US")
+    );
+    assert_eq!(
+        world.paused_of(&[SENDER, OTHER, THIRD]).await,
+        ["perhaps", "spring"]
     );
 }
 

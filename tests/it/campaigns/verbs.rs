@@ -1,5 +1,6 @@
 //! Start, pause, resume, cancel and set: one row is written, and every recipient is told at once.
 
+use serde_json::value::RawValue;
 use sqlx::postgres::PgListener;
 use wa_outbox::store::campaign::{CampaignKey, CampaignSettings, CampaignVerb};
 
@@ -173,7 +174,7 @@ async fn each_change_is_kept_with_author_and_reason_and_calls_the_owner() {
     world.hear_call(&mut listener).await;
     let events = world
         .store
-        .campaign_events(campaign)
+        .campaign_events(campaign, 100)
         .await
         .expect("its events");
     let told: Vec<String> = events
@@ -237,7 +238,7 @@ async fn settings_are_written_one_by_one_and_the_content_only_before_the_start()
 
     world.lead(campaign, CampaignVerb::Start).await;
     let other = CampaignSettings {
-        payload: Some(serde_json::json!({})),
+        payload: Some(RawValue::from_string("{}".to_owned()).expect("JSON")),
         ..CampaignSettings::default()
     };
     let error = world
@@ -246,6 +247,51 @@ async fn settings_are_written_one_by_one_and_the_content_only_before_the_start()
         .await
         .expect_err("it was started");
     assert!(error.refusal().expect("in words").0.contains("was started"));
+}
+
+#[tokio::test]
+async fn a_content_keeps_its_bytes_whether_it_is_given_at_first_or_set() {
+    let world = World::at_rest().await;
+    let campaign = world.a_draft("spring").await;
+    let content = r#"{"type": "template",  "template": {"name": "promo", "language": {"code": "en_US"},
+        "components": [{"type": "body", "parameters": [{"type": "location", "location": {"longitude": 13.0, "latitude": 5e1}}]}]}}"#;
+    let change = CampaignSettings {
+        payload: Some(RawValue::from_string(content.to_owned()).expect("JSON")),
+        priority: Some(3),
+        ..CampaignSettings::default()
+    };
+    world
+        .store
+        .set_campaign(campaign, &change, "ada", None)
+        .await
+        .expect("it is set");
+    let kept = "select priority || payload::text from wa.campaigns";
+    assert_eq!(world.text(kept).await, format!("3{content}"));
+    assert_eq!(
+        world
+            .text("select reason from wa.campaign_events where what = 'set'")
+            .await,
+        r#"{"payload": "another", "priority": 3}"#
+    );
+    // By SQL, in both ways.
+    world
+        .run_sql(&format!(
+            "select wa.set_campaign({campaign}, '{{\"payload\": {}, \"priority\": 4}}')",
+            super::PROMO
+        ))
+        .await;
+    assert_eq!(world.text(kept).await, format!("4{}", super::PROMO));
+    let other = format!(
+        "select wa.create_campaign('summer', '{}', '{{\"payload\": {content}}}')::text",
+        super::PROMO
+    );
+    world.text(&other).await;
+    assert_eq!(
+        world
+            .text("select payload::text from wa.campaigns where name = 'summer'")
+            .await,
+        content
+    );
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use wa_outbox::message::OnUncertain;
 use wa_outbox::service::{Role, Service};
 use wa_outbox::simulator::Fault;
 use wa_outbox::store::sender::SenderChange;
@@ -88,7 +89,9 @@ async fn the_resend_is_accepted_and_counts_as_the_second_attempt() {
 async fn with_the_policy_hold_a_lost_answer_is_left_to_a_person() {
     let world = World::start().await;
     world.simulator.fault_next(ALICE, Fault::CloseAfterReading);
-    let by_message = world.enqueue(a_text().on_uncertain("hold")).await;
+    let by_message = world
+        .enqueue(a_text().on_uncertain(OnUncertain::Hold))
+        .await;
     world.until_state(by_message, "uncertain").await;
     let hold = SenderChange {
         on_uncertain: Some("hold".to_owned()),
@@ -116,7 +119,9 @@ async fn a_message_may_be_sent_again_although_its_sender_holds() {
     };
     world.change_sender(SENDER, hold).await;
     world.simulator.fault_next(ALICE, Fault::CloseAfterReading);
-    let id = world.enqueue(a_text().on_uncertain("retry")).await;
+    let id = world
+        .enqueue(a_text().on_uncertain(OnUncertain::Retry))
+        .await;
     world.until_state(id, "uncertain").await;
 
     silent_for(&world, id, 60).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wa_outbox::domain::id::{MessageId, SenderId, Wamid};
+use wa_outbox::message::OnUncertain;
 use wa_outbox::simulator::{Fault, Status, WebhookFault};
 use wa_outbox::store::sender::SenderChange;
 use wa_outbox::store::sequence::{
@@ -85,7 +86,7 @@ fn a_timeout(policy: &str) -> SequenceChange {
 
 /// A member whose answer is lost for good, and which its policy leaves to a person.
 fn to_a_person(number: usize) -> Draft {
-    part(number).on_uncertain("hold")
+    part(number).on_uncertain(OnUncertain::Hold)
 }
 
 async fn lose_the_answer(world: &World) {

@@ -10,11 +10,17 @@ use super::world::World;
 impl World {
     /// Runs a command as a person does.
     pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
+        self.command_with(&[], arguments).await
+    }
+
+    /// The same with more in its environment, which counts before what is usual there.
+    pub(crate) async fn command_with(&self, env: &[(&str, &str)], arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_wa-outbox"))
             .args(arguments)
             .env_clear()
             .env("DATABASE_URL", &self.database.url)
             .env("USER", "ada")
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .output()
             .await

@@ -16,6 +16,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use tokio::sync::oneshot;
 use wa_outbox::embedded::{Purpose, Server};
+use wa_outbox::store::{ConnectSettings, Store};
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(wa_outbox::store::migrator);
 
@@ -240,11 +241,11 @@ impl Keeper {
             drop_database(&mut self.connection, &self.template).await;
             let template = &self.template;
             run(&mut self.connection, format!("create database {template}")).await;
-            let mut inside = PgConnection::connect(&self.place.url(Some(template)))
+            let inside = Store::connect(&ConnectSettings::new(self.place.url(Some(template))))
                 .await
                 .expect("the template answers");
-            MIGRATOR.run(&mut inside).await.expect("the migrations run");
-            inside.close().await.expect("the template is left");
+            inside.migrate().await.expect("the migrations run");
+            inside.close().await;
             // Nobody may connect to it: a database in use cannot be cloned.
             run(
                 &mut self.connection,

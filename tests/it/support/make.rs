@@ -1,7 +1,7 @@
 //! Makes messages: defaults, and the one thing that matters to a test.
 
-use serde_json::{Value, json};
-use wa_outbox::store::outbox::NewMessage;
+use serde_json::Value;
+use wa_outbox::message::{self, OnUncertain, Outgoing};
 
 /// Somebody.
 pub(crate) const ALICE: &str = "+16505551001";
@@ -10,30 +10,26 @@ pub(crate) const BOB: &str = "+16505551002";
 
 /// A message to be written into the outbox.
 #[derive(Clone, Debug)]
-pub(crate) struct Draft(pub(crate) NewMessage);
+pub(crate) struct Draft(pub(crate) Outgoing);
 
 /// A text to Alice.
 pub(crate) fn a_text() -> Draft {
-    a_message(json!({"type": "text", "text": {"body": "Your order has shipped"}}))
+    Draft(message::text("Your order has shipped").to(ALICE))
 }
 
 /// Anything to Alice.
 pub(crate) fn a_message(payload: Value) -> Draft {
-    Draft(NewMessage {
-        recipient: ALICE.to_owned(),
-        payload: payload.to_string(),
-        ..NewMessage::default()
-    })
+    Draft(Outgoing::written(payload.to_string(), ALICE))
 }
 
 impl Draft {
     pub(crate) fn to(mut self, recipient: &str) -> Self {
-        self.0.recipient = recipient.to_owned();
+        self.0.recipient = recipient.into();
         self
     }
 
     pub(crate) fn saying(mut self, body: &str) -> Self {
-        self.0.payload = json!({"type": "text", "text": {"body": body}}).to_string();
+        self.0.content = message::text(body).to(ALICE).content;
         self
     }
 
@@ -42,8 +38,8 @@ impl Draft {
         self
     }
 
-    pub(crate) fn on_uncertain(mut self, policy: &str) -> Self {
-        self.0.on_uncertain = Some(policy.to_owned());
+    pub(crate) fn on_uncertain(mut self, policy: OnUncertain) -> Self {
+        self.0.on_uncertain = Some(policy);
         self
     }
 

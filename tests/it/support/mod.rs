@@ -7,5 +7,6 @@ pub(crate) mod commands;
 pub(crate) mod database;
 pub(crate) mod make;
 pub(crate) mod process;
+pub(crate) mod provider;
 pub(crate) mod wire;
 pub(crate) mod world;

@@ -48,14 +48,13 @@ impl FaultsFile {
                 Kind::Rule(_) => format!("it is wanted that {what}; {fix}"),
                 _ => format!("{what}; {fix}"),
             };
-            let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
             writeln!(
                 file,
                 "{line},{},{},{},{}",
                 row.id,
                 kind.as_str().unwrap_or_default(),
-                quoted(&fault.field),
-                quoted(&reason)
+                output::csv_cell(&fault.field),
+                output::csv_cell(&reason)
             )
             .with_context(|| format!("could not write into {}", path.display()))?;
         }

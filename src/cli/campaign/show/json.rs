@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::{meaning, places};
 use crate::cli::campaign::standing::Standing;
 use crate::domain::ramp::Ramp;
-use crate::store::campaign::Campaign;
+use crate::store::campaign::{Campaign, CampaignEvent};
 use crate::store::campaign_progress::{CampaignCounts, FailureCount};
 
 #[derive(Serialize)]
@@ -61,6 +61,7 @@ pub(super) struct CampaignJson<'a> {
     limit_by: &'static str,
     time_left_s: Option<i64>,
     failures: Vec<FailureJson>,
+    history: Vec<EventJson<'a>>,
     settings: SettingsJson<'a>,
     #[serde(with = "time::serde::rfc3339::option")]
     preflight_at: Option<OffsetDateTime>,
@@ -87,6 +88,15 @@ struct FailureJson {
 }
 
 #[derive(Serialize)]
+struct EventJson<'a> {
+    #[serde(with = "time::serde::rfc3339")]
+    happened_at: OffsetDateTime,
+    what: &'a str,
+    author: &'a str,
+    reason: Option<&'a str>,
+}
+
+#[derive(Serialize)]
 struct SettingsJson<'a> {
     priority: i16,
     rate_share: f64,
@@ -101,10 +111,13 @@ struct SettingsJson<'a> {
     expires_after_s: Option<f64>,
     category: Option<&'a str>,
     pause_failure_share: Option<f64>,
+    pause_window_s: f64,
+    pause_at_least: i32,
+    complete: bool,
 }
 
 impl<'a> CampaignJson<'a> {
-    pub(super) fn of(standing: Standing<'a>) -> Self {
+    pub(super) fn of(standing: Standing<'a>, history: &'a [CampaignEvent]) -> Self {
         let Standing { campaign, progress } = standing;
         let (limit_per_second, limit_by) = standing.limit();
         let counts = places(&progress.counts);
@@ -140,6 +153,7 @@ impl<'a> CampaignJson<'a> {
                 .iter()
                 .map(FailureJson::of)
                 .collect(),
+            history: history.iter().map(EventJson::of).collect(),
             settings: SettingsJson::of(campaign),
             preflight_at: campaign.preflight_at,
             first_answer_at: progress.first_answer_at,
@@ -161,6 +175,17 @@ impl FailureJson {
     }
 }
 
+impl<'a> EventJson<'a> {
+    fn of(event: &'a CampaignEvent) -> Self {
+        Self {
+            happened_at: event.happened_at,
+            what: &event.what,
+            author: &event.author,
+            reason: event.reason.as_deref(),
+        }
+    }
+}
+
 impl<'a> SettingsJson<'a> {
     pub(super) fn of(campaign: &'a Campaign) -> Self {
         Self {
@@ -175,6 +200,9 @@ impl<'a> SettingsJson<'a> {
             expires_after_s: campaign.expires_after_s,
             category: campaign.category.as_deref(),
             pause_failure_share: campaign.pause_failure_share,
+            pause_window_s: campaign.pause_window_s,
+            pause_at_least: campaign.pause_at_least,
+            complete: campaign.complete,
         }
     }
 }

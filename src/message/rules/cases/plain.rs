@@ -201,6 +201,12 @@ pub(super) fn plain() -> Vec<Case> {
             link("HTTP://example.com/a.mp4"),
         ),
         (
+            "media_link",
+            "/video/link",
+            link("files:a.mp4"),
+            link("file:a.mp4"),
+        ),
+        (
             "media_caption_length",
             "/document/caption",
             captioned(1_025),

@@ -1,0 +1,158 @@
+//! The database: is it there, is it ours, and does it tell the same time?
+
+use time::{Duration, OffsetDateTime};
+
+use super::{Finding, Findings, chain};
+use crate::cli::Context;
+use crate::clock::Clock;
+use crate::store::Store;
+use crate::store::checkup::ServerFacts;
+use crate::store::pooler::Pooling;
+
+/// The oldest PostgreSQL that has all we need.
+const OLDEST: i32 = 140_000;
+/// Two clocks that differ by less are as good as one.
+const UNNOTICED: Duration = Duration::seconds(2);
+/// With more, what people set by the clock (due times, quiet hours, expiry) is plainly wrong.
+const TOO_MUCH: Duration = Duration::seconds(60);
+
+/// Checks the database; gives it back where it has our schema.
+pub(super) async fn check<'a>(
+    context: &'a Context,
+    findings: &mut Vec<Finding>,
+) -> Option<&'a Store> {
+    let mut found = Findings::about("database");
+    let store = ask(context, &mut found).await;
+    findings.append(&mut found.findings);
+    store
+}
+
+async fn ask<'a>(context: &'a Context, found: &mut Findings) -> Option<&'a Store> {
+    let store = match context.store().await {
+        Ok(store) => store,
+        Err(error) => {
+            let fix =
+                "see that DATABASE_URL (or database.url) is right and that Postgres runs there";
+            found.broken("reachable", chain(error.as_ref()), fix);
+            return None;
+        }
+    };
+    let asked_at = context.clock().now();
+    let facts = match store.server_facts().await {
+        Ok(facts) => facts,
+        Err(error) => {
+            found.broken("reachable", chain(&error), "see the server's log");
+            return None;
+        }
+    };
+    found.fine("reachable", format!("{} as {}", facts.database, facts.user));
+    version(found, &facts);
+    clock(found, &facts, asked_at, context.clock());
+    pooling(found, store);
+    let is_current = schema(found, store).await;
+    if is_current {
+        roles(found, &facts);
+    }
+    is_current.then_some(store)
+}
+
+fn version(found: &mut Findings, facts: &ServerFacts) {
+    let words = format!("PostgreSQL {}", facts.version);
+    match facts.version_number >= OLDEST {
+        true => found.fine("version", words),
+        false => found.broken("version", words, "use PostgreSQL 14 or newer"),
+    }
+}
+
+/// The server's time was read at some moment between our question and its answer.
+fn clock(found: &mut Findings, facts: &ServerFacts, asked_at: OffsetDateTime, clock: &Clock) {
+    let difference = apart(facts.now, asked_at, clock.now());
+    let ms = difference.whole_milliseconds();
+    let words = format!("this machine and the database differ by {ms} ms");
+    let fix = "have both set by a time service (NTP); due times and quiet hours go by the database";
+    match difference {
+        little if little <= UNNOTICED => found.fine("clock", words),
+        some if some <= TOO_MUCH => found.note("clock", words, fix),
+        _ => found.broken("clock", words, fix),
+    }
+}
+
+/// By how much `theirs` is outside of what lay between question and answer.
+fn apart(theirs: OffsetDateTime, asked: OffsetDateTime, answered: OffsetDateTime) -> Duration {
+    (asked - theirs).max(theirs - answered).max(Duration::ZERO)
+}
+
+fn pooling(found: &mut Findings, store: &Store) {
+    match store.pooling() {
+        Pooling::Direct => found.fine("pooler", "none: connected to Postgres itself"),
+        Pooling::Session => found.fine("pooler", "one in session mode"),
+        Pooling::Transaction => found.note(
+            "pooler",
+            "one in transaction mode: it passes no notifications on, so new messages are found by polling alone",
+            "connect the workers directly or through a pool in session mode, if 40 ms matter",
+        ),
+    }
+}
+
+async fn schema(found: &mut Findings, store: &Store) -> bool {
+    match store.migrations().await {
+        Ok(migrations) => {
+            let missing = migrations.iter().filter(|one| !one.applied).count();
+            match missing {
+                0 => found.fine(
+                    "schema",
+                    format!("all {} migrations of this version", migrations.len()),
+                ),
+                count => found.broken(
+                    "schema",
+                    format!("{count} of {} migrations are missing", migrations.len()),
+                    "apply them: wa-outbox migrate",
+                ),
+            }
+            missing == 0
+        }
+        Err(error) => {
+            found.unanswered("schema", &error);
+            false
+        }
+    }
+}
+
+fn roles(found: &mut Findings, facts: &ServerFacts) {
+    let user = &facts.user;
+    match facts.is_worker {
+        Some(true) if facts.is_superuser => found.note(
+            "roles",
+            format!("{user} is a superuser, which wa-outbox never needs"),
+            "run it as a user of its own: create role wa_outbox login in role wa_worker",
+        ),
+        Some(true) => found.fine("roles", format!("{user} is a member of wa_worker")),
+        Some(false) | None => found.broken(
+            "roles",
+            format!("{user} is no member of wa_worker, so it cannot send"),
+            format!("grant wa_worker to {user}"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_slow_answer_is_no_difference_of_clocks() {
+        let (asked, answered) = (
+            datetime!(2026-03-01 12:00:00 UTC),
+            datetime!(2026-03-01 12:00:04 UTC),
+        );
+        for (theirs, seconds) in [
+            (datetime!(2026-03-01 12:00:03 UTC), 0),
+            (datetime!(2026-03-01 12:00:14 UTC), 10),
+            (datetime!(2026-03-01 11:59:50 UTC), 10),
+        ] {
+            assert_eq!(apart(theirs, asked, answered).whole_seconds(), seconds);
+        }
+    }
+}

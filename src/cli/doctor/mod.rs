@@ -1,0 +1,208 @@
+//! `doctor`: looks at everything a message needs on its way, and says in words what is wrong and what to do.
+//!
+//! It sends nothing, changes nothing and shows no secret. What it cannot find out it says, and goes on: one thing that is broken
+//! must not hide the others.
+
+mod database;
+mod senders;
+mod webhooks;
+
+use std::error::Error;
+
+use serde::Serialize;
+
+use super::failure::Problem;
+use super::{Context, output};
+use crate::store::StoreError;
+
+/// Check database, senders, providers and webhooks, and say what is wrong
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct Options {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const HELP: &str = "Run it where the workers run, with their settings and environment: it reads what they read. It calls each \
+provider once, by a call that sends nothing. Exits with 1 when something is broken; a note is no reason to.
+
+With --json an object: broken (a number) and findings, an array of objects with about, check, standing (fine, note or broken), \
+words and fix.
+
+Example:
+  wa-outbox doctor";
+
+/// How something stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Standing {
+    /// As it should be.
+    Fine,
+    /// Worth knowing; works.
+    Note,
+    /// Does not work.
+    Broken,
+}
+
+/// What one check found.
+#[derive(Clone, Debug, Serialize)]
+struct Finding {
+    /// What it is about: `database`, `webhooks`, `messages` or `sender …`.
+    about: String,
+    /// Which check; the same word each time.
+    check: &'static str,
+    standing: Standing,
+    words: String,
+    /// What to do, where something is to be done.
+    fix: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    broken: usize,
+    findings: &'a [Finding],
+}
+
+/// The findings about one thing, as they are made.
+struct Findings {
+    about: String,
+    findings: Vec<Finding>,
+}
+
+impl Findings {
+    fn about(about: impl Into<String>) -> Self {
+        Self {
+            about: about.into(),
+            findings: Vec::new(),
+        }
+    }
+
+    fn fine(&mut self, check: &'static str, words: impl Into<String>) {
+        self.add(check, Standing::Fine, words.into(), None);
+    }
+
+    /// Worth knowing, with what may be done about it.
+    fn note(&mut self, check: &'static str, words: impl Into<String>, fix: impl Into<String>) {
+        self.add(check, Standing::Note, words.into(), Some(fix.into()));
+    }
+
+    fn broken(&mut self, check: &'static str, words: impl Into<String>, fix: impl Into<String>) {
+        self.add(check, Standing::Broken, words.into(), Some(fix.into()));
+    }
+
+    /// The database was asked and did not say.
+    fn unanswered(&mut self, check: &'static str, error: &StoreError) {
+        let fix = "connect as a member of wa_worker to a database of this version; see: wa-outbox migrate --check";
+        self.broken(check, chain(error), fix);
+    }
+
+    fn add(&mut self, check: &'static str, standing: Standing, words: String, fix: Option<String>) {
+        self.findings.push(Finding {
+            about: self.about.clone(),
+            check,
+            standing,
+            words,
+            fix,
+        });
+    }
+}
+
+impl Options {
+    /// Checks, and prints what was found.
+    ///
+    /// # Errors
+    /// When something is broken, or the settings cannot be read.
+    pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let config = context.config()?;
+        let mut findings = Vec::new();
+        let store = database::check(context, &mut findings).await;
+        if let Some(store) = store {
+            senders::check(context, config, store, &mut findings).await;
+        }
+        webhooks::check(context, config, store, &mut findings).await;
+        let broken = findings
+            .iter()
+            .filter(|one| one.standing == Standing::Broken)
+            .count();
+        if self.json {
+            output::print_json(&Report {
+                broken,
+                findings: &findings,
+            })?;
+        } else {
+            output::print(&in_words(&findings))?;
+        }
+        if broken == 0 {
+            return Ok(());
+        }
+        let what = match broken {
+            1 => "one thing is broken".to_owned(),
+            count => format!("{count} things are broken"),
+        };
+        Err(Problem::failed(
+            what,
+            "do what stands behind \"fix\" above, and run doctor again",
+        )
+        .into())
+    }
+}
+
+/// The findings by what they are about, each with its mark.
+fn in_words(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    let mut about = "";
+    for one in findings {
+        if one.about != about {
+            about = &one.about;
+            text.push_str(&format!("{about}\n"));
+        }
+        let mark = match one.standing {
+            Standing::Fine => "ok     ",
+            Standing::Note => "note   ",
+            Standing::Broken => "BROKEN ",
+        };
+        text.push_str(&format!(
+            "  {mark} {}: {}\n",
+            one.check,
+            output::plain(&one.words)
+        ));
+        if let Some(fix) = &one.fix {
+            text.push_str(&format!("            fix: {}\n", output::plain(fix)));
+        }
+    }
+    text
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_stand_under_what_they_are_about_with_their_fix() {
+        let mut database = Findings::about("database");
+        database.fine("version", "PostgreSQL 16");
+        database.broken("schema", "2 migrations are missing", "apply them");
+        let mut sender = Findings::about("sender 1");
+        sender.note("rate", "fast", "slow down");
+        let all: Vec<Finding> = database
+            .findings
+            .into_iter()
+            .chain(sender.findings)
+            .collect();
+        let expected = "database\n  ok      version: PostgreSQL 16\n  BROKEN  schema: 2 migrations are missing\n            \
+                        fix: apply them\nsender 1\n  note    rate: fast\n            fix: slow down\n";
+        assert_eq!(in_words(&all), expected);
+    }
+}

@@ -1,0 +1,321 @@
+//! Media files that messages name, uploaded before the messages are begun.
+//!
+//! An upload may take minutes, and between the intent of a message and its request lie seconds at most. So a message whose file
+//! has no id yet is put off, the file is uploaded meanwhile, once however many messages name it, and the id waits here for them. A
+//! file that cannot be used fails its messages in words, and a moment later it is looked at again, for it may have been mended.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::domain::id::SenderId;
+use crate::provider::file_reference::{file_references, with_ids};
+use crate::provider::media::{KEPT_FOR, MediaType, UploadError};
+use crate::provider::{Endpoint, Provider};
+use crate::store::media::Content;
+use crate::store::{Store, StoreError};
+
+/// A message whose file is on its way is looked at again after this.
+pub(super) const LOOK_AGAIN_IN: Duration = Duration::from_secs(1);
+/// A file is looked at again after this: it may have been changed, or mended.
+const TRUSTED_FOR: Duration = Duration::from_secs(10);
+/// What could not be uploaded now is tried again after this.
+const TRY_AGAIN_IN: Duration = Duration::from_secs(2);
+/// A file that seems unchanged is read again after this: what was uploaded is not kept for ever.
+const READ_AGAIN_IN: Duration = Duration::from_secs(60 * 60);
+/// Uploads at once.
+const AT_ONCE: usize = 2;
+/// Files that are remembered; of more, those are forgotten that nobody has asked for lately.
+const REMEMBERED: usize = 10_000;
+
+/// The files of one process, by sender and name.
+pub struct Media {
+    /// None: messages may name no files.
+    folder: Option<PathBuf>,
+    store: Store,
+    provider: Arc<Provider>,
+    known: Mutex<HashMap<(SenderId, String), Known>>,
+    turns: Semaphore,
+}
+
+/// What is known of a file.
+struct Known {
+    found: Found,
+    /// From then on it is looked at again; none while it is.
+    until: Option<Instant>,
+    /// As it was when it was read.
+    stamp: Option<Stamp>,
+}
+
+/// What tells whether a file was changed, and when it was read.
+#[derive(Clone, Copy)]
+struct Stamp {
+    bytes: u64,
+    changed: Option<SystemTime>,
+    read: Instant,
+}
+
+#[derive(Clone)]
+enum Found {
+    /// Nothing yet.
+    Nothing,
+    /// What messages name it by.
+    Id(String),
+    /// Why messages cannot name it.
+    Unusable(String),
+}
+
+/// Why a file has no id.
+#[derive(Debug, thiserror::Error)]
+pub enum MediaError {
+    /// It cannot be used, and that will not change by itself.
+    #[error("{0}")]
+    Unusable(String),
+    /// Not now.
+    #[error("{0}")]
+    NotNow(String),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Media {
+    /// No files are known yet. `folder`: what messages may name lies below it.
+    pub fn new(folder: Option<PathBuf>, store: Store, provider: Arc<Provider>) -> Arc<Self> {
+        Arc::new(Self {
+            folder,
+            store,
+            provider,
+            known: Mutex::default(),
+            turns: Semaphore::new(AT_ONCE),
+        })
+    }
+
+    /// Whether every file that a payload names is at hand, or is known to be of no use. What is not is fetched.
+    pub(super) fn is_ready(
+        self: &Arc<Self>,
+        sender: &SenderId,
+        payload: &str,
+        endpoint: &Arc<Endpoint>,
+        now: Instant,
+    ) -> bool {
+        let mut is_ready = true;
+        for reference in file_references(payload) {
+            let key = (sender.clone(), reference.file);
+            let mut known = self.known();
+            if known.len() >= REMEMBERED {
+                known.retain(|_, one| one.until.is_none_or(|until| until > now));
+            }
+            let one = known.entry(key.clone()).or_insert_with(|| Known {
+                found: Found::Nothing,
+                until: Some(now),
+                stamp: None,
+            });
+            let is_time = one.until.is_some_and(|until| until <= now);
+            if is_time && matches!(one.found, Found::Unusable(_)) {
+                one.found = Found::Nothing;
+            }
+            is_ready &= !matches!(one.found, Found::Nothing);
+            if is_time {
+                one.until = None;
+                let (this, endpoint) = (Arc::clone(self), Arc::clone(endpoint));
+                tokio::spawn(async move { this.fetch(key, &endpoint).await });
+            }
+        }
+        is_ready
+    }
+
+    /// The payload with an id in place of each file, or why there is none.
+    pub(super) fn fill(&self, sender: &SenderId, payload: &str) -> Option<Result<String, String>> {
+        let references = file_references(payload);
+        if references.is_empty() {
+            return None;
+        }
+        let known = self.known();
+        Some(with_ids(payload, &references, |file| {
+            let one = known.get(&(sender.clone(), file.to_owned()));
+            match one.map(|one| &one.found) {
+                Some(Found::Id(id)) => Ok(id.clone()),
+                Some(Found::Unusable(why)) => Err(format!("file {file}: {why}")),
+                // Only where a variable has put another name into the payload after it was looked at.
+                Some(Found::Nothing) | None => Err(format!(
+                    "file {file} is not uploaded: the name of a file cannot be made of variables"
+                )),
+            }
+        }))
+    }
+
+    async fn fetch(&self, key: (SenderId, String), endpoint: &Endpoint) {
+        let Ok(_turn) = self.turns.acquire().await else {
+            return;
+        };
+        let (sender, file) = &key;
+        let known_stamp = self.known().get(&key).and_then(|one| one.stamp);
+        let (mut stamp, mut got) = (None, None);
+        match self.place_of(file) {
+            Ok(path) => {
+                stamp = stamp_of(&path);
+                if !is_unchanged(known_stamp, stamp) {
+                    got = Some(upload(&self.store, &self.provider, sender, &path, endpoint).await);
+                }
+            }
+            Err(error) => got = Some(Err(error)),
+        }
+        let mut known = self.known();
+        let Some(one) = known.get_mut(&key) else {
+            return;
+        };
+        let Some(got) = got else {
+            one.until = Some(Instant::now() + TRUSTED_FOR);
+            return;
+        };
+        one.stamp = stamp.filter(|_| got.is_ok());
+        let again_in = match got {
+            Ok(id) => {
+                one.found = Found::Id(id);
+                TRUSTED_FOR
+            }
+            Err(MediaError::Unusable(why)) => {
+                warn!(sender.id = %sender, "A media file that messages name cannot be used: {why}");
+                one.found = Found::Unusable(why);
+                TRUSTED_FOR
+            }
+            // What is known of it still holds.
+            Err(error @ (MediaError::NotNow(_) | MediaError::Store(_))) => {
+                warn!(
+                    sender.id = %sender,
+                    error = &error as &dyn std::error::Error,
+                    "A media file that messages wait for could not be uploaded; trying again"
+                );
+                TRY_AGAIN_IN
+            }
+        };
+        one.until = Some(Instant::now() + again_in);
+    }
+
+    /// Where a file lies, if it may be sent: below the folder, whatever links lead to.
+    fn place_of(&self, file: &str) -> Result<PathBuf, MediaError> {
+        let folder = self.folder.as_ref().ok_or_else(|| {
+            unusable("this worker sends no files; set media.folder to where they are")
+        })?;
+        let folder = folder.canonicalize().map_err(|error| {
+            MediaError::NotNow(format!(
+                "the folder of media.folder cannot be read: {error}"
+            ))
+        })?;
+        let path = folder.join(file).canonicalize();
+        let path = path.map_err(|error| unusable(format!("it cannot be read: {error}")))?;
+        if !path.starts_with(&folder) {
+            return Err(unusable("it lies outside the folder of media.folder"));
+        }
+        Ok(path)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<(SenderId, String), Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stamp_of(path: &Path) -> Option<Stamp> {
+    let data = path.metadata().ok()?;
+    Some(Stamp {
+        bytes: data.len(),
+        changed: data.modified().ok(),
+        read: Instant::now(),
+    })
+}
+
+fn is_unchanged(known: Option<Stamp>, now: Option<Stamp>) -> bool {
+    known.zip(now).is_some_and(|(known, now)| {
+        known.bytes == now.bytes
+            && known.changed.is_some()
+            && known.changed == now.changed
+            && now.read - known.read < READ_AGAIN_IN
+    })
+}
+
+fn unusable(why: impl Display) -> MediaError {
+    MediaError::Unusable(why.to_string())
+}
+
+/// The id of a file: of one that was uploaded already and is the same, byte for byte, else of a new upload.
+///
+/// # Errors
+/// When it cannot be read, is of no type that WhatsApp takes, too long, or could not be uploaded.
+pub async fn upload(
+    store: &Store,
+    provider: &Provider,
+    sender: &SenderId,
+    path: &Path,
+    endpoint: &Endpoint,
+) -> Result<String, MediaError> {
+    let content = content_of(path).await?;
+    if let Some(known) = store.medium(sender, &content).await? {
+        return Ok(known.media_id);
+    }
+    let media_type = MediaType::named(content.media_type)
+        .ok_or_else(|| unusable("WhatsApp takes no such files"))?;
+    let id = provider
+        .upload(endpoint, path, media_type)
+        .await
+        .map_err(|error| match error {
+            UploadError::Unreadable(_) | UploadError::Refused(_) => unusable(error),
+            UploadError::NotNow(why) => MediaError::NotNow(why),
+        })?;
+    store.keep_medium(sender, &content, &id, KEPT_FOR).await?;
+    info!(sender.id = %sender, "Uploaded a file of {} bytes ({})", content.bytes, content.media_type);
+    Ok(id)
+}
+
+async fn content_of(path: &Path) -> Result<Content, MediaError> {
+    let media_type = MediaType::of_file(path).ok_or_else(|| {
+        let endings = MediaType::endings().join(", ");
+        unusable(format!("WhatsApp takes no such files; it takes: {endings}"))
+    })?;
+    let file = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || digest_of(&file, media_type.limit)).await;
+    let (digest, bytes) = read
+        .map_err(|_| unusable("it could not be read to its end"))?
+        .map_err(|error| unusable(format!("it cannot be read: {error}")))?;
+    if bytes > media_type.limit {
+        let limit = media_type.limit;
+        let what = format!(
+            "it has more than {limit} bytes, the most that WhatsApp takes of {}",
+            media_type.name
+        );
+        return Err(unusable(what));
+    }
+    if bytes == 0 {
+        return Err(unusable("it is empty"));
+    }
+    Ok(Content {
+        digest,
+        media_type: media_type.name,
+        bytes,
+    })
+}
+
+/// Reads no further than is needed to see that a file is too long.
+fn digest_of(path: &Path, limit: u64) -> std::io::Result<([u8; 32], u64)> {
+    let mut file = std::fs::File::open(path)?.take(limit + 1);
+    let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    let (mut buffer, mut bytes) = (vec![0; 1 << 16], 0);
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        digest.update(&buffer[..count]);
+        bytes += count as u64;
+    }
+    let mut whole = [0; 32];
+    whole.copy_from_slice(digest.finish().as_ref());
+    Ok((whole, bytes))
+}

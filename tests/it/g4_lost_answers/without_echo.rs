@@ -1,0 +1,98 @@
+//! Where statuses do not bring our callback data back, silence says nothing: a lost answer is left to a person.
+
+use wa_outbox::domain::outcome::OnUncertain;
+use wa_outbox::simulator::Fault;
+use wa_outbox::store::sender::SenderChange;
+use wa_outbox::store::uncertain::Settled;
+
+use super::{
+    a_lost_one, a_lost_one_to, one_look, requests, requests_to, silent_for, until_it_waits_for,
+};
+use crate::support::make::{ALICE, BOB, a_text};
+use crate::support::provider::Provided;
+use crate::support::world::SENDER;
+
+const NOBODY_KNOWS: &str = "a person: its provider does not say which message a status is about";
+
+#[tokio::test]
+async fn a_lost_answer_of_an_on_premises_client_is_not_sent_again_by_the_workers_setting() {
+    let world = Provided::on_premises().await;
+    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
+    // Webhooks flow, and a later message is delivered: it proves nothing of this one.
+    let later = world.enqueue(a_text().to(BOB)).await;
+    world.until_status(later, "read").await;
+
+    silent_for(&world, id, 86_400).await;
+    until_it_waits_for(&world, id, NOBODY_KNOWS).await;
+    assert_eq!(one_look(&world).await, Settled::default());
+    assert_eq!(requests(&world), 1);
+}
+
+#[tokio::test]
+async fn it_is_sent_again_where_the_message_or_its_sender_asks_for_it() {
+    let world = Provided::on_premises().await;
+    world.simulator.fault_next(ALICE, Fault::CloseAfterReading);
+    let by_message = world
+        .enqueue(a_text().on_uncertain(OnUncertain::Retry))
+        .await;
+    world.until_state(by_message, "uncertain").await;
+    silent_for(&world, by_message, 86_400).await;
+    world.until_status(by_message, "read").await;
+    assert_eq!(requests(&world), 2);
+
+    let retry = SenderChange {
+        on_uncertain: Some("retry".to_owned()),
+        ..SenderChange::default()
+    };
+    world.change_sender(SENDER, retry).await;
+    let by_sender = a_lost_one_to(&world, BOB, Fault::CloseAfterReading).await;
+    silent_for(&world, by_sender, 86_400).await;
+    world.until_state(by_sender, "accepted").await;
+    assert_eq!(requests_to(&world, BOB), 2);
+}
+
+#[tokio::test]
+async fn a_bsp_is_believed_to_echo_once_it_has() {
+    let world = Provided::bsp("/messages").await;
+    let before = a_lost_one(&world, Fault::CloseAfterReading).await;
+    silent_for(&world, before, 86_400).await;
+    until_it_waits_for(&world, before, NOBODY_KNOWS).await;
+
+    let other = world.enqueue(a_text().to(BOB)).await;
+    world.until_status(other, "read").await;
+    let after = a_lost_one(&world, Fault::CloseAfterReading).await;
+    silent_for(&world, after, 86_400).await;
+    world.until_state(after, "accepted").await;
+    assert_eq!(requests(&world), 3);
+}
+
+#[tokio::test]
+async fn a_bsp_that_never_echoes_is_never_believed_to() {
+    let world = Provided::bsp("/turn/v1/messages").await;
+    let other = world.enqueue(a_text().to(BOB)).await;
+    world.until_status(other, "read").await;
+    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
+    silent_for(&world, id, 86_400).await;
+    until_it_waits_for(&world, id, NOBODY_KNOWS).await;
+    assert_eq!(requests(&world), 1);
+}
+
+#[tokio::test]
+async fn a_setting_says_what_a_kind_of_provider_does_not() {
+    let world = Provided::bsp("/messages").await;
+    for (echoes, requests_made) in [(true, 2), (false, 1)] {
+        let change = SenderChange {
+            callback_echo: Some(echoes),
+            ..SenderChange::default()
+        };
+        world.change_sender(SENDER, change).await;
+        let recipient = format!("+1650555300{requests_made}");
+        let id = a_lost_one_to(&world, &recipient, Fault::CloseAfterReading).await;
+        silent_for(&world, id, 86_400).await;
+        match echoes {
+            true => drop(world.until_state(id, "accepted").await),
+            false => until_it_waits_for(&world, id, NOBODY_KNOWS).await,
+        }
+        assert_eq!(requests_to(&world, &recipient), requests_made, "{echoes}");
+    }
+}

@@ -1,0 +1,146 @@
+//! Files that messages name are uploaded once, and stand in the requests by their ids.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::make::{ALICE, BOB, a_message};
+use crate::support::world::{SENDER, World, quick_settings};
+
+/// A service whose messages may name the files of a folder.
+async fn a_world_with(folder: &Path) -> World {
+    let mut config = quick_settings();
+    config.media.folder = Some(folder.to_owned());
+    World::start_with(config).await
+}
+
+fn a_picture(reference: &str) -> Value {
+    json!({"type": "image", "image": {"link": reference, "caption": "spring"}})
+}
+
+/// What arrived, of all requests, under `image`.
+fn images(world: &World) -> Vec<Value> {
+    let all = world.simulator.ledger().all();
+    let bodies = all.iter().map(|entry| serde_json::from_slice(&entry.body));
+    bodies
+        .map(|body: Result<Value, _>| body.expect("JSON")["image"].clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_file_is_uploaded_once_however_many_messages_name_it() {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("a.jpg"), b"a picture").expect("a file");
+    let world = a_world_with(folder.path()).await;
+    let mut messages = Vec::new();
+    for to in [ALICE, BOB].into_iter().cycle().take(20) {
+        let picture = a_picture("file:a.jpg");
+        messages.push(world.enqueue(a_message(picture).to(to)).await);
+    }
+    for message in messages {
+        world.until_state(message, "accepted").await;
+    }
+
+    let uploads = world.simulator.uploads();
+    assert_eq!(uploads.len(), 1);
+    let upload = &uploads[0];
+    assert_eq!(&*upload.number, SENDER);
+    assert_eq!(upload.media_type, "image/jpeg");
+    assert_eq!(upload.content, b"a picture");
+    let images = images(&world);
+    assert_eq!(images.len(), 20);
+    for image in images {
+        assert_eq!(image, json!({"id": upload.id, "caption": "spring"}));
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_comes_later_and_another_name_for_the_same_content_need_no_upload() {
+    let folder = TempDir::new().expect("a folder");
+    for name in ["a.jpg", "b.JPG"] {
+        fs::write(folder.path().join(name), b"a picture").expect("a file");
+    }
+    let mut world = a_world_with(folder.path()).await;
+    let first = world.enqueue(a_message(a_picture("file:a.jpg"))).await;
+    world.until_state(first, "accepted").await;
+    world.stop_service().await;
+    world.start_service().await;
+    let second = world.enqueue(a_message(a_picture("file:b.JPG"))).await;
+    world.until_state(second, "accepted").await;
+
+    assert_eq!(world.simulator.uploads().len(), 1);
+    let images = images(&world);
+    assert_eq!(images[0], images[1]);
+    let path = folder.path().join("a.jpg");
+    let path = path.to_str().expect("a path");
+    let says = world.says(&["media", "upload", path]).await;
+    assert_eq!(says.trim(), world.simulator.uploads()[0].id);
+    assert_eq!(world.simulator.uploads().len(), 1);
+    let listed = world.says(&["media", "list"]).await;
+    assert!(listed.contains("image/jpeg"), "{listed}");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_sent_fails_its_message_with_the_reason_and_without_a_request() {
+    let outside = TempDir::new().expect("a folder");
+    fs::write(outside.path().join("secret.jpg"), b"a secret").expect("a file");
+    let folder = TempDir::new().expect("a folder");
+    let secret = outside.path().join("secret.jpg");
+    std::os::unix::fs::symlink(&secret, folder.path().join("link.jpg")).expect("a link");
+    fs::write(folder.path().join("notes.exe"), b"?").expect("a file");
+    fs::write(folder.path().join("empty.png"), b"").expect("a file");
+    let long = fs::File::create(folder.path().join("long.png")).expect("a file");
+    long.set_len(5 * 1024 * 1024 + 1).expect("a long file");
+    let world = a_world_with(folder.path()).await;
+    let absolute = format!("file:{}", secret.display());
+    for (reference, why) in [
+        ("file:missing.jpg", "it cannot be read"),
+        ("file:link.jpg", "outside the folder"),
+        (absolute.as_str(), "outside the folder"),
+        ("file:../x.jpg", "it cannot be read"),
+        (
+            "file:notes.exe",
+            "WhatsApp takes no such files; it takes: aac",
+        ),
+        ("file:empty.png", "it is empty"),
+        ("file:long.png", "more than 5242880 bytes"),
+    ] {
+        let message = world.enqueue(a_message(a_picture(reference))).await;
+        let message = world.until_state(message, "failed").await;
+        let says = message.error_message.unwrap_or_default();
+        assert!(says.contains(why), "{reference}: {says}");
+    }
+    assert_eq!(world.requests(), 0);
+    assert!(world.simulator.uploads().is_empty());
+}
+
+#[tokio::test]
+async fn without_a_folder_messages_may_name_no_files() {
+    let world = World::start().await;
+    let message = world.enqueue(a_message(a_picture("file:a.jpg"))).await;
+    let message = world.until_state(message, "failed").await;
+    let says = message.error_message.unwrap_or_default();
+    assert!(says.contains("set media.folder"), "{says}");
+    assert_eq!(world.requests(), 0);
+}
+
+#[tokio::test]
+async fn while_a_file_cannot_be_uploaded_its_message_waits_and_others_leave() {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("a.jpg"), b"a picture").expect("a file");
+    let world = a_world_with(folder.path()).await;
+    world.simulator.refuse_uploads(true);
+    let waits = world.enqueue(a_message(a_picture("file:a.jpg"))).await;
+    world
+        .until(waits, "wait for its file", |message| {
+            message.waiting_for.as_deref() == Some("the upload of its file")
+        })
+        .await;
+    let other = world.enqueue(crate::support::make::a_text().to(BOB)).await;
+    world.until_state(other, "accepted").await;
+
+    world.simulator.refuse_uploads(false);
+    world.until_state(waits, "accepted").await;
+}
