@@ -86,6 +86,9 @@ create table wa.senders (
     constraint on_uncertain_is_retry_or_hold check (on_uncertain in ('retry', 'hold')),
   reconcile_window_s integer
     constraint reconcile_window_s_is_at_least_one check (reconcile_window_s >= 1),
+  validate text not null default 'refuse'
+    constraint validate_is_off_warn_or_refuse check (validate in ('off', 'warn', 'refuse')),
+  strict boolean not null default false,
   default_country text
     constraint default_country_is_known references wa.countries (region),
   is_default boolean not null default false,
@@ -106,6 +109,9 @@ comment on column wa.senders.callback_echo is
   'whether statuses bring our callback data back; null = what its kind of provider does, and a bsp that was seen to';
 comment on column wa.senders.pair_period_ms is 'one message per this many milliseconds to one recipient; 0 = no limit';
 comment on column wa.senders.max_in_flight is 'requests out at once; null = the worker''s setting';
+comment on column wa.senders.validate is
+  'what becomes of a message that breaks the documented rules: off = not looked at, warn = sent and counted, refuse = failed before a request is made';
+comment on column wa.senders.strict is 'also refuse fields that the documentation does not have, as the Cloud API does';
 comment on column wa.senders.default_country is
   'numbers without + are read as they are dialled in this country (ISO 3166-1), when they are valid there; null = they are refused';
 comment on column wa.senders.reconcile_window_s is 'seconds of silence before an uncertain message is settled by policy; null = the worker''s setting';

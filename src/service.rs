@@ -25,6 +25,7 @@ use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Environment, OnUncertain};
 use crate::dispatch::campaign_work;
+use crate::dispatch::checking::Doubts;
 use crate::dispatch::desk::DeskSettings;
 use crate::dispatch::dispatcher::{DispatchSettings, Dispatcher};
 use crate::dispatch::media::Media;
@@ -282,6 +283,7 @@ impl Service {
             },
             clock: clock.clone(),
             trust: Arc::clone(&trust),
+            doubts: Doubts::default(),
         });
         let signals = Arc::new(Signals::default());
         let max_in_flight = config.worker.max_in_flight as usize;

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod campaign;
+pub mod check;
 mod context;
 mod default_sender;
 pub mod demo;
@@ -78,6 +79,7 @@ enum Command {
     Uncertain(uncertain::Options),
     Summary(summary::Options),
     Why(why::Options),
+    Check(check::Options),
     Doctor(doctor::Options),
     Simulate(simulate::Options),
     Bench(bench::Options),
@@ -100,6 +102,7 @@ impl Command {
             | Self::Uncertain(_)
             | Self::Summary(_)
             | Self::Why(_)
+            | Self::Check(_)
             | Self::Doctor(_)
             | Self::Bench(_) => true,
             Self::Demo(_) | Self::Run(_) | Self::Simulate(_) => false,
@@ -152,6 +155,7 @@ impl Cli {
             Command::Uncertain(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,
             Command::Why(options) => options.run(context).await,
+            Command::Check(options) => options.run(context),
             Command::Doctor(options) => options.run(context).await,
             Command::Simulate(options) => options.run().await,
             Command::Bench(options) => options.run().await,

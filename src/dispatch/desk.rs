@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::campaign::Content;
+use super::checking::Checking;
 use super::departures::Departure;
 use super::lanes::{Lanes, enough};
 use super::media::{self, Media};
@@ -40,6 +41,7 @@ pub struct Desk {
     pub(super) epoch: Epoch,
     pub(super) credential: String,
     pub(super) endpoint: Option<Arc<Endpoint>>,
+    pub(super) checking: Checking,
     /// Scheme, host and port: what a connection is made to.
     pub(super) origin: String,
     pub(super) throttle: SenderThrottle,
@@ -116,6 +118,7 @@ impl Desk {
             epoch: held.held.epoch,
             credential: String::new(),
             endpoint: None,
+            checking: Checking::default(),
             origin: String::new(),
             throttle: SenderThrottle::new(limits(held), start(held.held.epoch), now),
             in_flight: 0,
@@ -150,6 +153,7 @@ impl Desk {
     ) {
         let sender = &held.held.sender;
         self.endpoint = held.endpoint.clone();
+        self.checking = Checking::of(sender);
         if let Some(endpoint) = &self.endpoint {
             self.origin = endpoint.url.origin().ascii_serialization();
         }

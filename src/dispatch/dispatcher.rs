@@ -262,6 +262,7 @@ impl Dispatcher {
                 let errand = Errand {
                     pair_strikes: desk.throttle.pair_refusals(&due.recipient),
                     endpoint: Arc::clone(&endpoint),
+                    checking: desk.checking,
                     fingerprint: desk.resting.fingerprint(),
                     due,
                     content,
@@ -332,6 +333,7 @@ impl Dispatcher {
         self.in_flight.wait().await;
         // What could not be put back before the stop.
         self.put_back_all().await;
+        self.sending.doubts.say();
     }
 }
 

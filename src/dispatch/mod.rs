@@ -14,6 +14,7 @@ mod beginning;
 pub mod breaker;
 pub mod campaign;
 pub mod campaign_work;
+pub mod checking;
 pub mod departures;
 pub mod desk;
 pub mod dispatcher;

@@ -77,6 +77,8 @@ pub(in crate::dispatch) fn held(
         max_in_flight: None,
         on_uncertain: None,
         reconcile_window_s: None,
+        validate: "refuse".to_owned(),
+        strict: false,
         on_failure: None,
         delivery_timeout_s: None,
         on_timeout: None,

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::campaign::Content;
+use super::checking::{Checking, Doubts};
 use super::departures::Departure;
 use super::media::Media;
 use super::ownership::Trust;
@@ -40,6 +41,8 @@ pub struct Sending {
     pub clock: Clock,
     /// Whether this worker still owns its senders.
     pub trust: Arc<Trust>,
+    /// What was sent although it is odd.
+    pub doubts: Doubts,
 }
 
 /// One begun attempt on its way out. Can be sent once: sending consumes it.
@@ -52,6 +55,8 @@ pub struct Errand {
     pub begun: Begun,
     /// Where it goes.
     pub endpoint: Arc<Endpoint>,
+    /// How it is looked at before it goes.
+    pub checking: Checking,
     /// Of the token that it goes with.
     pub fingerprint: Option<Arc<Fingerprint>>,
     /// How often in a row its recipient was answered with the pair limit.
@@ -187,24 +192,29 @@ impl Sending {
             Ok(with_media) => with_media,
             Err(why) => return refused(why),
         };
-        let payload = match Payload::parse(with_media.as_deref().unwrap_or(filled)) {
+        let text = with_media.as_deref().unwrap_or(filled);
+        let payload = match Payload::parse(text) {
             Ok(payload) => payload,
             Err(error) => return refused(error.to_string()),
         };
+        let (due, checking) = (&errand.due, errand.checking);
+        if let Err(why) = checking.look(text, &due.recipient_kind, &due.sender, &self.doubts) {
+            return refused(why);
+        }
         let endpoint = &errand.endpoint;
         let own = payload.callback_data();
         let issued = endpoint.carries_token.then(|| {
             self.token_key
-                .issue(errand.due.id, errand.begun.attempt, own.as_deref())
+                .issue(due.id, errand.begun.attempt, own.as_deref())
         });
         let token = match issued.transpose() {
             Ok(token) => token,
             Err(error) => return refused(error.to_string()),
         };
-        let recipient = match errand.due.recipient_kind.as_str() {
-            "user" => Recipient::User(&errand.due.recipient),
-            "group" => Recipient::Group(&errand.due.recipient),
-            _ => Recipient::Phone(&errand.due.recipient),
+        let recipient = match due.recipient_kind.as_str() {
+            "user" => Recipient::User(&due.recipient),
+            "group" => Recipient::Group(&due.recipient),
+            _ => Recipient::Phone(&due.recipient),
         };
         let envelope = endpoint.kind.capabilities().envelope;
         let request = Request {

@@ -34,6 +34,7 @@
 
 pub mod contacts;
 pub mod interactive;
+pub mod rules;
 pub mod template;
 
 mod about_messages;

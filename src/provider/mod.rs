@@ -15,7 +15,6 @@ pub mod kind;
 pub mod media;
 mod pool;
 mod session;
-pub mod template_limits;
 mod trial;
 pub mod verdict;
 pub mod wire;

@@ -232,7 +232,7 @@ impl Store {
                       s.credential as "credential!", s.auth_header as "auth_header!",
                       s.auth_scheme, s.ca_file, s.callback_echo, s.rate_per_second as "rate_per_second!",
                       s.pair_period_ms as "pair_period_ms!", s.pair_burst as "pair_burst!", s.max_in_flight, s.on_uncertain,
-                      s.reconcile_window_s, s.on_failure,
+                      s.reconcile_window_s, s.validate as "validate!", s.strict as "strict!", s.on_failure,
                       extract(epoch from s.delivery_timeout)::float8 as delivery_timeout_s, s.on_timeout, s.default_country, s.is_default as "is_default!", s.held_reason, s.held_until, s.held_by,
                       l.epoch, l.problem
                from wa.leases l join wa.senders s using (sender)
@@ -264,6 +264,8 @@ impl Store {
                     max_in_flight: row.max_in_flight,
                     on_uncertain: row.on_uncertain,
                     reconcile_window_s: row.reconcile_window_s,
+                    validate: row.validate,
+                    strict: row.strict,
                     on_failure: row.on_failure,
                     delivery_timeout_s: row.delivery_timeout_s,
                     on_timeout: row.on_timeout,

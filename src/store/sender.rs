@@ -48,6 +48,10 @@ pub struct Sender {
     pub on_uncertain: Option<String>,
     /// Seconds of silence before policy settles.
     pub reconcile_window_s: Option<i32>,
+    /// What becomes of a message that breaks the documented rules: `off`, `warn` or `refuse`.
+    pub validate: String,
+    /// Whether a field that the documentation does not have breaks them.
+    pub strict: bool,
     /// Of its sequences: `halt` or `skip`.
     pub on_failure: Option<String>,
     /// Of its sequences: seconds for which a delivery is waited for.
@@ -162,6 +166,12 @@ pub struct SenderChange {
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reconcile_window_s: Option<i32>,
+    /// `off`, `warn` or `refuse`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validate: Option<String>,
+    /// Whether unknown fields are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict: Option<bool>,
     /// `halt` or `skip`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<String>,
@@ -290,7 +300,8 @@ impl Store {
         sqlx::query_as!(
             Sender,
             r#"select sender, provider, base_url, path, api_version, credential, auth_header, auth_scheme,
-                    ca_file, callback_echo, rate_per_second, pair_period_ms, pair_burst, max_in_flight, on_uncertain, reconcile_window_s, on_failure,
+                    ca_file, callback_echo, rate_per_second, pair_period_ms, pair_burst, max_in_flight, on_uncertain, reconcile_window_s, validate, strict,
+                    on_failure,
                     extract(epoch from delivery_timeout)::float8 as delivery_timeout_s, on_timeout, default_country,
                     is_default, held_reason, held_until, held_by
              from wa.senders order by sender"#
@@ -364,11 +375,11 @@ async fn change(
     let changed = sqlx::query!(
         "update wa.senders s set
            (provider, base_url, path, api_version, credential, auth_header, auth_scheme, ca_file, callback_echo, rate_per_second,
-            pair_period_ms, pair_burst, max_in_flight, on_uncertain, reconcile_window_s, on_failure, delivery_timeout, on_timeout,
+            pair_period_ms, pair_burst, max_in_flight, on_uncertain, reconcile_window_s, validate, strict, on_failure, delivery_timeout, on_timeout,
             default_country, is_default)
            = (select g.provider, g.base_url, g.path, g.api_version, g.credential, g.auth_header, g.auth_scheme, g.ca_file,
                 g.callback_echo, g.rate_per_second, g.pair_period_ms, g.pair_burst, g.max_in_flight, g.on_uncertain,
-                g.reconcile_window_s, g.on_failure, g.delivery_timeout, g.on_timeout, g.default_country, g.is_default
+                g.reconcile_window_s, g.validate, g.strict, g.on_failure, g.delivery_timeout, g.on_timeout, g.default_country, g.is_default
               from jsonb_populate_record(s, $2) g)
          where s.sender = $1",
         sender.as_str(),

@@ -1,5 +1,6 @@
 //! An application writes a row, with nothing but the rights of `wa_producer`.
 
+mod content;
 mod dialled;
 mod from_rust;
 mod refused;

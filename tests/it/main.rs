@@ -3,6 +3,7 @@
 mod broken_part;
 mod campaign_command;
 mod campaigns;
+mod check_command;
 mod demo;
 mod doctor;
 mod embedded;
@@ -27,4 +28,5 @@ mod sick_database;
 mod silent_connections;
 mod storm;
 mod support;
+mod validation;
 mod webhooks;

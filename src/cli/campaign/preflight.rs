@@ -1,7 +1,7 @@
 //! Checks every recipient of a campaign that waits, before the first message leaves.
 //!
-//! What is found here is certain: a variable that is missing, a text that WhatsApp refuses, a number that cannot exist, somebody
-//! written to twice. Rows are read page by page and none is kept, so it takes the same memory for a million as for ten. The result
+//! A fault is certain: a variable that is missing, what WhatsApp is sure to reject, a number that cannot exist, somebody written to
+//! twice. A doubt is not (see [`rules`]), so it is told and nobody is left out for it. Rows are read page by page and none is kept, so it takes the same memory for a million as for ten. The result
 //! is kept with the campaign, without a number or a name in it: a sample is a line and a message's id.
 
 mod report;
@@ -23,7 +23,7 @@ use crate::domain::id::MessageId;
 use crate::domain::numbering;
 use crate::domain::placeholders::{FillError, Template, Variables};
 use crate::domain::quiet_hours::Zones;
-use crate::provider::template_limits;
+use crate::message::rules::{self, Class, Finding, To};
 use crate::store::Store;
 use crate::store::campaign::Campaign;
 use crate::store::recipients::QueuedRecipient;
@@ -31,13 +31,13 @@ use crate::store::sender::Sender;
 use report::{FaultsFile, Report};
 
 pub(super) const HELP: &str = "Each recipient that waits is looked at: whether its variables fill the template, whether what comes \
-out keeps WhatsApp's documented limits, whether its number can exist (by the numbering plan of its country) and stands once, whether \
+out keeps the rules of WhatsApp's documentation (wa-outbox check --rules), whether its number can exist (by the numbering plan of its country) and stands once, whether \
 its time zone is one and its time has not passed. Suppressed recipients are counted; they are left out by themselves.
 
 The time it will take is the least: without pauses, retries and the sender's other messages. Where a country has several time zones \
 a message leaves when it is outside the quiet hours in all of them; a variable time_zone decides instead.
 
-With --json an object: campaign, rows, good, suppressed, faults (kind, field, rows, what, fix, samples of line and message), forecast \
+With --json an object: campaign, rows, good, suppressed, faults and doubts (kind, field, rows, what, fix, samples of line and message), forecast \
 (done_at, seconds, binding, per_second, too_late), faults_file, left_out. It is also kept in wa.campaigns.preflight.
 
 Examples:
@@ -81,7 +81,22 @@ enum Kind {
     UnknownTimeZone,
     Expired,
     #[serde(untagged)]
-    Limit(template_limits::Kind),
+    Rule(Broken),
+}
+
+/// A rule that what would be sent breaks. As JSON its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Broken {
+    rule: &'static str,
+    class: Class,
+    demand: &'static str,
+    fix: &'static str,
+}
+
+impl Serialize for Broken {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.rule)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +104,29 @@ struct Fault {
     kind: Kind,
     /// A variable, a column, or a JSON pointer.
     field: String,
+}
+
+impl Fault {
+    /// Whether it is none that is certain.
+    fn is_doubt(&self) -> bool {
+        matches!(self.kind, Kind::Rule(broken) if broken.class == Class::Doubtful)
+    }
+}
+
+impl From<Finding> for Fault {
+    fn from(finding: Finding) -> Self {
+        let rule = finding.rule;
+        let broken = Broken {
+            rule: rule.id,
+            class: finding.class,
+            demand: rule.demand,
+            fix: rule.fix,
+        };
+        Self {
+            kind: Kind::Rule(broken),
+            field: finding.pointer,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -113,7 +151,8 @@ impl Preflight {
             return Err(Problem::failed(what, "nothing of it is left to be checked").into());
         }
         let template = super::template(&campaign.payload)?;
-        let mut check = Check::new(&campaign, template, context.clock().now());
+        let sender = sender(store, &campaign).await?;
+        let mut check = Check::new(&campaign, template, sender.strict, context.clock().now());
         let mut file = FaultsFile::open(self.faults)?;
         let waiting = store.campaign_counts(campaign.id).await?.queued;
         let clock = context.clock();
@@ -132,7 +171,7 @@ impl Preflight {
                 let faults = check.row(row);
                 file.write(row, &faults)?;
                 // A suppressed one is left out by itself, with the reason.
-                if self.leave_out && !faults.is_empty() && !row.is_suppressed {
+                if self.leave_out && are_certain(&faults) && !row.is_suppressed {
                     faulty.push((MessageId(row.id), reason_of(&faults, &by)));
                     *gone.entry(row.recipient.clone()).or_default() += 1;
                 }
@@ -142,7 +181,6 @@ impl Preflight {
             progress.show(rows, rows, faulty, clock.boot());
         }
         progress.clear();
-        let sender = sender(store, &campaign).await?;
         let plan = check.plan(&sender, self.leave_out);
         let report = Report::new(
             &check,
@@ -176,6 +214,8 @@ async fn sender(store: &Store, campaign: &Campaign) -> anyhow::Result<Sender> {
 struct Check<'a> {
     campaign: &'a Campaign,
     template: Template,
+    /// Whether its sender refuses fields that are not documented.
+    strict: bool,
     now: OffsetDateTime,
     rows: i64,
     faulty: i64,
@@ -189,10 +229,11 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(campaign: &'a Campaign, template: Template, now: OffsetDateTime) -> Self {
+    fn new(campaign: &'a Campaign, template: Template, strict: bool, now: OffsetDateTime) -> Self {
         Self {
             campaign,
             template,
+            strict,
             now,
             rows: 0,
             faulty: 0,
@@ -215,18 +256,18 @@ impl<'a> Check<'a> {
         let zone = variables
             .get(TIME_ZONE)
             .and_then(|raw| serde_json::from_str::<String>(raw).ok());
-        let mut faults = self.content(&variables);
+        let mut faults = self.content(&variables, &row.recipient_kind);
         faults.extend(self.address(row, zone.as_deref()));
         if row.is_suppressed {
             self.suppressed += 1;
         } else {
-            let clocks = match faults.is_empty() {
-                true => &mut self.clocks,
-                false => &mut self.faulty_clocks,
+            let clocks = match are_certain(&faults) {
+                true => &mut self.faulty_clocks,
+                false => &mut self.clocks,
             };
             *clocks.entry(clock_of(row, zone)).or_default() += 1;
         }
-        self.faulty += i64::from(!faults.is_empty());
+        self.faulty += i64::from(are_certain(&faults));
         for fault in &faults {
             self.note(fault, row, &variables);
         }
@@ -234,7 +275,7 @@ impl<'a> Check<'a> {
     }
 
     /// What is wrong with what it says.
-    fn content(&self, variables: &Variables<'_>) -> Vec<Fault> {
+    fn content(&self, variables: &Variables<'_>, recipient_kind: &str) -> Vec<Fault> {
         let unfilled = self.template.faults(variables);
         if !unfilled.is_empty() {
             let fault = |error: FillError| Fault {
@@ -246,17 +287,18 @@ impl<'a> Check<'a> {
             };
             return unfilled.into_iter().map(fault).collect();
         }
-        let Ok(payload) = self.template.fill(variables) else {
+        let filled = self.template.fill(variables);
+        let body = filled.map(|payload| serde_json::from_str(&payload));
+        let Ok(Ok(body)) = body else {
             return Vec::new();
         };
-        let fault = |fault: template_limits::Fault| Fault {
-            kind: Kind::Limit(fault.kind),
-            field: fault.pointer,
+        let to = match recipient_kind {
+            "user" => To::User,
+            "group" => To::Group,
+            _ => To::Phone,
         };
-        template_limits::faults(&payload)
-            .into_iter()
-            .map(fault)
-            .collect()
+        let found = rules::check(&body, Some(to), self.strict);
+        found.into_iter().map(Fault::from).collect()
     }
 
     /// What is wrong with whom it goes to, and when.
@@ -348,6 +390,11 @@ impl<'a> Check<'a> {
     }
 }
 
+/// Whether one of them is certain.
+fn are_certain(faults: &[Fault]) -> bool {
+    !faults.iter().all(Fault::is_doubt)
+}
+
 /// Why a recipient was left out.
 fn reason_of(faults: &[Fault], by: &str) -> String {
     let sentence = |fault: &Fault| format!("{} {}", fault.field, fault.kind.in_words().0);
@@ -385,7 +432,7 @@ impl Kind {
                 "is an object or a list where text is wanted",
                 "write it as text, or let the placeholder be the whole string",
             ),
-            Self::Limit(kind) => kind.in_words(),
+            Self::Rule(broken) => (broken.demand, broken.fix),
             Self::InvalidNumber => (
                 "has a number that its country's plan does not have",
                 "correct it; nobody can be reached under it",

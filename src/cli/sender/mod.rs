@@ -138,6 +138,13 @@ struct Settings {
     /// Seconds of silence before a lost answer is settled, or `default` for the worker's setting [new senders: default]
     #[arg(long, value_name = "SECONDS")]
     reconcile_window_s: Option<OrDefault<i32>>,
+    /// When a message breaks the rules of WhatsApp's documentation: `refuse` (it fails and no request is made), `warn` (it is sent,
+    /// and counted), or `off` (not looked at); the rules: wa-outbox check --rules [new senders: refuse]
+    #[arg(long, value_name = "POLICY", value_parser = ["off", "warn", "refuse"])]
+    validate: Option<String>,
+    /// Whether a field that the documentation does not have breaks them, as it does for the Cloud API [new senders: false]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    strict: Option<bool>,
     /// In its sequences, when a message fails, expires or is left to a person: `halt`, `skip`, or `default` for the worker's
     /// setting [new senders: default]
     #[arg(long, value_name = "POLICY", value_parser = one_of(["halt", "skip", "default"]))]
@@ -224,6 +231,8 @@ impl Settings {
             max_in_flight,
             on_uncertain,
             reconcile_window_s,
+            validate: self.validate,
+            strict: self.strict,
             on_failure,
             delivery_timeout,
             on_timeout,

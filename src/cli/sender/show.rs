@@ -199,6 +199,7 @@ fn settings(facts: &mut Facts, sender: &Sender) {
     facts.add("on uncertain", by_worker(sender.on_uncertain.clone()));
     let window = sender.reconcile_window_s.map(|s| format!("{s} s"));
     facts.add("window", by_worker(window));
+    facts.add("validate", validation(sender));
     facts.add("on failure", by_worker(sender.on_failure.clone()));
     let timeout = sender.delivery_timeout_s.map(time::Duration::seconds_f64);
     facts.add("delivery timeout", by_worker(timeout.map(span)));
@@ -212,6 +213,14 @@ fn settings(facts: &mut Facts, sender: &Sender) {
         ),
     );
     facts.add("default", if sender.is_default { "yes" } else { "no" });
+}
+
+fn validation(sender: &Sender) -> String {
+    let strict = match sender.strict {
+        true => ", strict",
+        false => "",
+    };
+    format!("{}{strict}", sender.validate)
 }
 
 fn capabilities(sender: &Sender) -> Option<Capabilities> {
@@ -298,6 +307,8 @@ mod tests {
             max_in_flight: None,
             on_uncertain: None,
             reconcile_window_s: None,
+            validate: "refuse".into(),
+            strict: false,
             on_failure: None,
             delivery_timeout_s: None,
             on_timeout: None,

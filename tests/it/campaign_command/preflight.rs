@@ -7,18 +7,30 @@ use serde_json::{Value, json};
 use super::{Desk, number};
 use crate::support::world::{SENDER, World};
 
-/// Ten faults, as the check names them, and the field that it blames.
+/// Ten faults, as the check names them, and the field that it blames. The last two are doubts.
 const TEN_FAULTS: [(&str, &str); 10] = [
     ("missing_variable", "price"),
-    ("empty_text", "/template/components/0/parameters/0/text"),
-    ("too_long", "/template/components/0/parameters/0/text"),
-    ("line_break", "/template/components/0/parameters/0/text"),
-    ("incomplete", "/template/components/0/parameters/1/currency"),
+    (
+        "template_text_empty",
+        "/template/components/0/parameters/0/text",
+    ),
+    (
+        "template_text_lines",
+        "/template/components/0/parameters/0/text",
+    ),
+    (
+        "template_currency",
+        "/template/components/0/parameters/1/currency",
+    ),
     ("variable_is_no_text", "note"),
     ("invalid_number", "recipient"),
     ("duplicate", "recipient"),
     ("unknown_time_zone", "time_zone"),
-    ("not_text", "/template/components/0/parameters/2/text"),
+    (
+        "template_body_alone_length",
+        "/template/components/0/parameters/0/text",
+    ),
+    ("field_scalar", "/template/components/0/parameters/2/text"),
 ];
 
 /// A file of 500 recipients with one of each fault, as JSON lines, and the line of each.
@@ -41,15 +53,15 @@ fn file_with_faults() -> (String, BTreeMap<&'static str, u64>) {
 fn spoil(row: &mut Value, kind: &str) {
     match kind {
         "missing_variable" => drop(row.as_object_mut().expect("an object").remove("price")),
-        "empty_text" => row["name"] = "".into(),
-        "too_long" => row["name"] = "x".repeat(1_100).into(),
-        "line_break" => row["name"] = "two\nlines".into(),
-        "incomplete" => row["price"] = json!({"code": "EUR"}),
+        "template_text_empty" => row["name"] = "".into(),
+        "template_body_alone_length" => row["name"] = "x".repeat(1_100).into(),
+        "template_text_lines" => row["name"] = "two\nlines".into(),
+        "template_currency" => row["price"] = json!({"code": "EUR"}),
         "variable_is_no_text" => row["note"] = json!({"a": 1}),
         "invalid_number" => row["phone"] = "+4900000000".into(),
         "duplicate" => row["phone"] = number(0).into(),
         "unknown_time_zone" => row["time_zone"] = "Mars/Dome".into(),
-        "not_text" => row["plain"] = 7.into(),
+        "field_scalar" => row["plain"] = 7.into(),
         other => panic!("{other}"),
     }
 }
@@ -86,11 +98,12 @@ async fn ten_kinds_of_faults_in_two_percent_of_the_rows_are_each_named_with_thei
             "--json",
         ])
         .await;
-    assert_eq!((&found["rows"], &found["good"]), (&500.into(), &490.into()));
-    let kinds: BTreeMap<&str, u64> = found["faults"]
-        .as_array()
-        .expect("a list")
-        .iter()
+    assert_eq!((&found["rows"], &found["good"]), (&500.into(), &492.into()));
+    let lists = ["faults", "doubts"].map(|list| found[list].as_array().expect("a list"));
+    assert_eq!(lists.map(Vec::len), [8, 2]);
+    let kinds: BTreeMap<&str, u64> = lists
+        .into_iter()
+        .flatten()
         .map(|fault| {
             assert_eq!(fault["rows"], 1, "{fault}");
             let line = fault["samples"][0]["line"].as_u64().expect("a line");

@@ -69,9 +69,10 @@ impl World {
 async fn each_recipient_of_a_campaign_gets_the_template_with_its_own_variables() {
     let world = World::start().await;
     let campaign = world.a_draft_with("spring", says(TEMPLATE)).await;
+    let price = |amount: i64| json!({"code": "EUR", "amount_1000": amount, "fallback_value": "€"});
     let mut messages = Vec::new();
     for (recipient, amount) in [(ALICE, 1), (BOB, 2)] {
-        let variables = json!({"first_name": format!("\"{recipient}\" {{{{price}}}} 🎉"), "price": {"code": "EUR", "amount_1000": amount}});
+        let variables = json!({"first_name": format!("\"{recipient}\" {{{{price}}}} 🎉"), "price": price(amount)});
         messages.push((
             world.add(campaign, recipient, variables).await,
             recipient,
@@ -88,10 +89,7 @@ async fn each_recipient_of_a_campaign_gets_the_template_with_its_own_variables()
         let parameters = &body["template"]["components"][0]["parameters"];
         let greeting = format!("Dear \"{recipient}\" {{{{price}}}} 🎉");
         assert_eq!(parameters[0]["text"], greeting);
-        assert_eq!(
-            parameters[1]["currency"],
-            json!({"code": "EUR", "amount_1000": amount})
-        );
+        assert_eq!(parameters[1]["currency"], price(amount));
     }
 }
 

@@ -32,7 +32,9 @@ async fn a_lost_answer_of_an_on_premises_client_is_not_sent_again_by_the_workers
 async fn it_is_sent_again_where_the_message_or_its_sender_asks_for_it() {
     let world = Provided::on_premises().await;
     world.simulator.fault_next(ALICE, Fault::CloseAfterReading);
-    let by_message = world.enqueue(a_text().on_uncertain(OnUncertain::Retry)).await;
+    let by_message = world
+        .enqueue(a_text().on_uncertain(OnUncertain::Retry))
+        .await;
     world.until_state(by_message, "uncertain").await;
     silent_for(&world, by_message, 86_400).await;
     world.until_status(by_message, "read").await;

@@ -43,13 +43,18 @@ impl FaultsFile {
             let line = line.map_or_else(String::new, |line| line.to_string());
             let kind = serde_json::to_value(fault.kind)?;
             let (what, fix) = fault.kind.in_words();
+            let reason = match fault.kind {
+                Kind::Rule(_) if fault.is_doubt() => format!("it is not sure that {what}; {fix}"),
+                Kind::Rule(_) => format!("it is wanted that {what}; {fix}"),
+                _ => format!("{what}; {fix}"),
+            };
             writeln!(
                 file,
                 "{line},{},{},{},{}",
                 row.id,
                 kind.as_str().unwrap_or_default(),
                 output::csv_cell(&fault.field),
-                output::csv_cell(&format!("{what}; {fix}"))
+                output::csv_cell(&reason)
             )
             .with_context(|| format!("could not write into {}", path.display()))?;
         }
@@ -74,6 +79,7 @@ pub(super) struct Report {
     good: i64,
     suppressed: i64,
     faults: Vec<FaultJson>,
+    doubts: Vec<FaultJson>,
     forecast: ForecastJson,
     faults_file: Option<PathBuf>,
     left_out: Option<i64>,
@@ -117,8 +123,13 @@ impl Report {
                 samples: group.samples.clone(),
             }
         };
-        let mut faults: Vec<FaultJson> = check.groups.iter().map(fault).collect();
-        faults.sort_by_key(|fault| -fault.rows);
+        let sorted = |are_doubts: bool| {
+            let wanted = |(fault, _): &(&Fault, &Found)| fault.is_doubt() == are_doubts;
+            let mut faults: Vec<_> = check.groups.iter().filter(wanted).map(fault).collect();
+            faults.sort_by_key(|fault| -fault.rows);
+            faults
+        };
+        let (faults, doubts) = (sorted(false), sorted(true));
         let Forecast {
             done_at,
             binding,
@@ -130,6 +141,7 @@ impl Report {
             good: check.rows - check.faulty,
             suppressed: check.suppressed,
             faults,
+            doubts,
             forecast: ForecastJson {
                 done_at,
                 seconds: done_at.map(|at| (at - check.now).whole_seconds()),
@@ -154,14 +166,10 @@ impl Report {
                 thousands(self.suppressed)
             );
         }
-        for fault in &self.faults {
-            text += &format!(
-                "\n  {:>9}  {} {}\n",
-                thousands(fault.rows),
-                output::plain(&fault.field),
-                fault.what
-            );
-            text += &format!("{:13}{}\n{:13}{}\n", "", fault.fix, "", samples(fault));
+        text.extend(self.faults.iter().map(FaultJson::in_words));
+        if !self.doubts.is_empty() {
+            text += "\nOf these it is not sure that WhatsApp takes them; they are sent:\n";
+            text.extend(self.doubts.iter().map(FaultJson::in_words));
         }
         if let Some(left_out) = self.left_out {
             text += &format!(
@@ -208,6 +216,22 @@ impl Report {
             );
         }
         text
+    }
+}
+
+impl FaultJson {
+    fn in_words(&self) -> String {
+        let what = match self.kind {
+            Kind::Rule(broken) => format!("breaks the rule {}: {}", broken.rule, self.what),
+            _ => self.what.to_owned(),
+        };
+        let (rows, field) = (thousands(self.rows), output::plain(&self.field));
+        let indent = "";
+        format!(
+            "\n  {rows:>9}  {field}: {what}\n{indent:13}{}\n{indent:13}{}\n",
+            self.fix,
+            samples(self)
+        )
     }
 }
 
