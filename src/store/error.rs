@@ -85,6 +85,15 @@ impl StoreError {
         self.is_refusal_of_data() || error.code().is_some_and(|code| code == "57014")
     }
 
+    /// Whether the role may not do that (42501).
+    pub fn is_missing_right(&self) -> bool {
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        let code = source.as_database_error().and_then(DatabaseError::code);
+        code.is_some_and(|code| code == "42501")
+    }
+
     /// The refusal of a bad row, as the schema words it: message and hint. None when it is another error.
     pub fn refusal(&self) -> Option<(String, Option<String>)> {
         let Self::Database { source, .. } = self else {

@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 
 use super::error::Doing;
+use super::summary::COUNTED_AT_MOST;
 use super::{Store, StoreError};
 use crate::domain::id::{MessageId, Wamid};
 use crate::domain::placeholders::{Template, Variables};
@@ -132,6 +133,25 @@ pub struct Timeline {
     pub statuses: Vec<StatusRow>,
 }
 
+/// What stands in front of a message, and how its request goes. Every count goes as far as [`COUNTED_AT_MOST`].
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// `queued` or `sending`; none for one that is in no queue.
+    pub state: Option<String>,
+    /// The request that is out, or was last.
+    pub attempt: Option<i32>,
+    /// When that was begun.
+    pub begun_at: Option<OffsetDateTime>,
+    /// Whether its answer should have come by now.
+    pub is_overdue: Option<bool>,
+    /// Messages in its lane that are due and leave before it.
+    pub ahead: i64,
+    /// Those of them with a more urgent priority.
+    pub more_urgent: i64,
+    /// Members of its sequence that wait and come before it.
+    pub before_in_sequence: i64,
+}
+
 /// Which messages to list.
 #[derive(Clone, Debug, Default)]
 pub struct MessageFilter {
@@ -191,6 +211,19 @@ impl Store {
             acceptances,
             statuses,
         }))
+    }
+
+    /// What stands in front of a message, and how its request goes.
+    pub async fn place(&self, id: MessageId) -> Result<Option<Place>, StoreError> {
+        sqlx::query_file_as!(
+            Place,
+            "src/store/sql/message_place.sql",
+            id.0,
+            COUNTED_AT_MOST
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .doing("read what stands in front of the message")
     }
 
     /// The wamids of a message in the order they were learned, each with how it was.

@@ -53,6 +53,27 @@ pub struct UncertainMessage {
     pub needs_person: bool,
 }
 
+/// When silence decides about an uncertain message, and how.
+#[derive(Clone, Debug)]
+pub struct EvidenceClock {
+    /// The message.
+    pub id: i64,
+    /// Its last request.
+    pub attempt: i32,
+    /// When that was begun.
+    pub begun_at: OffsetDateTime,
+    /// What its policy says when the clock has run out: `resend`, `keep` (for a person) or `expire`.
+    pub verdict: String,
+    /// The policy, `retry` or `hold`, whoever says it.
+    pub policy: String,
+    /// Whether statuses bring our callback data back.
+    pub echoes: bool,
+    /// Until then evidence is waited for, as things are.
+    pub runs_out_at: OffsetDateTime,
+    /// Whether somebody listens to webhooks, or never has.
+    pub is_heard: bool,
+}
+
 /// What a person has found out.
 #[derive(Clone, Debug)]
 pub enum Finding {
@@ -68,17 +89,7 @@ impl Store {
     /// Settles by policy what has stayed silent until its evidence clock ran out.
     pub async fn settle_silent(&self, policy: UncertainPolicy) -> Result<Settled, StoreError> {
         let doing = "settle uncertain messages";
-        let silent = sqlx::query_file!(
-            "src/store/sql/silent.sql",
-            policy.window_s,
-            policy.max_resends,
-            policy.hold,
-            LISTENING_GAP.as_secs_f64(),
-            &ProviderKind::names_of_those_that_echo()
-        )
-        .fetch_all(&self.pool)
-        .await
-        .doing(doing)?;
+        let silent = self.evidence_clocks(policy, None).await?;
         if silent.is_empty() {
             return Ok(Settled::default());
         }
@@ -120,6 +131,36 @@ impl Store {
             settled.kept = kept.rows_affected();
         }
         Ok(settled)
+    }
+
+    /// When silence decides about one message, and how; none when it is not uncertain.
+    pub async fn evidence_clock(
+        &self,
+        id: MessageId,
+        policy: UncertainPolicy,
+    ) -> Result<Option<EvidenceClock>, StoreError> {
+        Ok(self.evidence_clocks(policy, Some(id)).await?.pop())
+    }
+
+    /// Of one message, or of all whose clock has run out.
+    async fn evidence_clocks(
+        &self,
+        policy: UncertainPolicy,
+        id: Option<MessageId>,
+    ) -> Result<Vec<EvidenceClock>, StoreError> {
+        sqlx::query_file_as!(
+            EvidenceClock,
+            "src/store/sql/silent.sql",
+            policy.window_s,
+            policy.max_resends,
+            policy.hold,
+            LISTENING_GAP.as_secs_f64(),
+            &ProviderKind::names_of_those_that_echo(),
+            id.map(|id| id.0)
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("read how long evidence is waited for")
     }
 
     /// Settles one message by a person's word. `false`: it is not uncertain (any more).

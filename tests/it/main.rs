@@ -30,3 +30,4 @@ mod storm;
 mod support;
 mod validation;
 mod webhooks;
+mod why_command;

@@ -79,6 +79,14 @@ impl<'a> MessageJson<'a> {
     }
 }
 
+/// One message without its history.
+#[derive(Debug, Serialize)]
+pub(super) struct WhyJson<'a> {
+    pub(super) sentence: String,
+    #[serde(flatten)]
+    pub(super) message: MessageJson<'a>,
+}
+
 /// One message with its history.
 #[derive(Debug, Serialize)]
 pub(super) struct TimelineJson<'a> {

@@ -3,6 +3,7 @@
 mod cancel;
 mod json;
 mod list;
+mod reason;
 mod show;
 mod standing;
 #[cfg(test)]

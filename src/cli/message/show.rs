@@ -1,18 +1,16 @@
 //! `message show` and `message why`: one message, with or without its history.
 
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
 
-use super::json::{MessageJson, TimelineJson};
-use super::standing::{facts, history, standing, waiting};
+use super::json::{MessageJson, TimelineJson, WhyJson};
+use super::reason::Reason;
+use super::standing::{facts, history};
 use crate::cli::failure::Problem;
 use crate::cli::mask::Eyes;
-use crate::cli::sequence::waits;
 use crate::cli::{Context, output};
 use crate::domain::id::MessageId;
 use crate::store::Store;
-use crate::store::message::{Message, Timeline};
-use crate::store::sequence::SequenceKey;
+use crate::store::message::Timeline;
 
 pub(super) const HELP: &str = "The recipient and WhatsApp's ids are masked, and the content is not shown, unless you say \
 --reveal.
@@ -24,7 +22,8 @@ Examples:
   wa-outbox message show 4711
   wa-outbox message show 4711 --json | jq .state";
 
-pub(super) const WHY_HELP: &str = "With --json one object with the columns of wa.messages.
+pub(super) const WHY_HELP: &str =
+    "With --json one object: sentence, and the columns of wa.messages.
 
 Example:
   wa-outbox message why 4711";
@@ -55,22 +54,6 @@ pub(in crate::cli) struct Why {
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-/// Where the message stands and why. What a member of a sequence waits for is what its sequence waits for.
-async fn sentence(store: &Store, message: &Message, now: OffsetDateTime) -> anyhow::Result<String> {
-    if let ("waiting", Some(sequence)) = (message.state.as_str(), &message.sequence) {
-        let key = SequenceKey {
-            sender: message.sender.clone(),
-            recipient: message.recipient.clone(),
-            sequence: sequence.clone(),
-        };
-        let line = store.sequence(&key).await?;
-        if let Some(waits) = line.and_then(|line| waits(&line, now)) {
-            return Ok(waiting(message, &waits));
-        }
-    }
-    Ok(standing(message, now))
 }
 
 async fn find(store: &Store, id: i64) -> anyhow::Result<Timeline> {
@@ -104,7 +87,8 @@ impl Show {
         }
         let ended_at = store.ended_at(id).await?;
         let now = context.clock().now();
-        let sentence = sentence(store, &timeline.message, now).await?;
+        let reason = Reason::of(context, &timeline.message).await?;
+        let sentence = reason.sentence(&timeline.message, now);
         let history = history(&timeline, &wamids, ended_at, eyes, now);
         let mut text = format!(
             "{}\n\n{}\n{}",
@@ -127,11 +111,12 @@ impl Why {
         };
         let store = context.store().await?;
         let message = find(store, self.id).await?.message;
-        if self.json {
-            return output::print_json(&MessageJson::of(&message, eyes));
-        }
         let now = context.clock().now();
-        let sentence = sentence(store, &message, now).await?;
+        let sentence = Reason::of(context, &message).await?.sentence(&message, now);
+        if self.json {
+            let message = MessageJson::of(&message, eyes);
+            return output::print_json(&WhyJson { sentence, message });
+        }
         output::print(&format!(
             "{}\n\n{}",
             output::bold(&output::plain(&sentence), context.colours()),

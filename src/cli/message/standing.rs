@@ -55,17 +55,8 @@ pub(in crate::cli) fn standing(message: &Message, now: OffsetDateTime) -> String
     sentence
 }
 
-/// The same for a member of a sequence, which waits for what its sequence waits for.
-pub(super) fn waiting(message: &Message, waits: &str) -> String {
-    let (id, name) = (message.id, message.sequence.as_deref().unwrap_or_default());
-    if waits.starts_with("for ") {
-        return format!("Message {id} is waiting in sequence '{name}' {waits}.");
-    }
-    format!("Message {id} is waiting: its sequence '{name}' {waits}.")
-}
-
 /// The sentence with its full stop, which must not end up in a command that is to be copied.
-fn stopped(sentence: &str) -> String {
+pub(super) fn stopped(sentence: &str) -> String {
     match sentence.split_once("; see: ") {
         Some((sentence, command)) => format!("{sentence}. See: {command}"),
         None => format!("{}.", without_stop(sentence)),
@@ -119,7 +110,7 @@ fn error(message: &Message) -> Option<String> {
     }
 }
 
-fn without_stop(text: &str) -> &str {
+pub(super) fn without_stop(text: &str) -> &str {
     text.trim_end().trim_end_matches('.')
 }
 

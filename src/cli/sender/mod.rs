@@ -22,7 +22,7 @@ use crate::store::sender::{SenderChange, Unset};
 use show::{stands, unknown};
 
 pub(super) use show::{Show, find};
-pub(super) use standing::{Reading, StandingJson, counted, rate, template_in_words};
+pub(super) use standing::{Doing, Reading, StandingJson, counted, rate, template_in_words};
 
 /// Add, change, show, hold and release senders
 #[derive(Debug, clap::Args)]

@@ -106,6 +106,11 @@ impl Reading<'_> {
 
     /// The sentence, with its full stop.
     pub(in crate::cli) fn sentence(self) -> String {
+        format!("Sender {} {}.", self.0.sender, self.says())
+    }
+
+    /// The sentence without its subject and its full stop.
+    pub(in crate::cli) fn says(self) -> String {
         let says = match self.doing() {
             Doing::Held => self.held(),
             Doing::WithoutWorker if self.0.workers == 0 => {
@@ -131,7 +136,7 @@ impl Reading<'_> {
                 rate(self.0.rate_limit)
             ),
         };
-        format!("Sender {} {}.", self.0.sender, says.trim_end_matches('.'))
+        says.trim_end_matches('.').to_owned()
     }
 
     fn held(self) -> String {

@@ -16,7 +16,7 @@ use crate::store::Store;
 use crate::store::sequence::{SequenceChange, SequenceKey, Skipped, Word};
 
 pub(super) use show::Why;
-pub(super) use standing::waits;
+pub(super) use standing::behind;
 
 /// List, show, set, resume, skip and cancel sequences
 #[derive(Debug, clap::Args)]

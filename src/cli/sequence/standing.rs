@@ -35,7 +35,7 @@ pub(super) fn sentence(standing: &SequenceStanding, eyes: Eyes, now: OffsetDateT
 }
 
 /// What everything in the sequence waits for: `is halted …` or `for message …`. None when nothing is in front.
-pub(in crate::cli) fn waits(standing: &SequenceStanding, now: OffsetDateTime) -> Option<String> {
+fn waits(standing: &SequenceStanding, now: OffsetDateTime) -> Option<String> {
     if let (Some(reason), Some(at)) = (&standing.halted_reason, standing.halted_at) {
         let reason = reason.trim_end().trim_end_matches('.');
         return Some(format!(
@@ -66,6 +66,55 @@ pub(in crate::cli) fn waits(standing: &SequenceStanding, now: OffsetDateTime) ->
     let accepted = moment(accepted_at, now);
     Some(format!(
         "for message {head} to be {awaited}, since its acceptance at {accepted}{overdue}"
+    ))
+}
+
+/// What a member waits for that is not in front. None when nothing is in front.
+pub(in crate::cli) fn behind(
+    standing: &SequenceStanding,
+    member: i64,
+    now: OffsetDateTime,
+) -> Option<String> {
+    let name = &standing.sequence;
+    if let (Some(reason), Some(at)) = (&standing.halted_reason, standing.halted_at) {
+        return Some(format!(
+            "Message {member} waits: its sequence '{name}' is halted since {}: {}; it goes on {}.",
+            span(now - at),
+            reason.trim_end().trim_end_matches('.'),
+            after_halt(standing.halted_cause.as_deref())
+        ));
+    }
+    let head = standing.head_id?;
+    let stands = match standing.head_accepted_at {
+        None => {
+            let state = standing.head_state.as_deref().unwrap_or("queued");
+            let own = standing.head_waits_for.as_deref().unwrap_or("its turn");
+            let own = own.split("; see: ").next().unwrap_or(own);
+            format!("{head} is {state} and waits for {own}")
+        }
+        Some(accepted_at) => {
+            let told = match standing.head_status.as_deref() {
+                None => "no status has come yet".to_owned(),
+                Some(status) => format!("its status is {status}"),
+            };
+            let then = match standing.on_timeout.as_str() {
+                "proceed" => "the next one leaves all the same",
+                _ => "the sequence halts",
+            };
+            let overdue = match standing.timeout_at {
+                Some(at) if at > now => format!("; if it is not, {then} {}", age(at, now)),
+                Some(_) => format!("; its time is over: {then} at a worker's next look"),
+                None => String::new(),
+            };
+            format!(
+                "{head} was accepted {}, {told}, and must be {}{overdue}",
+                age(accepted_at, now),
+                releasing(standing)
+            )
+        }
+    };
+    Some(format!(
+        "Message {member} waits behind message {head} in sequence '{name}': {stands}."
     ))
 }
 

@@ -12,6 +12,8 @@
 -- All of this is about a sender whose statuses bring our callback data back. Where they do not, no status can ever name a message
 -- whose answer was lost: then silence says nothing at all, and to send again is to guess. That is done only where the message or
 -- its sender asks for it in so many words; the worker's own setting does not reach it.
+--
+-- Of one message ($6) it says the same ahead of time: when its clock runs out as things are, and what its policy says then.
 with heard as materialized (
   select l.since, l.last_said_at, l.last_said_at > now() - make_interval(secs => $4) as is_listening
   from wa.webhook_listening l
@@ -28,9 +30,9 @@ with heard as materialized (
   join wa.senders s on s.sender = u.sender
   left join wa.webhook_flow f on f.sender = u.sender
   cross join lateral (select coalesce(s.callback_echo, s.provider = any($5::text[]) or coalesce(f.echoes, false)) as echoes) e
-  where not u.needs_person or u.expires_at <= now()
+  where case when $6::bigint is null then not u.needs_person or u.expires_at <= now() else u.id = $6 end
 ), clocks as (
-  select d.*, a.oldest_delivery, case
+  select d.*, a.oldest_delivery, coalesce(h.is_listening, true) as is_heard, case
       when not h.is_listening then greatest(d.deadline, h.last_said_at, coalesce(a.a_worker_since, now())) + 10 * d.evidence_window
       when d.flow_has_passed then greatest(d.deadline, h.since) + d.evidence_window
       else greatest(d.deadline + 10 * d.evidence_window, h.since + d.evidence_window)
@@ -39,12 +41,12 @@ with heard as materialized (
 )
 select c.id as "id!", c.attempt as "attempt!",
   case
-    when c.expires_at <= now() then 'expire'
+    when c.expires_at <= greatest(now(), c.runs_out_at) then 'expire'
     when c.policy = 'retry' and c.may_resend and c.resends < $2::int then 'resend'
     else 'keep'
   end as "verdict!",
-  c.echoes as "echoes!"
+  c.echoes as "echoes!", c.begun_at as "begun_at!", c.runs_out_at as "runs_out_at!", c.is_heard as "is_heard!", c.policy as "policy!"
 from clocks c
-where c.runs_out_at <= now() and (c.oldest_delivery is null or c.oldest_delivery > c.runs_out_at)
+where $6 is not null or c.runs_out_at <= now() and (c.oldest_delivery is null or c.oldest_delivery > c.runs_out_at)
 order by c.begun_at
 limit 1000
