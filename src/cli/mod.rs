@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod campaign;
 pub mod check;
+pub mod completions;
 mod context;
 mod default_sender;
 pub mod demo;
@@ -27,7 +28,10 @@ pub mod summary;
 pub mod suppress;
 mod table;
 pub mod template;
+mod terminal;
+mod text;
 mod time;
+pub mod top;
 pub mod uncertain;
 pub mod why;
 
@@ -78,11 +82,14 @@ enum Command {
     Message(message::Options),
     Uncertain(uncertain::Options),
     Summary(summary::Options),
+    Top(top::Options),
     Why(why::Options),
     Check(check::Options),
     Doctor(doctor::Options),
     Simulate(simulate::Options),
     Bench(bench::Options),
+    Completions(completions::Options),
+    Man(completions::ManOptions),
 }
 
 impl Command {
@@ -101,10 +108,13 @@ impl Command {
             | Self::Message(_)
             | Self::Uncertain(_)
             | Self::Summary(_)
+            | Self::Top(_)
             | Self::Why(_)
             | Self::Check(_)
             | Self::Doctor(_)
-            | Self::Bench(_) => true,
+            | Self::Bench(_)
+            | Self::Completions(_)
+            | Self::Man(_) => true,
             Self::Demo(_) | Self::Run(_) | Self::Simulate(_) => false,
         }
     }
@@ -154,11 +164,14 @@ impl Cli {
             Command::Message(options) => options.run(context).await,
             Command::Uncertain(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,
+            Command::Top(options) => options.run(context).await,
             Command::Why(options) => options.run(context).await,
             Command::Check(options) => options.run(context),
             Command::Doctor(options) => options.run(context).await,
             Command::Simulate(options) => options.run().await,
             Command::Bench(options) => options.run().await,
+            Command::Completions(options) => options.run(),
+            Command::Man(options) => options.run(),
         }
     }
 }

@@ -1,18 +1,34 @@
-//! Moments as people read them: the time in UTC and how long ago it is.
+//! Moments as people read them: the time on the clock of whoever looks, with its zone, and how long ago it is. Scripts get UTC.
+
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use time::OffsetDateTime;
-use time::macros::format_description;
 
-/// The moment, as `2026-03-01 12:00:05 UTC`.
+/// The zone of whoever looks: `TZ`, else the machine's; UTC where neither names one.
+static ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
+    if cfg!(test) {
+        return TimeZone::UTC;
+    }
+    TimeZone::try_system().unwrap_or(TimeZone::UTC)
+});
+
+/// The moment, as `2026-03-01 13:00:05 CET`.
 pub(super) fn stamp(moment: OffsetDateTime) -> String {
-    let utc = moment.to_offset(time::UtcOffset::UTC);
-    let format = format_description!(
-        version = 2,
-        "[year]-[month]-[day] [hour]:[minute]:[second] UTC"
-    );
-    // Every year that Postgres can hold and `time` can read is written; the fallback is never shown.
-    utc.format(format).unwrap_or_else(|_| utc.to_string())
+    stamp_in(&ZONE, moment)
+}
+
+fn stamp_in(zone: &TimeZone, moment: OffsetDateTime) -> String {
+    // The fallback is for the last days of the year 9999, of which no zone has all.
+    Timestamp::from_second(moment.unix_timestamp()).map_or_else(
+        |_| moment.to_string(),
+        |at| {
+            let there = at.to_zoned(zone.clone());
+            there.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+        },
+    )
 }
 
 /// How far the moment is from `now`: `just now`, `3 min ago`, `in 2 h`.
@@ -89,7 +105,19 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_shown_in_utc_whatever_its_offset() {
+    fn a_moment_is_shown_on_the_clock_of_whoever_looks() {
+        let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+        let winter = datetime!(2026-03-01 11:30:05.25 UTC);
+        assert_eq!(stamp_in(&zone, winter), "2026-03-01 12:30:05 CET");
+        let summer = datetime!(2026-07-01 11:30:05 UTC);
+        assert_eq!(stamp_in(&zone, summer), "2026-07-01 13:30:05 CEST");
+        // Where messages of a held template wait.
+        let aside = datetime!(9999-01-01 0:00:01 UTC);
+        assert_eq!(stamp_in(&TimeZone::UTC, aside), "9999-01-01 00:00:01 UTC");
+    }
+
+    #[test]
+    fn a_moment_is_shown_in_one_zone_whatever_its_offset() {
         let elsewhere = datetime!(2026-03-01 13:30:05.25 +2);
         assert_eq!(stamp(elsewhere), "2026-03-01 11:30:05 UTC");
         assert_eq!(

@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 
 use super::error::Doing;
+use super::inbox::LISTENING_GAP;
 use super::{Store, StoreError};
 use crate::domain::id::SenderId;
 
@@ -135,7 +136,40 @@ pub struct UncertainSummary {
     pub oldest_begun_at: Option<OffsetDateTime>,
 }
 
+/// What concerns all senders, at a cost that does not depend on how much there is. No count is higher than
+/// [`COUNTED_AT_MOST`].
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// Workers that run.
+    pub workers: i64,
+    /// Messages whose answer was lost.
+    pub uncertain: i64,
+    /// Those of them, as far as they are counted, that only a person can settle.
+    pub needs_person: i64,
+    /// When the oldest webhook came that is not applied yet.
+    pub oldest_delivery_at: Option<OffsetDateTime>,
+    /// When the last status came.
+    pub last_status_at: Option<OffsetDateTime>,
+    /// Whether somebody listens to webhooks; none where nobody ever has.
+    pub is_listening: Option<bool>,
+    /// The database's time of all this.
+    pub now: OffsetDateTime,
+}
+
 impl Store {
+    /// What concerns all senders.
+    pub async fn overview(&self) -> Result<Overview, StoreError> {
+        sqlx::query_file_as!(
+            Overview,
+            "src/store/sql/overview.sql",
+            COUNTED_AT_MOST,
+            LISTENING_GAP.as_secs_f64()
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("read how it goes")
+    }
+
     /// Messages by state and status. Scans what has ended, so it is for people and tests, not for a metric.
     pub async fn counts(&self) -> Result<Vec<StateCount>, StoreError> {
         sqlx::query_as!(

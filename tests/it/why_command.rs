@@ -462,3 +462,21 @@ async fn each_thing_that_a_message_waits_for_and_each_end_is_told_truly_in_one_s
         case.is_told(&world, number).await;
     }
 }
+
+#[tokio::test]
+async fn people_are_told_the_time_on_their_own_clock_and_scripts_in_utc() {
+    let world = World::at_rest().await;
+    world
+        .run_sql("insert into wa.outbox (recipient, payload, due_at)
+                  values ('+16505551234', '{\"type\":\"text\",\"text\":{\"body\":\"Hello\"}}', '2026-07-01 12:00Z')")
+        .await;
+    let found = world.says_json(&["message", "list", "--json"]).await;
+    let message = &found[0];
+    assert_eq!(message["due_at"], "2026-07-01T12:00:00Z");
+    let id = message["id"].to_string();
+    let output = world
+        .command_with(&[("TZ", "America/New_York")], &["why", "message", &id])
+        .await;
+    let says = String::from_utf8(output.stdout).expect("text");
+    assert!(says.contains("2026-07-01 08:00:00 EDT ("), "{says}");
+}

@@ -11,7 +11,7 @@ use super::act::Board;
 use super::screen::Screen;
 use super::script::{CONVERSATION, CONVERSATION_WITH};
 use super::standing::{Seen, Tone};
-use super::text::wrapped;
+use crate::cli::text::wrapped;
 use crate::simulator::{Counts, Ledger};
 use crate::store::Store;
 

@@ -15,7 +15,6 @@ mod script;
 mod show;
 mod stage;
 mod standing;
-mod text;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -5,20 +5,14 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Stdout, Write};
+use std::io;
 use std::time::Duration;
 
-use rustix::termios::tcgetwinsize;
-
 use super::standing::{Standing, Tone};
-use super::text::{TIED, fit, span, wrapped};
 use crate::cli::output::plain;
+use crate::cli::terminal::Terminal;
+use crate::cli::text::{TIED, fit, span, wrapped};
 
-/// For what is no terminal, or one that does not say.
-const USUAL_SIZE: Size = Size {
-    columns: 100,
-    lines: 24,
-};
 const WHAT_WIDTH: usize = 28;
 const TO_WIDTH: usize = 8;
 /// On a terminal with fewer columns the recipient is left out.
@@ -38,22 +32,11 @@ pub(super) struct Row {
     pub(super) is_notable: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Size {
-    columns: usize,
-    lines: usize,
-}
-
 /// Where it is shown.
 pub(super) struct Screen {
-    out: Stdout,
-    terminal: bool,
-    colours: bool,
+    terminal: Terminal,
     /// Whether the table is drawn over; once it was left, changes are told line by line.
     draws: bool,
-    /// Lines of the table that the cursor stands below.
-    drawn: usize,
-    size: Size,
     /// What was last shown of each message, and at which change.
     shown: HashMap<i64, (String, u64)>,
     changes: u64,
@@ -63,18 +46,13 @@ pub(super) struct Screen {
 impl Screen {
     /// Standard output.
     pub(super) fn of_process() -> Self {
-        let out = io::stdout();
-        let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
-        let terminal = out.is_terminal() && !dumb;
-        // https://no-color.org: present and not empty, whatever its value.
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self::on(Terminal::of_process())
+    }
+
+    fn on(terminal: Terminal) -> Self {
         Self {
-            size: size_of(&out),
-            out,
+            draws: terminal.is_one(),
             terminal,
-            draws: terminal,
-            colours: terminal && !no_color,
-            drawn: 0,
             shown: HashMap::new(),
             changes: 0,
             remark: String::new(),
@@ -83,19 +61,12 @@ impl Screen {
 
     /// Columns that a text may take.
     pub(super) fn columns(&self) -> usize {
-        self.size.columns.clamp(40, 110)
+        self.terminal.columns().clamp(40, 110)
     }
 
     /// Says something that stays, above the table if there is one.
     pub(super) fn say(&mut self, text: &str) -> io::Result<()> {
-        let mut written = self.up();
-        if self.drawn > 0 {
-            written.push_str("\x1b[J");
-        }
-        self.drawn = 0;
-        written.push_str(text);
-        written.push('\n');
-        self.write(&written)
+        self.terminal.say(text)
     }
 
     /// Says that something has been started.
@@ -106,12 +77,12 @@ impl Screen {
 
     /// A text in bold, where there is bold.
     pub(super) fn bold(&self, text: &str) -> String {
-        self.painted("1", text)
+        self.terminal.painted("1", text)
     }
 
     /// A text that stands back.
     pub(super) fn dim(&self, text: &str) -> String {
-        self.painted("2", text)
+        self.terminal.painted("2", text)
     }
 
     /// A text in the colour of a tone.
@@ -124,14 +95,14 @@ impl Screen {
             Tone::Seen => "36",
             Tone::Bad => "31",
         };
-        self.painted(code, text)
+        self.terminal.painted(code, text)
     }
 
     /// Shows where the messages stand, and what is going on.
     pub(super) fn show(&mut self, rows: &[Row], elapsed: Duration, remark: &str) -> io::Result<()> {
         let changed = self.take_note(rows);
         if self.draws {
-            return self.draw(rows, elapsed, remark, self.size.lines);
+            return self.draw(rows, elapsed, remark);
         }
         let mut lines = String::new();
         let at = format!("{:>6.1} s", elapsed.as_secs_f64());
@@ -144,16 +115,17 @@ impl Screen {
             let (id, what) = (row.id, &row.what);
             let _ = writeln!(lines, "{at}  #{id:<3} {what}: {words}");
         }
-        self.write(&lines)
+        self.terminal.write(&lines)
     }
 
     /// Shows all messages a last time; what is said next stands below them.
     pub(super) fn leave(&mut self, rows: &[Row], elapsed: Duration) -> io::Result<()> {
         self.show(rows, elapsed, "")?;
         if self.draws {
-            self.draw(rows, elapsed, "", usize::MAX)?;
-            (self.drawn, self.draws) = (0, false);
-            self.write("\x1b[?25h")?;
+            let lines = self.lines(rows, elapsed, "", usize::MAX);
+            self.terminal.draw(&lines)?;
+            self.terminal.leave()?;
+            self.draws = false;
         }
         Ok(())
     }
@@ -173,36 +145,17 @@ impl Screen {
         changed
     }
 
-    fn draw(
-        &mut self,
-        rows: &[Row],
-        elapsed: Duration,
-        remark: &str,
-        height: usize,
-    ) -> io::Result<()> {
-        let mut written = String::from("\x1b[?25l");
-        let size = size_of(&self.out);
-        if size == self.size {
-            written.push_str(&self.up());
-        } else {
-            // Its lines may have wrapped: nobody knows where they are now.
-            written.push_str("\x1b[2J\x1b[H");
-            self.size = size;
-        }
-        let lines = self.lines(rows, elapsed, remark, height);
-        for line in &lines {
-            let _ = writeln!(written, "{line}\x1b[K");
-        }
-        written.push_str("\x1b[J");
-        self.drawn = lines.len();
-        self.write(&written)
+    fn draw(&mut self, rows: &[Row], elapsed: Duration, remark: &str) -> io::Result<()> {
+        self.terminal.look_at_its_size();
+        let lines = self.lines(rows, elapsed, remark, self.terminal.lines());
+        self.terminal.draw(&lines)
     }
 
     /// The whole table, with room left for the line that the cursor is on.
     fn lines(&self, rows: &[Row], elapsed: Duration, remark: &str, height: usize) -> Vec<String> {
         let below = self.below(rows, elapsed, remark);
         let visible = self.visible(rows, height.saturating_sub(below.len() + 2));
-        let heading = columns("#", "message", "to", self.size.columns);
+        let heading = columns("#", "message", "to", self.terminal.columns());
         let mut lines = vec![self.dim(&fit(&format!("{heading}where it stands"), self.width()))];
         lines.extend(visible.iter().map(|row| self.line(row)));
         if visible.len() < rows.len() {
@@ -233,7 +186,12 @@ impl Screen {
     }
 
     fn line(&self, row: &Row) -> String {
-        let start = columns(&row.id.to_string(), &row.what, &row.to, self.size.columns);
+        let start = columns(
+            &row.id.to_string(),
+            &row.what,
+            &row.to,
+            self.terminal.columns(),
+        );
         let room = self.width().saturating_sub(start.chars().count());
         let start = fit(&start, self.width());
         let countdown = match row.standing.goes_on_in_s {
@@ -271,50 +229,8 @@ impl Screen {
         ranked
     }
 
-    /// A line that fills the last column makes some terminals wrap.
     fn width(&self) -> usize {
-        self.size.columns.saturating_sub(1)
-    }
-
-    /// Back to the first line of the table.
-    fn up(&self) -> String {
-        match self.drawn {
-            0 => String::new(),
-            lines => format!("\x1b[{lines}F"),
-        }
-    }
-
-    fn painted(&self, code: &str, text: &str) -> String {
-        match self.colours {
-            true => format!("\x1b[{code}m{text}\x1b[0m"),
-            false => text.to_owned(),
-        }
-    }
-
-    /// In one piece, so that no half table is ever seen.
-    fn write(&mut self, text: &str) -> io::Result<()> {
-        let mut out = self.out.lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        if self.terminal {
-            // The cursor comes back however it ends; whoever reads no more does not miss it.
-            let _ = self.write("\x1b[?25h");
-        }
-    }
-}
-
-fn size_of(out: &Stdout) -> Size {
-    match tcgetwinsize(out) {
-        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => Size {
-            columns: size.ws_col.into(),
-            lines: size.ws_row.into(),
-        },
-        Ok(_) | Err(_) => USUAL_SIZE,
+        self.terminal.width()
     }
 }
 
@@ -360,17 +276,7 @@ mod tests {
     use super::*;
 
     fn screen(columns: usize, lines: usize) -> Screen {
-        Screen {
-            out: io::stdout(),
-            terminal: false,
-            draws: false,
-            colours: false,
-            drawn: 0,
-            size: Size { columns, lines },
-            shown: HashMap::new(),
-            changes: 0,
-            remark: String::new(),
-        }
+        Screen::on(Terminal::of_size(columns, lines))
     }
 
     fn row(id: i64, words: &str, tone: Tone, is_open: bool) -> Row {

@@ -13,9 +13,9 @@ use super::screen::{Row, Screen};
 use super::script::{FIRST, REFUSED, SILENT, as_written};
 use super::stage::{RATE, SENDER, Stage};
 use super::standing::{self, Seen};
-use super::text::wrapped;
 use crate::cli::failure::Problem;
 use crate::cli::mask::Eyes;
+use crate::cli::text::wrapped;
 use crate::store::Store;
 
 /// Between two looks at the messages.

@@ -172,11 +172,16 @@ pub(super) fn history(
         let ended = why.map_or_else(|| state.clone(), |why| format!("{state}: {why}"));
         events.push((ended_at, ended));
     }
+    // In the order of what happened, which of a status is told less exactly than what is shown of it.
+    let mut events: Vec<_> = events
+        .into_iter()
+        .map(|(at, what)| (at, at, what))
+        .collect();
     events.extend(timeline.statuses.iter().map(status));
-    events.sort_by_key(|(at, _)| *at);
+    events.sort_by_key(|(order, ..)| *order);
 
     let mut table = Table::new([words("WHEN"), words("AGE"), words("WHAT")]);
-    for (at, what) in events {
+    for (_, at, what) in events {
         table.row([stamp(at), age(at, now), what]);
     }
     table
@@ -210,7 +215,7 @@ fn request(row: &AttemptRow) -> Vec<(OffsetDateTime, String)> {
     events
 }
 
-fn status(row: &StatusRow) -> (OffsetDateTime, String) {
+fn status(row: &StatusRow) -> (OffsetDateTime, OffsetDateTime, String) {
     let late = row.received_at - row.occurred_at;
     let told = joined([
         Some(format!("status {}", row.status)),
@@ -219,7 +224,18 @@ fn status(row: &StatusRow) -> (OffsetDateTime, String) {
         row.error_details.clone(),
         (late.whole_seconds() >= 5).then(|| format!("told {} later", span(late))),
     ]);
-    (row.occurred_at, told)
+    (happened(row), row.occurred_at, told)
+}
+
+/// When a status happened, as exactly as it is known: WhatsApp tells whole seconds, so at any time within that second, but not
+/// after we were told. Else what was answered and told within a second would stand in the order of a coin.
+fn happened(row: &StatusRow) -> OffsetDateTime {
+    let whole_second = row.occurred_at.nanosecond() == 0;
+    if !whole_second {
+        return row.occurred_at;
+    }
+    let last = row.occurred_at + time::Duration::milliseconds(999);
+    last.min(row.received_at).max(row.occurred_at)
 }
 
 /// The parts that are there, each said once.

@@ -233,3 +233,47 @@ fn the_history_runs_from_the_outbox_to_the_last_status() {
          2026-03-01 11:40:00 UTC  20 min ago  request 1 accepted as wamid.HBg…0A, learned from the webhook\n"
     );
 }
+
+#[test]
+fn a_status_of_the_second_in_which_the_message_was_written_does_not_come_before_it() {
+    let after = |milliseconds| NOW - Duration::MINUTE + Duration::milliseconds(milliseconds);
+    let told = |status: &str, received_at| StatusRow {
+        status: status.into(),
+        occurred_at: after(0),
+        received_at,
+        error_code: None,
+        error_title: None,
+        error_details: None,
+    };
+    let learned = AcceptanceRow {
+        attempt: 1,
+        learned_from: "response".into(),
+        learned_at: after(350),
+    };
+    let timeline = Timeline {
+        message: Message {
+            created_at: after(300),
+            ..accepted(Some("delivered"))
+        },
+        attempts: Vec::new(),
+        acceptances: vec![learned.clone()],
+        statuses: vec![told("sent", after(400)), told("delivered", after(400))],
+    };
+    let wamids = [(learned, Wamid::from("wamid.HBgLMTY1MDU1NTEyMzQVAg0A"))];
+
+    let text = history(&timeline, &wamids, None, CLOSED, NOW).render(false);
+    let ends: Vec<&str> = text
+        .lines()
+        .map(|line| line.rsplit("  ").next().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        ends[1..],
+        [
+            "written into the outbox",
+            "request 1 accepted as wamid.HBg…0A, learned from the response",
+            "status sent",
+            "status delivered"
+        ],
+        "{text}"
+    );
+}

@@ -22,6 +22,8 @@ use crate::store::sender::{SenderChange, Unset};
 use show::{stands, unknown};
 
 pub(super) use show::{Show, find};
+#[cfg(test)]
+pub(super) use standing::tests as a_standing;
 pub(super) use standing::{Doing, Reading, StandingJson, counted, rate, template_in_words};
 
 /// Add, change, show, hold and release senders

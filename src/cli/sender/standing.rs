@@ -420,4 +420,4 @@ impl<'a> StandingJson<'a> {
 
 #[cfg(test)]
 #[path = "standing_tests.rs"]
-mod tests;
+pub(in crate::cli) mod tests;

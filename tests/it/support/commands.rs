@@ -20,6 +20,7 @@ impl World {
             .env_clear()
             .env("DATABASE_URL", &self.database.url)
             .env("USER", "ada")
+            .env("TZ", "UTC")
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .output()

@@ -1,0 +1,115 @@
+//! What `--json` prints is what `docs/json.md` says: that page is made from what the commands print, and compared with it.
+//!
+//! Made anew with `WRITE_DOCS=1 cargo test --test it json_shapes`.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use crate::support::make::a_text;
+use crate::support::world::{SENDER, World};
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/json.md");
+const HEAD: &str = "# What `--json` prints
+
+Scripts may build on these names; new ones may come. Each value is told by its kind: `text`, `time` (RFC 3339, UTC), `number`, `true or
+false`. What is `null` here may have a value elsewhere, and what has one may be `null`. Of a list one element is shown. Recipients and
+WhatsApp's ids are masked unless `--reveal` is given.
+";
+const PROMO: &str =
+    r#"{"type":"template","template":{"name":"promo","language":{"code":"en_US"}}}"#;
+
+/// Something of everything: messages with a history, one that is uncertain, a sequence, a campaign, holds, a suppression.
+async fn a_scene() -> (World, String) {
+    let world = World::at_rest().await;
+    let shown = world.enqueue(a_text()).await.0;
+    let lost = world.enqueue(a_text()).await.0;
+    world.enqueue(a_text().in_sequence("story")).await;
+    world.enqueue(a_text().in_sequence("story")).await;
+    let begun = |id: i64| {
+        format!(
+            "update wa.queue set state = 'sending', attempt = 1, epoch = 1, begun_at = now(), deadline = now() where id = {id}"
+        )
+    };
+    for statement in [
+        begun(shown),
+        format!("insert into wa.attempts (id, sender, attempt, begun_at, outcome, http_status, error_code, error_title, error_details, fbtrace_id, note, settled_by, settled_at, settled_note)
+                 values ({shown}, '{SENDER}', 1, now(), 'uncertain', 500, 1, 'a', 'b', 'c', 'd', 'operator ada', now(), 'e')"),
+        format!("insert into wa.acceptances (wamid, sender, id, attempt, learned_from) values ('wamid.HBgLMTY1', '{SENDER}', {shown}, 1, 'response')"),
+        format!("insert into wa.status_events (id, sender, attempt, wamid, status, occurred_at, received_at) values ({shown}, '{SENDER}', 1, 'wamid.HBgLMTY1', 'sent', now(), now())"),
+        begun(lost),
+        format!("insert into wa.uncertain (id, sender, priority, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
+                 select id, sender, priority, in_sequence, 1, 1, 0, begun_at, deadline, true, 'no answer came', 'evidence' from wa.queue where id = {lost}"),
+        format!("insert into wa.template_holds (sender, template, cause, reason, held_by) values ('{SENDER}', 'promo', 'operator', 'wrong price', 'ada')"),
+        format!("select wa.create_campaign('spring', '{PROMO}', sender => '{SENDER}', author => 'ada')"),
+    ] {
+        world.run_sql(&statement).await;
+    }
+    world
+        .says(&[
+            "suppress",
+            "add",
+            "+16505551234",
+            "--reason",
+            "asked to stop",
+        ])
+        .await;
+    (world, shown.to_string())
+}
+
+/// The kinds of the values, in the place of the values.
+fn shape(value: &Value) -> Value {
+    let kind = |name: &str| Value::String(name.to_owned());
+    match value {
+        Value::Null => Value::Null,
+        Value::Bool(_) => kind("true or false"),
+        Value::Number(_) => kind("number"),
+        Value::String(text) => {
+            let is_time = text.get(10..11) == Some("T") && text.ends_with('Z');
+            kind(if is_time { "time" } else { "text" })
+        }
+        Value::Array(elements) => elements.iter().take(1).map(shape).collect(),
+        Value::Object(fields) => {
+            let fields = fields
+                .iter()
+                .map(|(name, value)| (name.clone(), shape(value)));
+            Value::Object(fields.collect::<Map<_, _>>())
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_page_about_json_says_what_the_commands_print() {
+    let (world, shown) = a_scene().await;
+    let mut page = HEAD.to_owned();
+    for (typed, last) in [
+        ("top", None),
+        ("summary", None),
+        ("message list", None),
+        ("message show", Some(shown.as_str())),
+        ("why message", Some(shown.as_str())),
+        ("uncertain list", None),
+        ("sender list", None),
+        ("sender show", Some(SENDER)),
+        ("sequence list --all", None),
+        ("template list", None),
+        ("campaign list", None),
+        ("campaign show", Some("spring")),
+        ("suppress list", None),
+    ] {
+        let mut arguments: Vec<&str> = typed.split(' ').collect();
+        arguments.extend(last);
+        arguments.push("--json");
+        let printed = shape(&world.says_json(&arguments).await);
+        let printed = serde_json::to_string_pretty(&printed).expect("JSON");
+        write!(page, "\n## `{typed}`\n```json\n{printed}\n```\n").expect("a string takes text");
+    }
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        std::fs::write(PAGE, &page).expect("the page is written");
+    }
+    let written = std::fs::read_to_string(PAGE).expect("the page");
+    assert_eq!(
+        written, page,
+        "docs/json.md is not what the commands print; make it anew: WRITE_DOCS=1 cargo test --test it json_shapes"
+    );
+}
