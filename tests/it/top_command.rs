@@ -1,5 +1,7 @@
 //! `wa-outbox top` where nobody watches: one table, or one object.
 
+use sqlx::AssertSqlSafe;
+
 use crate::support::make::a_text;
 use crate::support::world::{SENDER, World};
 
@@ -48,4 +50,43 @@ async fn as_json_it_tells_of_a_service_that_runs() {
     assert_eq!(sender["sender"], SENDER);
     assert_eq!(sender["rate_per_second"], 5_000.0);
     assert_eq!(sender["standing"]["doing"], "idle");
+}
+
+/// A statement of ours with its parameters filled in.
+fn filled(statement: &str, parameters: &[&str]) -> String {
+    let mut text = statement.to_owned();
+    for (place, value) in parameters.iter().enumerate() {
+        text = text.replace(&format!("${}", place + 1), value);
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_look_reads_no_whole_queue_however_long_it_is() {
+    let world = World::at_rest().await;
+    world
+        .run_sql(
+            r#"insert into wa.outbox (recipient, payload)
+               select '+16505551234', '{"type":"text","text":{"body":"Hello"}}' from generate_series(1, 30000)"#,
+        )
+        .await;
+    world.run_sql("analyze wa.queue").await;
+    let last: i64 = sqlx::query_scalar("select max(id) from wa.queue")
+        .fetch_one(&world.database.pool)
+        .await
+        .expect("the last one");
+    let standings = include_str!("../../src/store/sql/sender_standings.sql");
+    let place = include_str!("../../src/store/sql/message_place.sql");
+    for statement in [
+        filled(standings, &["null", "10001"]),
+        filled(place, &[&last.to_string(), "10001"]),
+    ] {
+        let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!("explain {statement}")))
+            .fetch_all(&world.database.pool)
+            .await
+            .expect("a plan");
+        let plan = plan.join("\n");
+        assert!(plan.contains("queue_in_order"), "{plan}");
+        assert!(!plan.contains("Seq Scan on queue"), "{plan}");
+    }
 }
