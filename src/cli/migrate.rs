@@ -119,7 +119,7 @@ mod tests {
         let places: Vec<usize> = [
             "-- migration 1: senders",
             "create table wa.senders",
-            "-- migration 2: outbox",
+            "-- migration 3: outbox",
             "create table wa.outbox",
             "create view wa.messages",
         ]

@@ -1,7 +1,7 @@
 //! Campaigns, as people lead and see them: created, started, paused, resumed, cancelled, set, shown.
 //!
 //! Each verb writes one row, whatever the campaign's size, and calls the owner of its sender; the rows that wait are told apart
-//! by the state of their campaign, not rewritten. Counts are sums of what the books have told (`migrations/0008_campaigns.sql`),
+//! by the state of their campaign, not rewritten. Counts are sums of what the books have told (the migration *campaigns*),
 //! so a look costs the same for ten recipients and for a million. How far one is: [`super::campaign_progress`]; what the owner does: [`super::campaign_work`].
 
 use std::time::Duration;

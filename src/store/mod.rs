@@ -2,7 +2,7 @@
 //!
 //! A row is written here by the function that is named after its effect: a message is read ahead ([`claim`]), begun, and
 //! recorded ([`record`]); what is uncertain is settled ([`uncertain`]); what WhatsApp tells is kept ([`inbox`]) and applied
-//! ([`status`]). The schema keeps its own books by triggers (see `migrations/0002_outbox.sql`), so no function here has to
+//! ([`status`]). The schema keeps its own books by triggers (see the migration *outbox*), so no function here has to
 //! remember to take a row out of one table when it writes the next.
 //!
 //! No transaction is open while a request is out, and every decision about time is made by the database's clock.

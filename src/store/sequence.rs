@@ -1,6 +1,6 @@
 //! Sequences: where they stand, what people do about them, and the look after what is overdue.
 //!
-//! Lines advance in the database itself, in the transaction that writes the fact that moves them (`migrations/0007_sequences.sql`
+//! Lines advance in the database itself, in the transaction that writes the fact that moves them (the migration *sequences*
 //! says why nothing overtakes and nothing is stranded). Here are the ways in: each is one call of a function there, which takes
 //! the sequence's lock, so they can meet each other, an INSERT and a delivery in any order.
 

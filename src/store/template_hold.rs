@@ -275,15 +275,28 @@ impl Store {
         worker: WorkerId,
         hold: i64,
     ) -> Result<bool, StoreError> {
-        sqlx::query_file_scalar!(
+        let doing = "begin a probe of a held template";
+        let mut transaction = self.pool.begin().await.doing(doing)?;
+        let begun = sqlx::query_file!(
             "src/store/sql/begin_template_probe.sql",
             worker.0,
             hold,
             PROBE_HEARD_WITHIN.as_secs_f64()
         )
-        .fetch_one(&self.pool)
+        .execute(&mut *transaction)
         .await
-        .doing("begin a probe of a held template")
+        .doing(doing)?
+        .rows_affected();
+        if begun == 0 {
+            transaction.rollback().await.doing(doing)?;
+            return Ok(false);
+        }
+        sqlx::query_file!("src/store/sql/make_probe_due.sql", hold)
+            .execute(&mut *transaction)
+            .await
+            .doing(doing)?;
+        transaction.commit().await.doing(doing)?;
+        Ok(true)
     }
 
     /// Ends the probe of a template. `false`: there was none any more, for it has been released, or held by a person, meanwhile.

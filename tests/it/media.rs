@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::make::{ALICE, BOB, a_message};
+use crate::support::provider::{LOGIN, Provided, bsp, on_premises};
 use crate::support::world::{SENDER, World, quick_settings};
 
 /// A service whose messages may name the files of a folder.
@@ -80,6 +81,31 @@ async fn a_worker_that_comes_later_and_another_name_for_the_same_content_need_no
     assert_eq!(world.simulator.uploads().len(), 1);
     let listed = world.says(&["media", "list"]).await;
     assert!(listed.contains("image/jpeg"), "{listed}");
+}
+
+#[tokio::test]
+async fn each_kind_of_provider_takes_files_as_it_wants_them() {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("a.pdf"), b"a catalog").expect("a file");
+    let mut config = quick_settings();
+    config.media.folder = Some(folder.path().to_owned());
+    let providers = [bsp("/messages"), bsp("/turn/v1/messages"), on_premises()];
+    for settings in providers {
+        let provider = (settings.provider.clone(), settings.path.clone());
+        let mut world = Provided::at_rest_with(config.clone(), settings, LOGIN).await;
+        world.start_service().await;
+        let catalog = json!({"type": "document", "document": {"id": "file:a.pdf"}});
+        let message = world.enqueue(a_message(catalog)).await;
+        world.until_state(message, "accepted").await;
+
+        let uploads = world.simulator.uploads();
+        assert_eq!(uploads.len(), 1, "{provider:?}");
+        assert_eq!(uploads[0].media_type, "application/pdf");
+        assert_eq!(uploads[0].content, b"a catalog");
+        let entry = world.simulator.ledger().all().remove(0);
+        let body: Value = serde_json::from_slice(&entry.body).expect("JSON");
+        assert_eq!(body["document"]["id"], json!(uploads[0].id));
+    }
 }
 
 #[tokio::test]

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use wa_outbox::message::template::{Component, Parameter};
-use wa_outbox::message::{Content, Interactive, Payload, Recipient};
+use wa_outbox::message::{Content, Interactive, Outgoing, Payload, Recipient};
 use wa_outbox::{enqueue, message};
 
+use crate::support::provider::Provided;
 use crate::support::world::World;
 use made::{GROUP, PERSON, every_kind};
 
@@ -263,9 +264,57 @@ fn the_list_has_every_kind() {
 #[tokio::test]
 async fn every_kind_is_enqueued_in_a_transaction_and_taken_by_whatsapp_as_it_was_written() {
     let world = World::start().await;
+    takes(&world, every_kind(), &around_cloud_bodies).await;
+}
+
+#[tokio::test]
+async fn every_kind_passes_a_provider_in_front_of_the_cloud_api_as_it_was_written() {
+    let world = Provided::bsp("/{sender}/messages").await;
+    takes(&world, every_kind(), &around_cloud_bodies).await;
+}
+
+#[tokio::test]
+async fn every_kind_that_the_on_premises_client_has_passes_it_as_it_was_written() {
+    let world = Provided::on_premises().await;
+    let has = |message: &Outgoing| {
+        let body = value_of(message.payload().expect("a payload"));
+        let is_phone = matches!(message.recipient, Recipient::Phone(_));
+        // A mark-as-read names its message in the address there.
+        is_phone && body["type"] != "pin" && body.get("status").is_none()
+    };
+    let kinds = every_kind().into_iter().filter(|(_, message)| has(message));
+    takes(&world, kinds.collect(), &around_bodies_of_the_client).await;
+}
+
+/// What is around the content in a body for the Cloud API.
+fn around_cloud_bodies(message: &Outgoing, body: &mut Value) {
+    body["messaging_product"] = json!("whatsapp");
+    if body.get("status").is_some() {
+        return;
+    }
+    let (key, kind) = match &message.recipient {
+        Recipient::Phone(_) => ("to", "individual"),
+        Recipient::User(_) => ("recipient", "individual"),
+        Recipient::Group(_) => ("to", "group"),
+    };
+    body[key] = json!(message.recipient.as_str());
+    body["recipient_type"] = json!(kind);
+}
+
+/// The same for the On-Premises client.
+fn around_bodies_of_the_client(message: &Outgoing, body: &mut Value) {
+    body["to"] = json!(message.recipient.as_str().trim_start_matches('+'));
+    body["recipient_type"] = json!("individual");
+}
+
+async fn takes(
+    world: &World,
+    kinds: Vec<(&'static str, Outgoing)>,
+    around: &dyn Fn(&Outgoing, &mut Value),
+) {
     let mut written = Vec::new();
     let mut transaction = world.database.pool.begin().await.expect("a transaction");
-    for (name, message) in every_kind() {
+    for (name, message) in kinds {
         let id = enqueue(&mut transaction, &message).await;
         let id = id.unwrap_or_else(|error| panic!("{name}: {error}"));
         written.push((name, message, id));
@@ -282,18 +331,7 @@ async fn every_kind_is_enqueued_in_a_transaction_and_taken_by_whatsapp_as_it_was
         let state = world.message(id).await;
         assert_eq!(state.state, "accepted", "{name}: {:?}", state.error_message);
         let mut expected = value_of(message.payload().expect("a payload"));
-        let body = expected.as_object_mut().expect("an object");
-        body.insert("messaging_product".to_owned(), json!("whatsapp"));
-        if expected.get("status").is_none() {
-            let to = json!(message.recipient.as_str());
-            let (key, kind) = match &message.recipient {
-                Recipient::Phone(_) => ("to", "individual"),
-                Recipient::User(_) => ("recipient", "individual"),
-                Recipient::Group(_) => ("to", "group"),
-            };
-            expected[key] = to;
-            expected["recipient_type"] = json!(kind);
-        }
+        around(&message, &mut expected);
         let place = bodies.iter().position(|body| is_that(body, &expected));
         let place =
             place.unwrap_or_else(|| panic!("{name} did not leave as {expected}: {bodies:#?}"));

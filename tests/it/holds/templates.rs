@@ -281,6 +281,37 @@ async fn a_probe_that_began_before_anything_was_set_aside_finds_one_message_due(
 }
 
 #[tokio::test]
+async fn a_probe_that_begins_while_all_its_messages_are_being_set_aside_makes_one_due() {
+    let world = World::at_rest().await;
+    let worker = world.a_worker().await;
+    world.enqueue(a_template("promo", "en_US")).await;
+    assert!(world.hold_template(&promo(), Some(132_015)).await);
+    let hold = world.held_templates().await[0].hold;
+    world.let_it_be_tried().await;
+    // As `put_off_for_template` does it, and not committed yet when the probe begins.
+    let mut setting_aside = world.database.pool.begin().await.expect("a transaction");
+    for statement in [
+        "select hold from wa.template_holds for share",
+        "update wa.queue set due_at = wa.set_aside_at((select hold from wa.template_holds))",
+    ] {
+        let done = sqlx::query(statement).execute(&mut *setting_aside).await;
+        done.expect("it is done");
+    }
+    let store = world.store.clone();
+    let beginning = tokio::spawn(async move { store.begin_template_probe(worker, hold).await });
+    world
+        .until_true("the probe waits for it, or does not", async || {
+            beginning.is_finished() || world.count(LOCK_WAITS).await > 0
+        })
+        .await;
+    setting_aside.commit().await.expect("it is committed");
+
+    let begun = beginning.await.expect("it ends");
+    assert!(begun.expect("it is asked"));
+    assert_eq!(world.due_messages().await, 1);
+}
+
+#[tokio::test]
 async fn a_probe_prolongs_or_ends_the_hold_as_it_is_answered() {
     let world = World::at_rest().await;
     let worker = world.a_worker().await;

@@ -237,10 +237,28 @@ impl World {
 
     /// Waits until no message is queued, waiting, sending or uncertain.
     pub(crate) async fn until_all_have_ended(&self) {
-        self.until_true("every message has ended", async || {
-            self.store.open_messages().await.expect("a count") == 0
-        })
-        .await;
+        let all_have_ended = async {
+            while self.store.open_messages().await.expect("a count") > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, all_have_ended)
+            .await
+            .is_err()
+        {
+            panic!("these have not ended: {:#?}", self.open_messages().await);
+        }
+    }
+
+    /// Where each message stands that has not ended, and the holds, for whoever asks why it has not.
+    async fn open_messages(&self) -> Vec<String> {
+        sqlx::query_scalar(
+            "select to_jsonb(q)::text from wa.queue q union all select to_jsonb(w)::text from wa.waiting w
+             union all select to_jsonb(u)::text from wa.uncertain u union all select to_jsonb(h)::text from wa.template_holds h",
+        )
+        .fetch_all(self.store.pool())
+        .await
+        .expect("an answer")
     }
 
     /// Waits until every webhook was delivered and applied.

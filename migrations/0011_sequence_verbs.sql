@@ -1,5 +1,5 @@
 -- What a person, or an application, may do about a sequence, and how its standing is read. Each is one function that takes the
--- line's lock (see 0008_sequences.sql); what overrides a setting is written down with author and reason.
+-- line's lock (see the migration sequences); what overrides a setting is written down with author and reason.
 
 -- Finds a sequence by its three names and locks it; the recipient may be written with separators.
 create function wa.sequence_for_update(of_sender text, of_recipient text, of_sequence text) returns wa.sequences

@@ -1,4 +1,4 @@
--- Sequences: how a line advances and what keeps it. (What a person may do about it: 0009_sequence_verbs.sql.)
+-- Sequences: how a line advances and what keeps it. (What a person may do about it: the migration sequence_verbs.)
 --
 -- Of the members of a sequence one is ever in wa.queue or under way: the head. The others stand in wa.waiting, in the order of
 -- their ids. The gate (wa.sequences) opens when the head is delivered, and then the next member becomes the head.
