@@ -153,6 +153,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_has_just_left_has_time_to_arrive() {
+        let (departures, asked_at) = (Departures::default(), Instant::now());
+        assert!(departures.none_for(|_| true, PATIENCE).await);
+        assert!(asked_at.elapsed() >= ON_THE_WAY);
+    }
+
+    #[tokio::test]
     async fn a_request_that_left_late_counts_for_as_long_as_it_was_late() {
         let sender = SenderId::from("busy");
         let departures = Departures::default();

@@ -1,5 +1,9 @@
 use super::*;
+use crate::dispatch::campaign::Campaign;
+use crate::dispatch::departures::Departures;
+use crate::dispatch::lanes::tests::{campaign, due};
 use crate::dispatch::resting;
+use crate::domain::id::AttemptNumber;
 
 const LATER: Duration = Duration::from_secs(3_600);
 const SETTINGS: DeskSettings = DeskSettings {
@@ -8,11 +12,15 @@ const SETTINGS: DeskSettings = DeskSettings {
     urgent_share: 0.1,
 };
 
-fn desk(now: Instant) -> Desk {
+fn held() -> Held {
     let mut held = resting::tests::held(None, Vec::new());
     let endpoint = Endpoint::for_tests("http://127.0.0.1/v23.0/1/messages");
     held.endpoint = Some(Arc::new(endpoint));
-    Desk::new(&held, SETTINGS, now, OffsetDateTime::UNIX_EPOCH)
+    held
+}
+
+fn desk(now: Instant) -> Desk {
+    Desk::new(&held(), SETTINGS, now, OffsetDateTime::UNIX_EPOCH)
 }
 
 /// What the desk reads now; it finds nothing of it.
@@ -52,4 +60,99 @@ fn a_call_that_comes_while_a_read_is_under_way_is_answered_by_another_read() {
     finds_nothing(&mut desk, &under_way, now);
 
     assert!(!asks(&mut desk, now).is_empty());
+}
+
+#[test]
+fn who_owns_a_sender_after_others_finds_its_limits_spent_and_the_first_there_ever_was_does_not() {
+    let now = Instant::now();
+    for (epoch, has_room) in [(1, true), (2, false)] {
+        let mut held = held();
+        held.held.epoch = Epoch(epoch);
+        held.campaigns = vec![Arc::new(Campaign::of(campaign(7, 5, 1.0)))];
+        let mut desk = Desk::new(&held, SETTINGS, now, OffsetDateTime::UNIX_EPOCH);
+        let asks = asks(&mut desk, now);
+        let ask = asks.iter().find(|ask| ask.campaign == 7);
+        desk.take_in(ask.expect("it is read"), vec![due(1, 7, 5)], now, LATER);
+
+        assert_eq!(desk.throttle.how_many(now, Duration::ZERO) > 0, has_room);
+        assert_eq!(desk.lanes.next(now).is_some(), has_room);
+    }
+}
+
+#[test]
+fn what_is_on_its_way_is_not_asked_for_and_not_taken_in_again() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    let first = asks(&mut desk, now);
+    let ask = first
+        .iter()
+        .find(|ask| ask.priority == 5)
+        .expect("it is read");
+    desk.take_in(ask, vec![due(1, 0, 5), due(2, 0, 5)], now, LATER);
+    let leaving = desk.lanes.next(now).expect("one is there");
+
+    desk.look_soon();
+    let (again, mut known) = desk.asks(now, LATER);
+    known.sort_unstable();
+    assert_eq!(known, [1, 2]);
+    assert!(again.iter().all(|ask| ask.known == 2));
+    // What was read before it was known.
+    desk.take_in(&again[5], vec![leaving.clone()], now, LATER);
+    assert_eq!(desk.at_hand(), 1);
+
+    desk.forget(leaving.id);
+    desk.take_in(&again[5], vec![leaving], now, LATER);
+    assert_eq!(desk.at_hand(), 2);
+}
+
+fn begun(due: Due) -> Ready {
+    let departure = Departures::default().announce(&due.sender);
+    Ready {
+        begun: Begun {
+            id: due.id,
+            attempt: due.next_attempt(),
+            attempts: 1,
+            begun_at: OffsetDateTime::UNIX_EPOCH,
+        },
+        chosen: Chosen {
+            due,
+            shares: Vec::new(),
+            content: None,
+        },
+        leave_by: BootInstant(LATER),
+        departure,
+    }
+}
+
+#[test]
+fn what_was_begun_is_taken_back_when_its_campaign_stops_and_when_its_sender_is_held() {
+    let (now, wall) = (Instant::now(), OffsetDateTime::UNIX_EPOCH);
+    let mut held = held();
+    held.campaigns = vec![Arc::new(Campaign::of(campaign(7, 5, 1.0)))];
+    let mut desk = Desk::new(&held, SETTINGS, now, wall);
+    desk.make_ready(begun(due(1, 7, 5)));
+    desk.make_ready(begun(due(2, 0, 5)));
+    let mut recalled = |held: &Held| {
+        desk.take_up(held, SETTINGS, now, wall);
+        let claims = desk.recalled(now).into_iter();
+        let claims: Vec<_> = claims.map(|one| (one.id, one.attempt)).collect();
+        claims
+    };
+    assert_eq!(recalled(&held), []);
+    held.campaigns.clear();
+    assert_eq!(recalled(&held), [(MessageId(1), AttemptNumber(1))]);
+    held.held.sender.held_reason = Some("a person says so".to_owned());
+    assert_eq!(recalled(&held), [(MessageId(2), AttemptNumber(1))]);
+    assert_eq!(recalled(&held), []);
+}
+
+#[test]
+fn a_desk_that_is_given_up_keeps_back_what_it_has_begun_and_what_is_on_its_way() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    let ours = desk.ours();
+    desk.make_ready(begun(due(1, 0, 5)));
+    assert!(ours.load(Ordering::Acquire));
+    assert_eq!(desk.give_up().len(), 1);
+    assert!(!ours.load(Ordering::Acquire));
 }

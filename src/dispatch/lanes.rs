@@ -351,4 +351,4 @@ fn has_room(throttle: &mut SenderThrottle, now: Instant) -> bool {
 
 #[cfg(test)]
 #[path = "lanes_tests.rs"]
-mod tests;
+pub(super) mod tests;

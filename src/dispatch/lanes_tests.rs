@@ -9,7 +9,7 @@ fn sender() -> SenderId {
     SenderId::from("1")
 }
 
-fn campaign(id: i64, priority: i16, rate_share: f64) -> Settings {
+pub(in crate::dispatch) fn campaign(id: i64, priority: i16, rate_share: f64) -> Settings {
     Settings {
         campaign: id,
         name: format!("campaign {id}"),
@@ -26,7 +26,7 @@ fn campaign(id: i64, priority: i16, rate_share: f64) -> Settings {
     }
 }
 
-fn due(id: i64, campaign: i64, priority: i16) -> Due {
+pub(in crate::dispatch) fn due(id: i64, campaign: i64, priority: i16) -> Due {
     Due {
         id: MessageId(id),
         sender: sender(),

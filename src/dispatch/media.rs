@@ -319,3 +319,7 @@ fn digest_of(path: &Path, limit: u64) -> std::io::Result<([u8; 32], u64)> {
     whole.copy_from_slice(digest.finish().as_ref());
     Ok((whole, bytes))
 }
+
+#[cfg(test)]
+#[path = "media_tests.rs"]
+mod tests;

@@ -60,7 +60,7 @@ impl Trust {
         BootInstant(Duration::from_micros(self.0.load(Ordering::Acquire)))
     }
 
-    fn extend_to(&self, until: BootInstant) {
+    pub(super) fn extend_to(&self, until: BootInstant) {
         self.0
             .fetch_max(until.0.as_micros() as u64, Ordering::AcqRel);
     }

@@ -268,3 +268,7 @@ pub(super) fn account_of(outcome: &Outcome) -> Option<Account> {
         note,
     })
 }
+
+#[cfg(test)]
+#[path = "sending_tests.rs"]
+mod tests;

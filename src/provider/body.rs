@@ -164,7 +164,7 @@ fn leave(state: &AtomicU8, from: u8, to: u8) -> Result<u8, u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
+    use std::sync::atomic::AtomicUsize;
     use std::thread;
 
     use super::*;
@@ -234,19 +234,44 @@ mod tests {
 
     #[test]
     fn asking_and_taking_back_at_once_never_both_succeed() {
-        for _ in 0..2_000 {
-            let (mut body, recall) = RevocableBody::new(content(), || true);
-            let start = Arc::new(Barrier::new(2));
-            let asker = thread::spawn({
-                let start = Arc::clone(&start);
-                move || {
-                    start.wait();
-                    ask(&mut body).is_some()
+        const ROUNDS: usize = 50_000;
+        let all = (0..ROUNDS).map(|_| RevocableBody::new(content(), || true));
+        let (mut bodies, recalls): (Vec<_>, Vec<_>) = all.unzip();
+        // Both go round by round side by side, for what has to be met is a few nanoseconds wide.
+        let at_the_start = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        let meet = |mine: usize, round: usize| {
+            at_the_start[mine].store(round + 1, Ordering::Release);
+            let mut tries = 0;
+            while at_the_start[1 - mine].load(Ordering::Acquire) <= round {
+                tries += 1;
+                match tries % 10_000 {
+                    0 => thread::yield_now(),
+                    _ => std::hint::spin_loop(),
                 }
+            }
+        };
+        let (asked, taken_back) = thread::scope(|scope| {
+            let asker = scope.spawn(|| {
+                let bodies = bodies.iter_mut().enumerate();
+                let asked = bodies.map(|(round, body)| {
+                    meet(0, round);
+                    ask(body).is_some()
+                });
+                asked.collect::<Vec<_>>()
             });
-            start.wait();
-            let taken_back = recall.take_back() == Whereabouts::TakenBack;
-            assert_ne!(taken_back, asker.join().expect("the asker does not panic"));
-        }
+            let recalls = recalls.iter().enumerate();
+            let taken_back = recalls.map(|(round, recall)| {
+                meet(1, round);
+                recall.take_back() == Whereabouts::TakenBack
+            });
+            let taken_back: Vec<_> = taken_back.collect();
+            (asker.join().expect("the asker does not panic"), taken_back)
+        });
+        assert!(
+            asked
+                .iter()
+                .zip(taken_back)
+                .all(|(asked, back)| *asked != back)
+        );
     }
 }

@@ -298,6 +298,22 @@ fn how_many_is_what_would_be_given() {
 }
 
 #[test]
+fn what_would_be_given_leaves_room_for_requests_that_have_not_left() {
+    let mut now = Instant::now();
+    let mut bucket = Bucket::new(20.0, Start::Full, now);
+    let mut waiting = Vec::new();
+    while waiting.len() < 20 {
+        match bucket.take(now) {
+            Ok(permit) => waiting.push(permit),
+            Err(when) => now = when,
+        }
+    }
+    assert_eq!(bucket.how_many(now, now + ms(500)), 0);
+    drop(waiting);
+    assert!(bucket.how_many(now, now + ms(500)) >= 9);
+}
+
+#[test]
 fn a_permit_whose_request_never_left_frees_its_place_in_the_window() {
     let start = Instant::now();
     let mut bucket = Bucket::new(20.0, Start::Full, start);

@@ -154,6 +154,17 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_changed_in_any_one_digit_is_refused() {
+        let secrets = secrets(&[RFC_SECRET]);
+        for place in "sha256=".len()..RFC_HEADER.len() {
+            let mut header = RFC_HEADER.as_bytes().to_vec();
+            header[place] = if header[place] == b'0' { b'1' } else { b'0' };
+            let judged = secrets.verify(Some(&header), RFC_BODY);
+            assert_eq!(judged, Err(BadSignature), "{place}");
+        }
+    }
+
+    #[test]
     fn the_bytes_are_signed_and_not_what_they_mean() {
         let escaped = r#"{"text":"\ud83d\ude00 https:\/\/example.com\/ \u0040"}"#.as_bytes();
         let plain = r#"{"text":"😀 https://example.com/ @"}"#.as_bytes();

@@ -11,11 +11,8 @@ use wa_outbox::store::sweep::BegunBefore;
 
 use crate::support::books::attempt_of;
 use crate::support::make::{ALICE, Draft, a_text};
-use crate::support::wire::{Mishap, Wire};
+use crate::support::wire::{BEGIN, Mishap, Wire};
 use crate::support::world::{SENDER, World, quick_settings};
-
-/// What makes a statement the begin.
-const BEGIN: &str = "The write-ahead intent";
 
 /// How long the end of a worker may take to be got over: its lease, the deadline of its requests, the evidence clock.
 const RECOVERY: Duration = Duration::from_secs(90);

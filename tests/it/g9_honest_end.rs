@@ -100,7 +100,7 @@ async fn a_process_that_joined_before_the_stop_goes_on_without_a_loss() {
     assert_eq!(world.simulator.ledger().accepted_count(), LOAD as u64);
     assert_eq!(world.simulator.ledger().request_count(), LOAD as u64);
     assert_eq!(world.count("wa.acceptances").await, LOAD as i64);
-    assert!(staying.has_logged("Working sender"));
+    staying.until_logged("Working sender").await;
     staying.ask_to_stop();
     assert_eq!(staying.ended().await.code(), Some(0));
 }

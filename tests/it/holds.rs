@@ -127,3 +127,18 @@ impl World {
             .unwrap_or_else(|error| panic!("`{statement}`: {error}"))
     }
 }
+
+#[tokio::test]
+async fn what_has_been_begun_is_not_set_aside() {
+    let world = World::at_rest().await;
+    let message = world.enqueue(a_template("promo", "en_US")).await;
+    world.run_sql("update wa.queue set state = 'sending', attempt = 1, epoch = 1, begun_at = now(), deadline = now()").await;
+    world
+        .hold_template(&TemplateKey::new("promo", Some("en_US")), None)
+        .await;
+    let hold = world.held_templates().await[0].hold;
+
+    let aside = world.store.put_off_for_template(&[(message, hold)]).await;
+    assert_eq!(aside.expect("an answer"), 0);
+    assert_eq!(world.count("wa.queue where due_at <= now()").await, 1);
+}

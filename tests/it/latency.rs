@@ -37,6 +37,20 @@ async fn what_becomes_due_while_the_worker_sleeps_is_found_without_a_call() {
 }
 
 #[tokio::test]
+async fn a_worker_that_had_to_become_another_says_anew_that_it_sleeps() {
+    let mut config = quick_settings();
+    config.worker.idle_poll = NEVER;
+    let world = World::start_with(config).await;
+    world.until_the_worker_sleeps().await;
+
+    world.run_sql("delete from wa.workers").await;
+    world.until_the_worker_sleeps().await;
+    let message = world.enqueue(a_text()).await;
+
+    world.until_state(message, "accepted").await;
+}
+
+#[tokio::test]
 async fn only_a_worker_that_sleeps_is_called() {
     let world = World::at_rest().await;
     let worker = world

@@ -249,3 +249,17 @@ impl World {
             .expect("the lease")
     }
 }
+
+#[tokio::test]
+async fn no_more_connections_are_made_than_are_allowed_however_many_ask_at_once() {
+    let (_world, _cable, store) = a_store_on_a_cable(2).await;
+    let asking = (0..20).map(|_| {
+        sqlx::query_scalar("select pg_backend_pid() from pg_sleep(0.01)").fetch_one(store.pool())
+    });
+    let answers = futures_util::future::join_all(asking).await;
+    let backends: BTreeSet<i32> = answers
+        .into_iter()
+        .map(|one| one.expect("a turn"))
+        .collect();
+    assert_eq!(backends.len(), 2);
+}

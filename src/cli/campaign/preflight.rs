@@ -397,7 +397,7 @@ fn are_certain(faults: &[Fault]) -> bool {
 
 /// Why a recipient was left out.
 fn reason_of(faults: &[Fault], by: &str) -> String {
-    let sentence = |fault: &Fault| format!("{} {}", fault.field, fault.kind.in_words().0);
+    let sentence = |fault: &Fault| format!("{} {}", fault.field, fault.kind.sentence());
     let sentences: Vec<String> = faults.iter().map(sentence).collect();
     format!("left out by {by}: {}", sentences.join("; "))
 }
@@ -421,6 +421,14 @@ fn zones_of(clock: &str) -> Option<Zones> {
 }
 
 impl Kind {
+    /// What is wrong with a field, to stand behind its name. Of a rule, what it demands would read as if it were kept.
+    fn sentence(self) -> String {
+        match self {
+            Self::Rule(broken) => format!("breaks the rule {}: {}", broken.rule, broken.demand),
+            _ => self.in_words().0.to_owned(),
+        }
+    }
+
     /// What it is, to stand behind the field, and what to do.
     fn in_words(self) -> (&'static str, &'static str) {
         match self {

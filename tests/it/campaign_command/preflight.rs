@@ -181,7 +181,7 @@ async fn who_is_suppressed_is_counted_and_what_has_a_fault_can_be_left_out() {
     let says = world
         .says(&["message", "show", &states[2].0.to_string()])
         .await;
-    let why = "left out by ada: /template/components/0/parameters/0/text has an empty text, which WhatsApp refuses";
+    let why = "left out by ada: /template/components/0/parameters/0/text breaks the rule template_text_empty: a text parameter says something";
     assert!(says.contains(why), "{says}");
     let found = world
         .says_json(&["campaign", "preflight", "spring", "--json"])

@@ -7,6 +7,7 @@ use wa_outbox::store::campaign::{CampaignSettings, CampaignVerb};
 use wa_outbox::store::sender::SenderChange;
 
 use crate::support::make::{ALICE, BOB, a_text};
+use crate::support::wire::{BEGIN, Mishap, Wire};
 use crate::support::world::{SENDER, World};
 
 const TEMPLATE: &str = r#"{"type":"template","template":{"name":"offer","language":{"code":"en_US"},"components":[{"type":"body","parameters":[
@@ -234,5 +235,28 @@ async fn a_campaign_whose_template_cannot_be_read_is_paused_with_the_reason() {
         why.starts_with("wa-outbox: its template cannot be used: "),
         "{why}"
     );
+    assert_eq!(world.requests(), 0);
+}
+
+#[tokio::test]
+async fn what_is_being_begun_when_its_campaign_is_paused_does_not_leave() {
+    let mut world = World::at_rest().await;
+    let wire = Wire::to(&world.database.url);
+    world.start_service_over(&wire).await;
+    let begin = wire.set(BEGIN, Mishap::AnswerLate);
+    let campaign = world.a_draft("spring").await;
+    let message = world.add_recipients(campaign, 1).await[0];
+    world.lead(campaign, CampaignVerb::Start).await;
+    begin.reached().await;
+
+    world.lead(campaign, CampaignVerb::Pause).await;
+    // Whoever renews again after that has taken it up.
+    for _ in 0..3 {
+        world.until_every_worker_has_renewed().await;
+    }
+    begin.let_go().await;
+
+    world.until_state(message, "queued").await;
+    assert_eq!(world.message(message).await.attempts, 0);
     assert_eq!(world.requests(), 0);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use wa_outbox::domain::id::{AttemptNumber, MessageId};
 use wa_outbox::store::campaign::CampaignVerb;
-use wa_outbox::store::claim::Claim;
+use wa_outbox::store::claim::{Ask, Claim};
 use wa_outbox::store::sweep::{BegunBefore, Place};
 
 use super::{claim, doubtful, put_back, the_sender};
@@ -35,6 +35,24 @@ async fn a_lane_is_read_apart_with_what_fills_its_placeholders() {
         Some("{\"first_name\": \"Ada\"}")
     );
     assert_eq!(ids(&world.read_lane(winter, 7, 10).await), of_winter);
+}
+
+#[tokio::test]
+async fn what_is_known_is_left_out_and_others_are_read_in_its_place() {
+    let world = World::at_rest().await;
+    let campaign = world.a_draft("spring").await;
+    let rows = world.add_recipients(campaign, 4).await;
+    let ask = Ask {
+        sender: the_sender(),
+        campaign,
+        priority: 7,
+        after: (OffsetDateTime::UNIX_EPOCH, 0),
+        limit: 1,
+        known: 2,
+    };
+    let known = [rows[0].0, rows[1].0];
+    let read = world.store.read_ahead(&[ask], &known).await;
+    assert_eq!(ids(&read.expect("a look ahead")), [rows[2]]);
 }
 
 #[tokio::test]

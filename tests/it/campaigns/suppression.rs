@@ -109,6 +109,24 @@ async fn one_suppressed_after_it_was_read_is_not_begun() {
 }
 
 #[tokio::test]
+async fn one_suppressed_after_it_was_begun_is_left_to_its_answer() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let rows = world.add_recipients(campaign, 1).await;
+    assert_eq!(world.begin(&hand, &rows).await.len(), 1);
+    world
+        .suppress(NewSuppression {
+            recipient: recipient(1),
+            ..nobody()
+        })
+        .await;
+    let ended = world.store.end_suppressed(&rows).await;
+    assert_eq!(ended.expect("an answer"), 0);
+    assert_eq!(world.state_of(rows[0]).await, "sending");
+}
+
+#[tokio::test]
 async fn a_suppression_counts_for_its_sender_its_category_and_its_time() {
     let world = World::at_rest().await;
     world.add_sender("2000").await;

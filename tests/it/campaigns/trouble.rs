@@ -158,6 +158,16 @@ async fn a_campaign_whose_template_whatsapp_has_stopped_is_paused() {
 }
 
 #[tokio::test]
+async fn a_campaign_that_was_resumed_is_not_paused_again_for_what_was_known_then() {
+    let world = World::at_rest().await;
+    let campaign = world.a_campaign("spring", 1).await;
+    world.hold_promo(TemplateCause::Answer, "en_US").await;
+    assert_eq!(world.paused().await.len(), 1);
+    world.lead(campaign, CampaignVerb::Resume).await;
+    assert!(world.paused().await.is_empty());
+}
+
+#[tokio::test]
 async fn rows_that_failed_for_their_template_pause_the_campaigns_that_send_it_from_their_sender() {
     let world = World::at_rest().await;
     let hand = world.a_hand().await;

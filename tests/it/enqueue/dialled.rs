@@ -155,3 +155,28 @@ async fn the_database_reads_dialled_numbers_as_the_library_does() {
         dialled.len()
     );
 }
+
+#[tokio::test]
+async fn migrating_brings_the_numbering_plans_up_to_date_and_drops_no_country() {
+    let world = World::at_rest().await;
+    let plans = async || -> Vec<String> {
+        let all = "select c::text from wa.countries c order by c.region";
+        let all = sqlx::query_scalar(all).fetch_all(world.store.pool()).await;
+        all.expect("the plans")
+    };
+    let before = plans().await;
+    for change in [
+        "update wa.countries set lengths = '{1}', national_prefix = '7', general_pattern = 'x' where region = 'DE'",
+        "delete from wa.countries where region = 'FR'",
+        "insert into wa.countries select (jsonb_populate_record(c, '{\"region\": \"ZZ\"}')).* from wa.countries c where c.region = 'IT'",
+    ] {
+        world.run_sql(change).await;
+    }
+    world.store.migrate().await.expect("it is up to date");
+
+    let after = plans().await;
+    let (gone, known): (Vec<_>, Vec<_>) =
+        after.into_iter().partition(|plan| plan.starts_with("(ZZ,"));
+    assert_eq!(known, before);
+    assert_eq!(gone.len(), 1, "a sender may name it");
+}

@@ -97,6 +97,52 @@ async fn a_late_refusal_of_one_request_does_not_end_a_message_whose_next_request
     assert_never_again(&world, id, "after a late refusal").await;
 }
 
+#[tokio::test]
+async fn what_is_told_late_of_one_request_does_not_put_the_next_one_back() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let hand = Hand::takes_the_sender(&world).await;
+    let first = hand.begins(id).await.expect("begun");
+    let claims = [Claim {
+        id,
+        sender: SenderId::from(SENDER),
+        epoch: hand.epoch,
+        attempt: first.attempt,
+    }];
+    let taken_back = async || world.store.take_back(&claims).await.expect("an answer");
+    assert_eq!(taken_back().await, 1);
+    let second = hand.begins(id).await.expect("begun again");
+    assert_eq!(second.attempt, AttemptNumber(2));
+
+    // Its first answer was lost, so it is tried again.
+    assert_eq!(taken_back().await, 0);
+    let later = Transition::Requeue {
+        after: Duration::ZERO,
+        spent: false,
+        waiting_for: "its turn".to_owned(),
+    };
+    hand.records(first, later).await;
+
+    let message = world.message(id).await;
+    assert_eq!((message.state.as_str(), message.attempts), ("sending", 1));
+}
+
+#[tokio::test]
+async fn the_number_of_a_request_that_was_put_back_before_it_was_begun_is_spent() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let hand = Hand::takes_the_sender(&world).await;
+    let claim = Claim {
+        id,
+        sender: SenderId::from(SENDER),
+        epoch: hand.epoch,
+        attempt: AttemptNumber(1),
+    };
+    world.store.take_back(&[claim]).await.expect("an answer");
+    let begun = hand.begins(id).await.expect("begun");
+    assert_eq!((begun.attempt, begun.attempts), (AttemptNumber(2), 1));
+}
+
 /// How a message stands in the queue: attempts spent, resends used, and in how many minutes it is due.
 async fn in_the_queue(world: &World, id: MessageId) -> (i32, i32, i32) {
     let standing = "select attempts, resends, round(extract(epoch from due_at - now()) / 60)::int

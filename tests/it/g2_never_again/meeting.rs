@@ -4,6 +4,8 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use wa_outbox::domain::id::{AttemptNumber, MessageId, SenderId, Wamid};
 use wa_outbox::domain::status::Status;
+use wa_outbox::domain::transition::Transition;
+use wa_outbox::store::claim::Begun;
 use wa_outbox::store::record::{Account, Record};
 use wa_outbox::store::status::StatusSeen;
 use wa_outbox::store::sweep::BegunBefore;
@@ -128,7 +130,21 @@ async fn a_doubt_that_is_recorded_while_a_webhook_settles_it_is_settled() {
     let begun = hand.begins(id).await.expect("begun");
     let mut applier = knows_already(&world, id, "wamid.A").await;
 
-    let doubt = Record {
+    let (store, doubt) = (world.store.clone(), doubted(id, &begun));
+    let recorder = tokio::spawn(async move { store.record(&[doubt]).await });
+    until_so_many_wait(&world, 1).await;
+    by_hand(&mut applier, "commit").await.expect("known");
+
+    recorder
+        .await
+        .expect("it does not panic")
+        .expect("it is written");
+    assert_eq!(settled_by(&world, id).await.as_deref(), Some("webhook"));
+}
+
+/// The record of a request whose answer was lost.
+fn doubted(id: MessageId, begun: &Begun) -> Record {
+    Record {
         transition: lost(),
         begun_at: begun.begun_at,
         account: Some(Account {
@@ -136,11 +152,33 @@ async fn a_doubt_that_is_recorded_while_a_webhook_settles_it_is_settled() {
             ..Account::default()
         }),
         ..answered(id, "wamid.A")
+    }
+}
+
+#[tokio::test]
+async fn a_doubt_that_a_webhook_settles_while_its_record_waits_for_another_message_is_settled() {
+    let world = World::at_rest().await;
+    let (id, other) = (world.enqueue(a_text()).await, world.enqueue(a_text()).await);
+    let hand = Hand::takes_the_sender(&world).await;
+    let begun = hand.begins(id).await.expect("begun");
+    hand.begins(other).await.expect("begun");
+    let mut in_the_way = a_worker(&world).await;
+    let lock = format!("begin; select from wa.queue where id = {other} for update");
+    by_hand(&mut in_the_way, &lock).await.expect("it is locked");
+
+    let refusal = Record {
+        transition: Transition::Fail {
+            code: None,
+            message: "no".to_owned(),
+        },
+        ..answered(other, "wamid.B")
     };
-    let store = world.store.clone();
-    let recorder = tokio::spawn(async move { store.record(&[doubt]).await });
+    let (store, doubt) = (world.store.clone(), doubted(id, &begun));
+    let recorder = tokio::spawn(async move { store.record(&[doubt, refusal]).await });
     until_so_many_wait(&world, 1).await;
+    let mut applier = knows_already(&world, id, "wamid.A").await;
     by_hand(&mut applier, "commit").await.expect("known");
+    by_hand(&mut in_the_way, "rollback").await.expect("undone");
 
     recorder
         .await

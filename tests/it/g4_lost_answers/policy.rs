@@ -10,8 +10,9 @@ use wa_outbox::store::uncertain::Settled;
 use wa_outbox::store::{ConnectSettings, Store};
 
 use super::{
-    a_lost_one, a_lost_one_to, a_world_with_a_window_of, listening_for, one_look, requests,
-    requests_to, resends, run, silent_for, until_it_waits_for,
+    a_lost_one, a_lost_one_to, a_world_with_a_window_of, another_message_gets_through,
+    listening_for, one_look, requests, requests_to, resends, run, silent_for, unanswered_for,
+    until_it_waits_for,
 };
 use crate::support::make::{ALICE, BOB, a_text};
 use crate::support::world::{SENDER, World};
@@ -238,6 +239,20 @@ async fn the_window_starts_again_when_nobody_has_listened_meanwhile() {
         (world.state_of(id).await.as_str(), requests(&world)),
         ("uncertain", 1)
     );
+
+    listening_for(&world, 3_601).await;
+    assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
+}
+
+#[tokio::test]
+async fn where_no_later_message_was_heard_of_a_listener_that_is_new_waits_one_window_at_least() {
+    let world = a_world_with_a_window_of(3_600).await;
+    another_message_gets_through(&world).await;
+    world.until_webhooks_are_applied().await;
+    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
+    unanswered_for(&world, id, 86_400).await;
+    listening_for(&world, 3_599).await;
+    assert_eq!(one_look(&world).await, Settled::default());
 
     listening_for(&world, 3_601).await;
     assert_eq!(world.until_state(id, "accepted").await.attempts, 2);

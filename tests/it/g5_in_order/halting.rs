@@ -1,5 +1,7 @@
 //! What a sequence does when a member of it cannot be delivered: as its setting says, its sender's or the worker's.
 
+mod settled;
+
 use std::time::Duration;
 
 use wa_outbox::domain::id::{MessageId, SenderId, Wamid};

@@ -98,7 +98,7 @@ impl World {
     }
 
     /// Waits until every worker has renewed its lease once more, and so looked once more.
-    async fn until_every_worker_has_renewed(&self) {
+    pub(crate) async fn until_every_worker_has_renewed(&self) {
         let now: time::OffsetDateTime = sqlx::query_scalar("select clock_timestamp()")
             .fetch_one(&self.database.pool)
             .await

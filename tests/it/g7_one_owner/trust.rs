@@ -12,7 +12,7 @@ use wa_outbox::dispatch::ownership::{Holding, Ownership, OwnershipSettings, Trus
 use wa_outbox::domain::id::SenderId;
 
 use super::LONG;
-use crate::support::world::{PATIENCE, World};
+use crate::support::world::{PATIENCE, SENDER, World};
 
 #[tokio::test]
 async fn trust_ends_while_a_renewal_hangs() {
@@ -109,6 +109,31 @@ async fn a_sender_is_not_handed_over_before_what_was_begun_has_left() {
     world.until_shares_are(&[1, 1]).await;
 }
 
+#[tokio::test]
+async fn a_worker_that_leaves_hands_nothing_over_before_what_was_begun_has_left() {
+    let world = World::at_rest().await;
+    let mut owner = Owner::starts(&world).await;
+    world.until_shares_are(&[1]).await;
+    let begun = owner.departures.announce(&SenderId::from(SENDER));
+    world.registers("heir").await;
+    let before = world.leases().await;
+
+    owner.stop.cancel();
+    let withdrawn = owner.holding.wait_for(|held| held.senders.is_empty());
+    tokio::time::timeout(PATIENCE, withdrawn)
+        .await
+        .expect("it is given up")
+        .expect("the owner lives");
+
+    for _ in 0..100 {
+        assert_eq!(world.leases().await, before, "a request is still to leave");
+    }
+    drop(begun);
+    world
+        .until_true("it is given back", async || world.leases().await != before)
+        .await;
+}
+
 /// The keeper of leases alone, by a clock that the test moves.
 struct Owner {
     trust: Arc<Trust>,
@@ -116,6 +141,7 @@ struct Owner {
     hands: Hands,
     holding: watch::Receiver<Arc<Holding>>,
     departures: Departures,
+    stop: CancellationToken,
     release: CancellationToken,
 }
 
@@ -131,15 +157,17 @@ impl Owner {
         };
         let fingerprints = wa_outbox::domain::hold::FingerprintKey::from_bytes(&[7; 32]);
         let ownership = Ownership::new(world.store.clone(), clock.clone(), fingerprints, settings);
-        let (trust, release) = (ownership.trust(), CancellationToken::new());
+        let trust = ownership.trust();
+        let (stop, release) = (CancellationToken::new(), CancellationToken::new());
         let (holding, departures) = (ownership.holding(), ownership.departures());
-        tokio::spawn(ownership.run(CancellationToken::new(), release.clone()));
+        tokio::spawn(ownership.run(stop.clone(), release.clone()));
         Self {
             trust,
             clock,
             hands,
             holding,
             departures,
+            stop,
             release,
         }
     }

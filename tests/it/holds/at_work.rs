@@ -6,8 +6,9 @@ use wa_outbox::domain::id::SenderId;
 use wa_outbox::simulator::Fault;
 use wa_outbox::store::template_hold::TemplateRelease;
 
-use super::a_template;
+use super::{a_persons_word, a_template};
 use crate::support::make::{ALICE, BOB, Draft, a_text};
+use crate::support::wire::{BEGIN, Mishap, Wire};
 use crate::support::world::World;
 
 const PEOPLE: [&str; 5] = [ALICE, BOB, "+16505551003", "+16505551004", "+16505551005"];
@@ -265,4 +266,25 @@ async fn a_refused_template_stops_before_its_hold_is_written() {
 
     assert_eq!(world.simulator.ledger().requests_for(BOB).len(), 1);
     assert!(world.held_templates().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_being_begun_when_its_sender_is_held_does_not_leave() {
+    let mut world = World::at_rest().await;
+    let wire = Wire::to(&world.database.url);
+    world.start_service_over(&wire).await;
+    let begin = wire.set(BEGIN, Mishap::AnswerLate);
+    let message = world.enqueue(a_text()).await;
+    begin.reached().await;
+
+    assert!(world.hold(&a_persons_word()).await);
+    // Whoever renews again after that has taken it up.
+    for _ in 0..3 {
+        world.until_every_worker_has_renewed().await;
+    }
+    begin.let_go().await;
+
+    world.until_state(message, "queued").await;
+    assert_eq!(world.message(message).await.attempts, 0);
+    assert_eq!(world.requests(), 0);
 }

@@ -96,11 +96,6 @@ impl Process {
             .unwrap_or_else(|_| panic!("{} never said {words:?}", self.log.name))
     }
 
-    /// Whether it has logged a line with these words.
-    pub(crate) fn has_logged(&self, words: &str) -> bool {
-        self.log.find(words).is_some()
-    }
-
     /// SIGKILL: it ends without another instruction.
     pub(crate) async fn kill(mut self) {
         self.signal(Signal::KILL);

@@ -31,6 +31,9 @@ pub(crate) struct Wire {
     _folder: TempDir,
 }
 
+/// What makes a statement the begin of attempts.
+pub(crate) const BEGIN: &str = "The write-ahead intent";
+
 /// What happens to a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mishap {

@@ -221,10 +221,7 @@ impl Report {
 
 impl FaultJson {
     fn in_words(&self) -> String {
-        let what = match self.kind {
-            Kind::Rule(broken) => format!("breaks the rule {}: {}", broken.rule, self.what),
-            _ => self.what.to_owned(),
-        };
+        let what = self.kind.sentence();
         let (rows, field) = (thousands(self.rows), output::plain(&self.field));
         let indent = "";
         format!(
