@@ -12,7 +12,13 @@ fn desk(now: Instant) -> Desk {
     let mut held = resting::tests::held(None, Vec::new());
     let endpoint = Endpoint::for_tests("http://127.0.0.1/v23.0/1/messages");
     held.endpoint = Some(Arc::new(endpoint));
-    Desk::new(&held, SETTINGS, now, OffsetDateTime::UNIX_EPOCH)
+    Desk::new(
+        &held,
+        SETTINGS,
+        Arc::default(),
+        now,
+        OffsetDateTime::UNIX_EPOCH,
+    )
 }
 
 /// What the desk reads now; it finds nothing of it.

@@ -1,5 +1,6 @@
 //! The promises of the product, on real Postgres and over real HTTP. A file for a promise.
 
+mod admin_guard;
 mod broken_part;
 mod campaign_command;
 mod campaigns;
@@ -20,6 +21,7 @@ mod latency;
 mod main_job;
 mod media;
 mod message_kinds;
+mod metrics;
 mod outcomes;
 mod pgbouncer;
 mod providers;
