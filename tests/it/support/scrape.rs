@@ -39,4 +39,23 @@ impl Scrape {
             (name == series).then(|| value.parse().expect("a number"))
         })
     }
+
+    /// The names of all series that there are or may be, as queries write them.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let types = self.0.lines().filter_map(|line| {
+            let mut words = line.strip_prefix("# TYPE ")?.split(' ');
+            Some((words.next()?, words.next()?))
+        });
+        types
+            .flat_map(|(name, kind)| {
+                let endings: &[&str] = match kind {
+                    "counter" => &["_total"],
+                    "histogram" => &["_bucket", "_sum", "_count"],
+                    "info" => &["_info"],
+                    _ => &[""],
+                };
+                endings.iter().map(move |ending| format!("{name}{ending}"))
+            })
+            .collect()
+    }
 }
