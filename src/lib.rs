@@ -8,6 +8,7 @@ pub mod dispatch;
 pub mod domain;
 pub mod embedded;
 pub mod message;
+pub mod metrics;
 pub mod provider;
 pub mod secret;
 pub mod service;

@@ -3,6 +3,9 @@
 //! Settings and the database name the place and never hold the secret, so they can be shown, logged and checked in. An error
 //! names the place and never what was found there; a text that is no reference may be the secret itself and is not repeated.
 
+pub mod shared;
+pub mod tries;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;

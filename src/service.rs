@@ -4,7 +4,9 @@
 //! its answer; every answer is written; then the rest ends. So after a clean stop no message is uncertain. The time it may take is the
 //! response timeout and a little: an answer cannot come later.
 
+mod operators;
 mod supervision;
+mod watching;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -17,9 +19,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
+use operators::{admin_access, shared_secrets};
 use supervision::Supervision;
+use watching::{progress_of, watch_over};
 
 use crate::admin;
 use crate::clock::Clock;
@@ -38,13 +42,14 @@ use crate::dispatch::wake;
 use crate::domain::hold::FingerprintKey;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
+use crate::metrics::Metrics;
 use crate::provider::{HttpSettings, Provider, ProviderError};
+use crate::secret::shared::ShortSecret;
 use crate::store::sequence::SequenceDefaults;
 use crate::store::uncertain::UncertainPolicy;
 use crate::store::{ConnectSettings, Store, StoreError};
 use crate::webhook::applier::Applier;
 use crate::webhook::receiver::{self, ReceiverSettings};
-use crate::webhook::shared_secret::{SharedSecrets, ShortSecret};
 use crate::webhook::signature::{AppSecrets, EmptyAppSecret};
 
 /// What a process does.
@@ -74,8 +79,13 @@ pub enum ServiceError {
     #[error("webhook.app_secrets")]
     AppSecret(#[from] EmptyAppSecret),
     /// A shared secret is too short.
-    #[error("webhook.unsigned_secrets")]
-    SharedSecret(#[from] ShortSecret),
+    #[error("{setting}")]
+    ShortSecret {
+        /// The setting.
+        setting: &'static str,
+        /// What to do about it.
+        source: ShortSecret,
+    },
     /// An address that cannot be listened on.
     #[error("could not listen on {address} ({setting}); is another process there?")]
     Listen {
@@ -103,6 +113,7 @@ pub struct Service {
     release: CancellationToken,
     /// Everything else ends.
     stop: CancellationToken,
+    metrics: Arc<Metrics>,
     signals: Option<Arc<Signals>>,
     dispatcher: Option<JoinHandle<()>>,
     recorder: Option<JoinHandle<()>>,
@@ -149,6 +160,8 @@ impl Service {
         env: &Environment,
         roles: &BTreeSet<Role>,
     ) -> Result<Self, ServiceError> {
+        // Before anything is sent: a worker must not be ended by what its listener lacks.
+        let access = admin_access(config, env)?;
         let token_key = match config.token_key(env)? {
             Some(key) => key,
             None => TokenKey::from_bytes(&store.callback_token_key().await?),
@@ -160,6 +173,7 @@ impl Service {
             stop_sending: CancellationToken::new(),
             release: CancellationToken::new(),
             stop: CancellationToken::new(),
+            metrics: Arc::default(),
             signals: None,
             dispatcher: None,
             recorder: None,
@@ -188,6 +202,7 @@ impl Service {
             may_send: None,
             progress: None,
             stuck: None,
+            unwritten: None,
         };
         if roles.contains(&Role::Worker) {
             let key = service.store.callback_token_key().await?;
@@ -195,12 +210,7 @@ impl Service {
             service.work(config, token_key, fingerprints, &mut health)?;
         }
         if roles.contains(&Role::Admin) {
-            let routes = admin::routes(health);
-            service.admin_address = Some(
-                service
-                    .listen("admin.listen", config.admin.listen, routes)
-                    .await?,
-            );
+            service.answer_operators(config, access, health).await?;
         }
         Ok(service)
     }
@@ -212,7 +222,8 @@ impl Service {
         token_key: TokenKey,
     ) -> Result<(), ServiceError> {
         let app_secrets = AppSecrets::new(config.app_secrets(env)?)?;
-        let unsigned_secrets = SharedSecrets::new(config.unsigned_secrets(env)?)?;
+        let unsigned_secrets =
+            shared_secrets("webhook.unsigned_secrets", config.unsigned_secrets(env)?)?;
         if app_secrets.is_empty() && unsigned_secrets.is_empty() {
             warn!(
                 "No app secret is set, so every webhook is refused; set WHATSAPP_APP_SECRET to the secret of your Meta app"
@@ -224,14 +235,25 @@ impl Service {
             verify_token: config.verify_token(env)?,
         };
         let stored = Arc::new(Notify::new());
-        let (routes, writer) = receiver::routes(self.store.clone(), settings, Arc::clone(&stored));
+        let metrics = &self.metrics;
+        let (routes, writer) = receiver::routes(
+            self.store.clone(),
+            settings,
+            Arc::clone(&stored),
+            Arc::clone(metrics),
+        );
         self.webhook_address = Some(
             self.listen("webhook.listen", config.webhook.listen, routes)
                 .await?,
         );
         self.tasks
             .spawn(self.parts.of("writer of webhook deliveries", writer.run()));
-        let applier = Applier::new(self.store.clone(), token_key, config.webhook.apply_batch);
+        let applier = Applier::new(
+            self.store.clone(),
+            token_key,
+            config.webhook.apply_batch,
+            Arc::clone(&self.metrics),
+        );
         let applying = applier.run(stored, self.stop.clone());
         self.tasks
             .spawn(self.parts.of("applier of webhooks", applying));
@@ -269,6 +291,7 @@ impl Service {
                 linger: config.worker.record_delay,
                 batch: config.worker.record_batch as usize,
             },
+            Arc::clone(&self.metrics),
         );
         let sending = Arc::new(Sending {
             provider,
@@ -284,6 +307,7 @@ impl Service {
             clock: clock.clone(),
             trust: Arc::clone(&trust),
             doubts: Doubts::default(),
+            metrics: Arc::clone(&self.metrics),
         });
         let signals = Arc::new(Signals::default());
         let max_in_flight = config.worker.max_in_flight as usize;
@@ -322,6 +346,7 @@ impl Service {
                 max_resends: config.reconcile.max_resends.try_into().unwrap_or(i32::MAX),
                 hold: config.reconcile.on_uncertain == OnUncertain::Hold,
             },
+            Arc::clone(&self.metrics),
         );
         let parts = &self.parts;
         let owning = ownership.run(self.stop_sending.clone(), self.release.clone());
@@ -338,6 +363,8 @@ impl Service {
             .spawn(parts.of("watch over the dispatcher", watching));
         self.signals = Some(Arc::clone(&signals));
         health.progress = Some(progress_of(Arc::clone(&signals), clock));
+        let unwritten = Arc::clone(&backlog);
+        health.unwritten = Some(Arc::new(move || unwritten.unwritten()));
         health.stuck = Some(Arc::new(move || {
             let unwritten = backlog.unwritten();
             (backlog.is_failing() && unwritten > max_unwritten).then_some(unwritten)
@@ -373,7 +400,8 @@ impl Service {
         let address = listener.local_addr().map_err(failed)?;
         let stop = self.stop.clone();
         let serving = async move {
-            let served = axum::serve(listener, routes)
+            let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+            let served = axum::serve(listener, service)
                 .with_graceful_shutdown(stop.cancelled_owned())
                 .await;
             if let Err(error) = served {
@@ -455,36 +483,3 @@ fn default_name() -> String {
         std::process::id()
     )
 }
-
-/// How long ago the sending loop last turned; before its first turn, how long ago it was started.
-fn progress_of(signals: Arc<Signals>, clock: Clock) -> admin::Progress {
-    let started = clock.boot();
-    Arc::new(move || {
-        let now = clock.boot();
-        signals
-            .stalled_for(now)
-            .unwrap_or_else(|| started.until(now))
-    })
-}
-
-/// Says loudly when the sending loop has stopped turning; `/readyz` says it too.
-async fn watch_over(signals: Arc<Signals>, clock: Clock, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        if let Some(stalled) = signals
-            .stalled_for(clock.boot())
-            .filter(|stalled| *stalled > STALLED)
-        {
-            error!(
-                "The sending loop has not turned for {} s: nothing leaves; restart this process if it lasts",
-                stalled.as_secs()
-            );
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(STALLED) => {}
-        }
-    }
-}
-
-/// A sending loop that has not turned for so long is stuck.
-const STALLED: Duration = Duration::from_secs(10);

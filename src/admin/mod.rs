@@ -3,17 +3,28 @@
 //! `/healthz`: the process answers. `/readyz`: the database answers and, where this process sends, its leases can be trusted and
 //! its loop turns and its outcomes can be written. What of these is not so is said in the answer, in words, so that a page at
 //! night says where to look.
+//!
+//! `/metrics`: everything that is counted and measured, for Prometheus (OpenMetrics). Who may read it and who may not says [`Access`].
+
+pub mod figures;
+mod guard;
+pub mod sampler;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
+pub use guard::Access;
+use guard::Guard;
+
 use crate::clock::Clock;
+use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::store::Store;
 
 /// A loop that has not turned for this long is stuck: it never waits for anything that takes so long.
@@ -29,6 +40,9 @@ pub type Progress = Arc<dyn Fn() -> Duration + Send + Sync>;
 /// How many outcomes wait to be written, where so many cannot be that nothing new is sent; none while that is not so.
 pub type Stuck = Arc<dyn Fn() -> Option<usize> + Send + Sync>;
 
+/// How many outcomes are known and not written yet.
+pub type Unwritten = Arc<dyn Fn() -> usize + Send + Sync>;
+
 /// What is asked of, to tell how this process is.
 pub struct Health {
     /// The database.
@@ -41,6 +55,8 @@ pub struct Health {
     pub progress: Option<Progress>,
     /// Whether its outcomes can be written; none where it does not send at all.
     pub stuck: Option<Stuck>,
+    /// How many outcomes are known and not written; none where it does not send at all.
+    pub unwritten: Option<Unwritten>,
 }
 
 /// What was found.
@@ -77,11 +93,16 @@ impl Found {
 }
 
 /// The routes of the admin listener.
-pub fn routes(health: Health) -> Router {
+pub fn routes(health: Arc<Health>, metrics: Arc<Metrics>, access: Access) -> Router {
+    let guard = Arc::new(Guard::new(access, metrics.refused_logins.clone()));
+    let scrape = async move || ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.text());
     Router::new()
+        .route("/metrics", get(scrape))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .with_state(Arc::new(health))
+        // The last one, so that it lies before all of them and before what is not there.
+        .layer(from_fn_with_state(guard, guard::look))
+        .with_state(health)
 }
 
 async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Json<serde_json::Value>) {

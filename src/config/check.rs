@@ -206,7 +206,11 @@ impl Webhook {
 }
 
 impl Admin {
-    fn check(&self, webhook: SocketAddr) -> Checked {
+    /// Refuses a listener that is open to everybody, or guarded in a way that cannot be meant.
+    ///
+    /// # Errors
+    /// The setting that is refused, and what to write instead.
+    pub fn check_guard(&self) -> Checked {
         refuse(
             is_public(self.listen) && self.token.is_none(),
             "admin.listen",
@@ -214,6 +218,24 @@ impl Admin {
             "is reachable from elsewhere, and without a token anybody could look and act",
             "set WA_OUTBOX_ADMIN_TOKEN, or listen on 127.0.0.1",
         )?;
+        refuse(
+            self.metrics_token.is_some() && self.token.is_none(),
+            "admin.metrics_token",
+            "(a reference)",
+            "guards nothing, for without admin.token everything is open",
+            "set WA_OUTBOX_ADMIN_TOKEN, too",
+        )?;
+        refuse(
+            self.metrics_token.is_some() && self.metrics_open,
+            "admin.metrics_open",
+            true,
+            "lets in everybody, so admin.metrics_token never counts",
+            "leave one of them out",
+        )
+    }
+
+    fn check(&self, webhook: SocketAddr) -> Checked {
+        self.check_guard()?;
         let same = self.listen == webhook && webhook.port() != 0;
         refuse(
             same,

@@ -1,10 +1,110 @@
-//! Secrets in the settings: they name the place and never hold the secret.
+//! Secrets in the settings: they name the place and never hold the secret. Here they are read, each when it is needed.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
+use super::Config;
+use super::error::ConfigError;
 use super::load::Environment;
+use crate::domain::token::TokenKey;
 use crate::secret::{NotAReference, SecretError, SecretRef};
+
+impl Config {
+    /// The database to work on.
+    ///
+    /// # Errors
+    /// When none is set, or the reference leads nowhere.
+    pub fn database_url(&self, env: &Environment) -> Result<SecretString, ConfigError> {
+        let missing = || ConfigError::Missing {
+            field: "database.url",
+            fix: "set DATABASE_URL, as in DATABASE_URL=postgres://user@localhost/app",
+        };
+        let url = self.database.url.as_ref().ok_or_else(missing)?;
+        url.read(env).map_err(|source| ConfigError::Secret {
+            field: "database.url",
+            source,
+        })
+    }
+
+    /// The app secrets whose signatures are taken; none when none is set.
+    ///
+    /// # Errors
+    /// When a reference leads nowhere.
+    pub fn app_secrets(&self, env: &Environment) -> Result<Vec<SecretString>, ConfigError> {
+        let read = |secret: &SecretRef| read_secret("webhook.app_secrets", secret, env);
+        self.webhook.app_secrets.iter().map(read).collect()
+    }
+
+    /// The secrets shared with those who sign nothing.
+    ///
+    /// # Errors
+    /// When a reference leads nowhere.
+    pub fn unsigned_secrets(&self, env: &Environment) -> Result<Vec<SecretString>, ConfigError> {
+        let read = |secret: &SecretRef| read_secret("webhook.unsigned_secrets", secret, env);
+        self.webhook.unsigned_secrets.iter().map(read).collect()
+    }
+
+    /// What WhatsApp must say when a webhook is set up.
+    ///
+    /// # Errors
+    /// When the reference leads nowhere.
+    pub fn verify_token(&self, env: &Environment) -> Result<Option<SecretString>, ConfigError> {
+        let read = |secret| read_secret("webhook.verify_token", secret, env);
+        self.webhook.verify_token.as_ref().map(read).transpose()
+    }
+
+    /// What an operator must show.
+    ///
+    /// # Errors
+    /// When the reference leads nowhere.
+    pub fn admin_token(&self, env: &Environment) -> Result<Option<SecretString>, ConfigError> {
+        self.admin
+            .token
+            .as_ref()
+            .map(|secret| read_secret("admin.token", secret, env))
+            .transpose()
+    }
+
+    /// What lets a scraper read the metrics.
+    ///
+    /// # Errors
+    /// When the reference leads nowhere.
+    pub fn metrics_token(&self, env: &Environment) -> Result<Option<SecretString>, ConfigError> {
+        let read = |secret| read_secret("admin.metrics_token", secret, env);
+        self.admin.metrics_token.as_ref().map(read).transpose()
+    }
+
+    /// The key of the callback token, where the settings override the one in the database.
+    ///
+    /// # Errors
+    /// When the reference leads nowhere, or to something that is no key.
+    pub fn token_key(&self, env: &Environment) -> Result<Option<TokenKey>, ConfigError> {
+        let Some(reference) = &self.token.key else {
+            return Ok(None);
+        };
+        let text = read_secret("token.key", reference, env)?;
+        TokenKey::from_text(text.expose_secret())
+            .map(Some)
+            .map_err(|error| {
+                ConfigError::refused(
+                    "token.key",
+                    reference,
+                    error,
+                    "make one with: openssl rand -hex 32",
+                )
+            })
+    }
+}
+
+fn read_secret(
+    field: &'static str,
+    secret: &SecretRef,
+    env: &Environment,
+) -> Result<SecretString, ConfigError> {
+    secret
+        .read(env)
+        .map_err(|source| ConfigError::Secret { field, source })
+}
 
 impl<'de> Deserialize<'de> for SecretRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

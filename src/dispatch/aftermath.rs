@@ -13,6 +13,7 @@ use super::sending::{Answered, account_of};
 use crate::domain::id::{MessageId, SenderId};
 use crate::domain::outcome::{HoldScope, Outcome, ThrottleScope};
 use crate::domain::transition::in_words;
+use crate::metrics::Going;
 use crate::store::runtime::SenderRuntime;
 
 impl Dispatcher {
@@ -183,14 +184,22 @@ impl Dispatcher {
         let wall = self.sending.clock.now();
         let at = |instant: Instant| wall + instant.saturating_duration_since(now);
         let mut runtimes = Vec::with_capacity(self.desks.len());
+        let mut going = Vec::with_capacity(self.desks.len());
         for desk in self.desks.values_mut() {
             let (breaker, breaker_until) = self.breakers.state(&desk.origin, now);
             let last_error = desk.last_error.take();
+            let figures = Going {
+                rate_limit: desk.throttle.limit(now),
+                in_flight: desk.in_flight,
+                ready: desk.at_hand(),
+                breaker_open: breaker != "closed",
+            };
+            going.push((desk.sender.clone(), figures));
             runtimes.push(SenderRuntime {
                 sender: desk.sender.as_str().to_owned(),
                 epoch: desk.epoch,
                 rate_now: desk.throttle.rate_now(now) as f64,
-                rate_limit: desk.throttle.limit(now),
+                rate_limit: figures.rate_limit,
                 limit_source: desk.throttle.source(now),
                 in_flight: desk.in_flight.try_into().unwrap_or(i32::MAX),
                 at_hand: desk.at_hand().try_into().unwrap_or(i32::MAX),
@@ -201,6 +210,7 @@ impl Dispatcher {
                 last_error: last_error.map(|(words, _)| words),
             });
         }
+        self.sending.metrics.senders.say_going(going);
         if runtimes.is_empty() {
             return;
         }

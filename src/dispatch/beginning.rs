@@ -104,6 +104,7 @@ impl Dispatcher {
             claims.clone(),
             self.settings.answer_due_in,
         );
+        let took = self.sending.metrics.took.begin.clone();
         self.beginning = Some(Beginning {
             messages: leaving
                 .into_iter()
@@ -118,7 +119,12 @@ impl Dispatcher {
             leave_by: (asked_at + LEAVE_WITHIN).min(self.sending.trust.ends_at()),
             since: now,
             // After its departures were announced.
-            task: tokio::spawn(async move { store.begin(worker, &begin, due_in).await }),
+            task: tokio::spawn(async move {
+                let since = Instant::now();
+                let begun = store.begin(worker, &begin, due_in).await;
+                took.observe(since.elapsed());
+                begun
+            }),
         });
     }
 

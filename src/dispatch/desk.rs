@@ -24,6 +24,7 @@ use super::ownership::Held;
 use super::resting::{Kept, OnTrial, Resting};
 use crate::clock::BootInstant;
 use crate::domain::id::{Epoch, MessageId, SenderId};
+use crate::metrics::SenderMeter;
 use crate::provider::Endpoint;
 use crate::store::claim::{Ask, Begun, Claim, Due};
 use crate::throttle::{Limits, Permit, SenderThrottle, Start};
@@ -45,6 +46,7 @@ pub struct Desk {
     /// Scheme, host and port: what a connection is made to.
     pub(super) origin: String,
     pub(super) throttle: SenderThrottle,
+    pub(super) meter: Arc<SenderMeter>,
     pub(super) in_flight: usize,
     pub(super) last_error: Option<(String, OffsetDateTime)>,
     pub(super) resting: Resting,
@@ -112,7 +114,13 @@ pub struct DeskSettings {
 
 impl Desk {
     /// An empty desk for a sender that was just taken.
-    pub fn new(held: &Held, settings: DeskSettings, now: Instant, wall: OffsetDateTime) -> Self {
+    pub fn new(
+        held: &Held,
+        settings: DeskSettings,
+        meter: Arc<SenderMeter>,
+        now: Instant,
+        wall: OffsetDateTime,
+    ) -> Self {
         let mut desk = Self {
             sender: held.held.sender.id(),
             epoch: held.held.epoch,
@@ -121,6 +129,7 @@ impl Desk {
             checking: Checking::default(),
             origin: String::new(),
             throttle: SenderThrottle::new(limits(held), start(held.held.epoch), now),
+            meter,
             in_flight: 0,
             last_error: None,
             resting: Resting::default(),

@@ -20,7 +20,13 @@ fn held() -> Held {
 }
 
 fn desk(now: Instant) -> Desk {
-    Desk::new(&held(), SETTINGS, now, OffsetDateTime::UNIX_EPOCH)
+    Desk::new(
+        &held(),
+        SETTINGS,
+        Arc::default(),
+        now,
+        OffsetDateTime::UNIX_EPOCH,
+    )
 }
 
 /// What the desk reads now; it finds nothing of it.

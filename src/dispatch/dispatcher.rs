@@ -236,7 +236,8 @@ impl Dispatcher {
                 None => {
                     info!(sender.id = %sender, "Working sender {sender} (epoch {})", held.held.epoch.0);
                     self.signals.nothing_due.send_replace(false);
-                    let desk = Desk::new(held, self.settings.desk, now, wall);
+                    let meter = self.sending.metrics.senders.meter(&sender);
+                    let desk = Desk::new(held, self.settings.desk, meter, now, wall);
                     self.desks.insert(sender, desk);
                 }
             }
@@ -259,6 +260,7 @@ impl Dispatcher {
                     shares,
                     content,
                 } = ready.chosen;
+                let due_at = due.due_at;
                 let errand = Errand {
                     pair_strikes: desk.throttle.pair_refusals(&due.recipient),
                     endpoint: Arc::clone(&endpoint),
@@ -267,11 +269,16 @@ impl Dispatcher {
                     due,
                     content,
                     begun: ready.begun,
+                    meter: Arc::clone(&desk.meter),
                 };
                 let permits = shares.into_iter().chain([permit]).collect();
-                let way_out =
-                    self.sending
-                        .way_out(ready.leave_by, desk.ours(), permits, ready.departure);
+                let way_out = self.sending.way_out(
+                    ready.leave_by,
+                    desk.ours(),
+                    permits,
+                    ready.departure,
+                    due_at,
+                );
                 errands.push((errand, way_out));
             }
         }

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::ownership::Holding;
 use super::signals::Signals;
 use crate::domain::id::{Epoch, SenderId};
+use crate::metrics::Metrics;
 use crate::store::lease::Suspect;
 use crate::store::sweep::{BegunBefore, Place};
 use crate::store::uncertain::{Settled, UncertainPolicy};
@@ -37,6 +38,7 @@ const SEQUENCES_A_LOOK: i32 = 500;
 pub struct Reconciler {
     store: Store,
     policy: UncertainPolicy,
+    metrics: Arc<Metrics>,
     seen: BTreeMap<SenderId, Epoch>,
     /// Senders that may still have requests of an earlier epoch.
     searches: BTreeMap<SenderId, Search>,
@@ -63,10 +65,11 @@ impl Search {
 
 impl Reconciler {
     /// With the defaults for senders and messages that do not say.
-    pub fn new(store: Store, policy: UncertainPolicy) -> Self {
+    pub fn new(store: Store, policy: UncertainPolicy, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
             policy,
+            metrics,
             seen: BTreeMap::new(),
             searches: BTreeMap::new(),
             begun: BTreeSet::new(),
@@ -111,10 +114,15 @@ impl Reconciler {
         self.search().await?;
         self.sweep().await?;
         self.sweep_suspects().await?;
-        self.store.expire_overdue().await?;
+        let expired = self.store.expire_overdue().await?;
+        self.metrics.messages.expired.inc_by(expired);
         self.look_after_sequences(holding).await?;
         let settled = self.store.settle_silent(self.policy).await?;
         if settled != Settled::default() {
+            self.metrics.settled.resent.inc_by(settled.resent);
+            self.metrics.settled.kept.inc_by(settled.kept);
+            self.metrics.settled.expired.inc_by(settled.expired);
+            self.metrics.messages.expired.inc_by(settled.expired);
             info!(
                 resent = settled.resent,
                 kept = settled.kept,
@@ -155,6 +163,7 @@ impl Reconciler {
         }
         let known = self.suspects.iter().cloned().collect::<Vec<_>>();
         let swept = self.store.sweep_suspects(&known).await?;
+        self.metrics.messages.uncertain.inc_by(swept.uncertain);
         if swept.uncertain > 0 {
             warn!(
                 "{} messages were begun when nobody waited for it any more; they are uncertain now",
@@ -193,6 +202,8 @@ impl Reconciler {
         }
         let swept = self.store.sweep(self.begun.iter()).await?;
         self.begun = swept.remaining.into_iter().collect();
+        let uncertain = swept.uncertain.len() as u64;
+        self.metrics.messages.uncertain.inc_by(uncertain);
         let mut lost: BTreeMap<&SenderId, usize> = BTreeMap::new();
         for one in &swept.uncertain {
             *lost.entry(&one.sender).or_default() += 1;

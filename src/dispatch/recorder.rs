@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
+use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::store::record::Record;
+use crate::store::record::{Record, Recorded};
 
 /// How records are grouped.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +78,7 @@ pub struct Recorder {
     settings: RecorderSettings,
     records: mpsc::UnboundedReceiver<Record>,
     backlog: Arc<Backlog>,
+    metrics: Arc<Metrics>,
 }
 
 /// Between two tries to write what the database did not take.
@@ -83,7 +86,11 @@ const TRY_AGAIN: Duration = Duration::from_millis(250);
 
 impl Recorder {
     /// A recorder, and the way to it.
-    pub fn new(store: Store, settings: RecorderSettings) -> (Self, RecorderQueue) {
+    pub fn new(
+        store: Store,
+        settings: RecorderSettings,
+        metrics: Arc<Metrics>,
+    ) -> (Self, RecorderQueue) {
         let (sender, records) = mpsc::unbounded_channel();
         let backlog = Arc::new(Backlog::default());
         let queue = RecorderQueue {
@@ -96,6 +103,7 @@ impl Recorder {
                 settings,
                 records,
                 backlog,
+                metrics,
             },
             queue,
         )
@@ -117,7 +125,7 @@ impl Recorder {
 
     /// Adds what comes within the linger time, as far as the batch goes.
     async fn gather(&mut self, batch: &mut Vec<Record>) {
-        let until = tokio::time::Instant::now() + self.settings.linger;
+        let until = Instant::now() + self.settings.linger;
         while batch.len() < self.settings.batch {
             match tokio::time::timeout_at(until, self.records.recv()).await {
                 Ok(Some(record)) => batch.push(record),
@@ -126,15 +134,24 @@ impl Recorder {
         }
     }
 
+    fn count(&self, new: Recorded) {
+        let messages = &self.metrics.messages;
+        messages.accepted.inc_by(new.accepted);
+        messages.failed.inc_by(new.failed);
+        messages.uncertain.inc_by(new.uncertain);
+    }
+
     async fn write(&self, batch: &[Record]) {
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
+            let since = Instant::now();
             let written = self.store.record(part).await;
+            self.metrics.took.record.observe(since.elapsed());
             self.backlog
                 .failing
                 .store(written.is_err(), Ordering::Release);
             match written {
-                Ok(()) => {}
+                Ok(recorded) => self.count(recorded),
                 Err(error) if error.may_go_in_parts() && part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.push(second);

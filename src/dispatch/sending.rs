@@ -1,9 +1,10 @@
 //! Makes one request and says what is to be written about it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -19,6 +20,7 @@ use crate::domain::outcome::{ApiError, Outcome};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
 use crate::domain::transition::{Progress, Transition, doubt_in_words};
+use crate::metrics::{Metrics, SenderMeter};
 use crate::provider::{Endpoint, Envelope, Expected, Gate, Payload, Provider, Recipient, Request};
 use crate::store::claim::{Begun, Due};
 use crate::store::record::{Account, Record};
@@ -43,6 +45,8 @@ pub struct Sending {
     pub trust: Arc<Trust>,
     /// What was sent although it is odd.
     pub doubts: Doubts,
+    /// What is measured of each request.
+    pub metrics: Arc<Metrics>,
 }
 
 /// One begun attempt on its way out. Can be sent once: sending consumes it.
@@ -61,6 +65,8 @@ pub struct Errand {
     pub fingerprint: Option<Arc<Fingerprint>>,
     /// How often in a row its recipient was answered with the pair limit.
     pub pair_strikes: u32,
+    /// Counts the attempts of its sender.
+    pub meter: Arc<SenderMeter>,
 }
 
 /// Lets one request leave as long as all that made it right still holds.
@@ -74,6 +80,9 @@ pub struct WayOut {
     /// Its sender's, and those of its campaign. Unused if the request does not leave.
     permits: Vec<Permit>,
     departure: Departure,
+    metrics: Arc<Metrics>,
+    due_at: OffsetDateTime,
+    left_at: Arc<OnceLock<Instant>>,
 }
 
 impl Gate for WayOut {
@@ -88,6 +97,14 @@ impl Gate for WayOut {
         let now = Instant::now();
         let late_by = self.permits.iter().map(|permit| permit.leaves(now)).min();
         self.departure.left(late_by.unwrap_or_default());
+        if self.left_at.set(now).is_ok() {
+            // The two clocks are not the same: a due time that lies ahead is as good as now.
+            let waited = (self.clock.now() - self.due_at).try_into();
+            self.metrics
+                .took
+                .due_to_request
+                .observe(waited.unwrap_or_default());
+        }
     }
 }
 
@@ -123,6 +140,7 @@ impl Sending {
         ours: Arc<AtomicBool>,
         permits: Vec<Permit>,
         departure: Departure,
+        due_at: OffsetDateTime,
     ) -> WayOut {
         WayOut {
             clock: self.clock.clone(),
@@ -131,14 +149,22 @@ impl Sending {
             ours,
             permits,
             departure,
+            metrics: Arc::clone(&self.metrics),
+            due_at,
+            left_at: Arc::default(),
         }
     }
 
     /// Makes the request of an errand.
     pub async fn send(&self, errand: Errand, way_out: WayOut) -> Returned {
         let receipts: Vec<_> = way_out.permits.iter().map(Permit::receipt).collect();
+        let left_at = Arc::clone(&way_out.left_at);
         let outcome = self.outcome_of(&errand, way_out).await;
         let now = Instant::now();
+        if let Some(left_at) = left_at.get() {
+            self.metrics.took.request.observe(now - *left_at);
+        }
+        errand.meter.attempted(&outcome);
         receipts.iter().for_each(|receipt| receipt.answered(now));
         let Errand {
             due,

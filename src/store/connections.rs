@@ -11,6 +11,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +57,37 @@ struct Shared {
     terms: Terms,
     places: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
+    waiting: AtomicUsize,
+    unanswered: AtomicU64,
+}
+
+/// How the connections are used at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Lent.
+    pub in_use: usize,
+    /// That may be lent at once.
+    pub at_most: usize,
+    /// Who waits for one, a new one included.
+    pub waiting: usize,
+    /// Statements that were given up since the start, because no answer came in time.
+    pub unanswered: u64,
+}
+
+/// One who waits for a connection, or has lost patience when dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn on(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Idle {
@@ -77,6 +109,8 @@ impl Connections {
         Self(Arc::new(Shared {
             places: Arc::new(Semaphore::new(terms.at_most as usize)),
             idle: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            unanswered: AtomicU64::new(0),
             terms,
         }))
     }
@@ -86,11 +120,23 @@ impl Connections {
         &self.0.terms
     }
 
+    /// How they are used now.
+    pub fn usage(&self) -> Usage {
+        let at_most = self.0.terms.at_most as usize;
+        Usage {
+            in_use: at_most.saturating_sub(self.0.places.available_permits()),
+            at_most,
+            waiting: self.0.waiting.load(Ordering::Relaxed),
+            unanswered: self.0.unanswered.load(Ordering::Relaxed),
+        }
+    }
+
     /// Lends a connection.
     ///
     /// # Errors
     /// When none is free in time, none can be made, or all were closed.
     pub async fn acquire(&self) -> Result<Connection, sqlx::Error> {
+        let _waiting = Waiting::on(&self.0.waiting);
         let lending = async {
             let place = self.place().await?;
             let (raw, made_at) = match self.0.take_idle() {
@@ -227,7 +273,10 @@ impl Connection {
         }
         self.asked_at = Some(Instant::now());
         let answer = timeout(within, question(raw)).await;
-        let answer = answer.unwrap_or_else(|_| Err(no_answer()));
+        let answer = answer.unwrap_or_else(|_| {
+            self.home.unanswered.fetch_add(1, Ordering::Relaxed);
+            Err(no_answer())
+        });
         if answer.as_ref().map_or_else(leaves_usable, |_| true) {
             self.asked_at = None;
         }

@@ -27,6 +27,7 @@ pub struct InboxBatch {
     pub(super) transaction: Transaction,
     /// What came, oldest first; at least one.
     pub deliveries: Vec<Delivery>,
+    pub(super) sent_delays: Vec<Duration>,
 }
 
 /// What became of one delivery.
@@ -91,6 +92,7 @@ impl Store {
         Ok(Some(InboxBatch {
             transaction,
             deliveries,
+            sent_delays: Vec::new(),
         }))
     }
 
@@ -111,6 +113,12 @@ impl Store {
 }
 
 impl InboxBatch {
+    /// How long after the acceptances of their messages the statuses `sent` came that were applied; for acceptances that an
+    /// answer told.
+    pub fn sent_delays(&mut self) -> Vec<Duration> {
+        std::mem::take(&mut self.sent_delays)
+    }
+
     /// Marks the deliveries as handled and makes everything applied from them durable.
     pub async fn commit(mut self, handled: &[Handled]) -> Result<(), StoreError> {
         let doing = "mark webhook deliveries as applied";

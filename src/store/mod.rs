@@ -35,6 +35,7 @@ pub mod suppression;
 pub mod sweep;
 pub mod template_hold;
 pub mod uncertain;
+pub mod watch;
 
 use std::str::FromStr;
 use std::time::Duration;

@@ -44,20 +44,36 @@ pub struct Account {
     pub note: Option<String>,
 }
 
+/// What was new to the database. What is told a second time, or of a message that has ended, is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Acceptances.
+    pub accepted: u64,
+    /// Messages that failed.
+    pub failed: u64,
+    /// Messages that became uncertain.
+    pub uncertain: u64,
+}
+
 impl Store {
     /// Writes a batch of records in one transaction.
-    pub async fn record(&self, records: &[Record]) -> Result<(), StoreError> {
+    pub async fn record(&self, records: &[Record]) -> Result<Recorded, StoreError> {
         let doing = "record outcomes";
         let mut transaction = self.pool.begin().await.doing(doing)?;
-        write_acceptances(&mut transaction, records).await?;
-        write_nameless_acceptances(&mut transaction, records).await?;
-        write_failures(&mut transaction, records).await?;
+        let named = write_acceptances(&mut transaction, records).await?;
+        let nameless = write_nameless_acceptances(&mut transaction, records).await?;
+        let failed = write_failures(&mut transaction, records).await?;
         write_stopped(&mut transaction, records).await?;
-        write_doubts(&mut transaction, records).await?;
+        let uncertain = write_doubts(&mut transaction, records).await?;
         write_returns(&mut transaction, records).await?;
         // Last: what is known by now of the messages settles the doubts among them (`record_accounts.sql`).
         write_accounts(&mut transaction, records).await?;
-        transaction.commit().await.doing(doing)
+        transaction.commit().await.doing(doing)?;
+        Ok(Recorded {
+            accepted: named + nameless,
+            failed,
+            uncertain,
+        })
     }
 }
 
@@ -87,7 +103,7 @@ impl<'a> Keys<'a> {
 async fn write_acceptances(
     transaction: &mut Transaction,
     records: &[Record],
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let named: Vec<(&Record, &Acceptance, &str)> = records
         .iter()
         .filter_map(|record| match &record.transition {
@@ -99,7 +115,7 @@ async fn write_acceptances(
         })
         .collect();
     if named.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let keys = Keys::of(named.iter().map(|(record, ..)| *record));
     let wamids: Vec<&str> = named.iter().map(|(_, _, wamid)| *wamid).collect();
@@ -128,7 +144,7 @@ async fn write_acceptances(
     .execute(&mut **transaction)
     .await
     .doing("record acceptances")
-    .map(drop)
+    .map(|done| done.rows_affected())
 }
 
 /// Accepted, and never to get an id: a mark-as-read, a typing indicator. Also when a new holder has swept it meanwhile: no
@@ -136,12 +152,12 @@ async fn write_acceptances(
 async fn write_nameless_acceptances(
     transaction: &mut Transaction,
     records: &[Record],
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let keys = Keys::of(records.iter().filter(
         |record| matches!(&record.transition, Transition::Accept(acceptance) if acceptance.wamid.is_none()),
     ));
     if keys.ids.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     sqlx::query!(
         "insert into wa.results (id, sender, state, attempts, campaign, in_sequence)
@@ -158,13 +174,13 @@ async fn write_nameless_acceptances(
     .execute(&mut **transaction)
     .await
     .doing("record acceptances without an id")
-    .map(drop)
+    .map(|done| done.rows_affected())
 }
 
 async fn write_failures(
     transaction: &mut Transaction,
     records: &[Record],
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let failed: Vec<(&Record, Option<i64>, &str)> = records
         .iter()
         .filter_map(|record| match &record.transition {
@@ -173,7 +189,7 @@ async fn write_failures(
         })
         .collect();
     if failed.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let keys = Keys::of(failed.iter().map(|(record, ..)| *record));
     let codes: Vec<Option<i64>> = failed.iter().map(|(_, code, _)| *code).collect();
@@ -189,7 +205,7 @@ async fn write_failures(
     .execute(&mut **transaction)
     .await
     .doing("record refusals")
-    .map(drop)
+    .map(|done| done.rows_affected())
 }
 
 /// Recipients of whom the answer says that they have stopped marketing messages.
@@ -207,7 +223,10 @@ async fn write_stopped(
     note_stopped(transaction, &stopped).await
 }
 
-async fn write_doubts(transaction: &mut Transaction, records: &[Record]) -> Result<(), StoreError> {
+async fn write_doubts(
+    transaction: &mut Transaction,
+    records: &[Record],
+) -> Result<u64, StoreError> {
     let doubtful: Vec<(&Record, &str, bool)> = records
         .iter()
         .filter_map(|record| match &record.transition {
@@ -216,7 +235,7 @@ async fn write_doubts(transaction: &mut Transaction, records: &[Record]) -> Resu
         })
         .collect();
     if doubtful.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let keys = Keys::of(doubtful.iter().map(|(record, ..)| *record));
     let doubts: Vec<&str> = doubtful.iter().map(|(_, doubt, _)| *doubt).collect();
@@ -232,7 +251,7 @@ async fn write_doubts(transaction: &mut Transaction, records: &[Record]) -> Resu
     .execute(&mut **transaction)
     .await
     .doing("record lost answers")
-    .map(drop)
+    .map(|done| done.rows_affected())
 }
 
 /// Messages that go back into the queue: provably not sent, told to slow down, or held.

@@ -111,8 +111,12 @@ impl InboxBatch {
         let mut owners = Vec::with_capacity(seen.len());
         for one in seen {
             let owner = by_wamid.get(one.wamid.reveal());
-            if let Some((key, _)) = owner {
-                let news = news.entry(key.clone()).or_default();
+            if let Some(owner) = owner {
+                if let (Status::Sent, Some(answered_at)) = (one.status, owner.answered_at) {
+                    let delay = (one.received_at - answered_at).try_into();
+                    self.sent_delays.push(delay.unwrap_or_default());
+                }
+                let news = news.entry(owner.key.clone()).or_default();
                 news.take(one.status, one.occurred_at, one.error.as_ref());
                 news.by_token |= one.named.is_some();
             }
@@ -169,7 +173,15 @@ impl Store {
     }
 }
 
-type Owners = HashMap<String, (MessageKey, i32)>;
+type Owners = HashMap<String, Owner>;
+
+/// The attempt that a wamid belongs to.
+struct Owner {
+    key: MessageKey,
+    attempt: i32,
+    /// When its answer was written down, where an answer told the wamid.
+    answered_at: Option<OffsetDateTime>,
+}
 
 /// Finds the message of each wamid; where only our token tells it, the acceptance is written down first.
 async fn identify(
@@ -216,7 +228,8 @@ async fn known_owners(
 ) -> Result<Owners, StoreError> {
     let wamids: Vec<&str> = seen.iter().map(|one| one.wamid.reveal()).collect();
     let rows = sqlx::query!(
-        "select wamid, sender, id, attempt from wa.acceptances where wamid = any($1)",
+        "select wamid, sender, id, attempt, case when learned_from = 'response' then learned_at end as answered_at
+         from wa.acceptances where wamid = any($1)",
         &wamids as &[&str]
     )
     .fetch_all(&mut **transaction)
@@ -227,13 +240,14 @@ async fn known_owners(
         .map(|row| {
             (
                 row.wamid,
-                (
-                    MessageKey {
+                Owner {
+                    key: MessageKey {
                         id: row.id,
                         sender: row.sender,
                     },
-                    row.attempt,
-                ),
+                    attempt: row.attempt,
+                    answered_at: row.answered_at,
+                },
             )
         })
         .collect())
@@ -242,22 +256,22 @@ async fn known_owners(
 async fn write_events(
     transaction: &mut Transaction,
     seen: &[StatusSeen],
-    owners: &[Option<&(MessageKey, i32)>],
+    owners: &[Option<&Owner>],
 ) -> Result<(), StoreError> {
     if seen.is_empty() {
         return Ok(());
     }
     let ids: Vec<Option<i64>> = owners
         .iter()
-        .map(|owner| owner.map(|(key, _)| key.id))
+        .map(|owner| owner.map(|owner| owner.key.id))
         .collect();
     let senders: Vec<Option<&str>> = owners
         .iter()
-        .map(|owner| owner.map(|(key, _)| key.sender.as_str()))
+        .map(|owner| owner.map(|owner| owner.key.sender.as_str()))
         .collect();
     let attempts: Vec<Option<i32>> = owners
         .iter()
-        .map(|owner| owner.map(|(_, attempt)| *attempt))
+        .map(|owner| owner.map(|owner| owner.attempt))
         .collect();
     let wamids: Vec<&str> = seen.iter().map(|one| one.wamid.reveal()).collect();
     let statuses: Vec<&str> = seen.iter().map(|one| one.status.as_str()).collect();

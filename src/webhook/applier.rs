@@ -19,6 +19,7 @@ use super::payload::{Delivery, TemplateEffect, TemplateUpdate};
 use crate::domain::account_news::{AccountNews, OurNumber};
 use crate::domain::hold::TemplateKey;
 use crate::domain::token::{Callback, TokenKey};
+use crate::metrics::Metrics;
 use crate::store::account_news::NewsApplied;
 use crate::store::campaign_work::CampaignChange;
 use crate::store::inbox::{self, Handled};
@@ -46,6 +47,7 @@ pub struct Applier {
     store: Store,
     token_key: TokenKey,
     batch: i64,
+    metrics: Arc<Metrics>,
 }
 
 /// What one look did.
@@ -63,6 +65,8 @@ pub struct Report {
     pub preferences: u64,
     /// Tokens that were not made with our key.
     pub forged: usize,
+    /// Deliveries, or parts of them, that could not be read.
+    pub bad: usize,
 }
 
 /// What was read from the deliveries of a batch.
@@ -92,11 +96,12 @@ impl From<StoreError> for Failure {
 
 impl Applier {
     /// Applies up to `batch` deliveries at a time.
-    pub fn new(store: Store, token_key: TokenKey, batch: u32) -> Self {
+    pub fn new(store: Store, token_key: TokenKey, batch: u32, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
             token_key,
             batch: i64::from(batch.max(1)),
+            metrics,
         }
     }
 
@@ -121,11 +126,12 @@ impl Applier {
                 if now >= match_all_at {
                     (match_all_at, no_older_than) = (now + MATCH_ALL_EVERY, MATCH_FOR);
                 }
-                if let Err(error) = self.store.match_again(no_older_than).await {
-                    warn!(
+                match self.store.match_again(no_older_than).await {
+                    Ok(matched) => drop(self.metrics.webhooks.matched_later.inc_by(matched)),
+                    Err(error) => warn!(
                         error = &error as &dyn std::error::Error,
                         "Could not match early statuses; trying again"
-                    );
+                    ),
                 }
             }
             tokio::select! {
@@ -160,6 +166,7 @@ impl Applier {
                 self.store
                     .mark_bad(id, "the database refuses what it holds")
                     .await?;
+                self.metrics.webhooks.bad.inc();
                 Ok(Report {
                     deliveries: self.batch as usize,
                     ..Report::default()
@@ -203,7 +210,9 @@ impl Applier {
             .await
             .map_err(at)?;
         report.paused_campaigns = applied.paused.len();
+        let sent_delays = batch.sent_delays();
         batch.commit(&handled).await.map_err(at)?;
+        self.count(&report, &sent_delays);
         say(&applied);
         if report.statuses.held_templates > 0 {
             warn!(
@@ -222,12 +231,28 @@ impl Applier {
         Ok(report)
     }
 
+    /// What was applied, once it is durable.
+    fn count(&self, report: &Report, sent_delays: &[Duration]) {
+        let counted = &self.metrics.webhooks;
+        counted.applied.inc_by(report.deliveries as u64);
+        counted.matched.inc_by(report.statuses.matched);
+        counted.unmatched.inc_by(report.statuses.unmatched);
+        counted.bad.inc_by(report.bad as u64);
+        counted.forged.inc_by(report.forged as u64);
+        let learned = report.statuses.learned;
+        self.metrics.messages.accepted.inc_by(learned);
+        for delay in sent_delays {
+            self.metrics.took.sent_status.observe(*delay);
+        }
+    }
+
     fn read(&self, delivery: &inbox::Delivery, found: &mut Found, report: &mut Report) -> Handled {
         let Ok(read) = Delivery::read(&delivery.body) else {
             warn!(
                 "Webhook delivery {} is no JSON object; it is kept as it came",
                 delivery.id
             );
+            report.bad += 1;
             return Handled {
                 id: delivery.id,
                 statuses: 0,
@@ -283,6 +308,7 @@ impl Applier {
                 error: status.error,
             });
         }
+        report.bad += read.bad.len();
         let bad_entries = (!read.bad.is_empty()).then(|| {
             warn!(
                 "Webhook delivery {} has {} parts that cannot be read; the rest was applied",

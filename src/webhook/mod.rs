@@ -5,7 +5,7 @@
 //! fail to understand is lost.
 //!
 //! - [`signature`]: is it WhatsApp's?
-//! - [`shared_secret`]: if it is not signed, is it from one we know?
+//! - [`SharedSecrets`](crate::secret::shared::SharedSecrets): if it is not signed, is it from one we know?
 //! - [`payload`]: what does it say?
 //! - [`receiver`]: prove, store, say 200.
 //! - [`applier`]: apply what was stored.
@@ -13,5 +13,4 @@
 pub mod applier;
 pub mod payload;
 pub mod receiver;
-pub mod shared_secret;
 pub mod signature;

@@ -4,22 +4,26 @@
 //! one commit. A delivery that cannot be proved gets one constant, empty 401, and what it holds is not looked at.
 //! WhatsApp repeats what was not answered with 200 for days, so when the database is away the answer is 503.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::shared_secret::{SharedSecrets, digest};
 use super::signature::{AppSecrets, SIGNATURE_HEADER};
+use crate::metrics::Metrics;
+use crate::secret::shared::{SharedSecrets, digest};
+use crate::secret::tries::Tries;
 use crate::store::Store;
 
 /// The largest delivery WhatsApp sends (Meta, "Webhooks": payloads can be up to 3 MB).
@@ -51,6 +55,8 @@ struct Receiver {
     settings: ReceiverSettings,
     inbox: mpsc::Sender<Arrival>,
     places: Semaphore,
+    handshakes: Tries,
+    metrics: Arc<Metrics>,
 }
 
 struct Arrival {
@@ -65,6 +71,7 @@ pub struct InboxWriter {
     is_listening: bool,
     arrivals: mpsc::Receiver<Arrival>,
     stored: Arc<Notify>,
+    metrics: Arc<Metrics>,
 }
 
 /// The routes of the webhook listener, and the writer behind them, which must be run. `stored` is notified after each
@@ -73,6 +80,7 @@ pub fn routes(
     store: Store,
     settings: ReceiverSettings,
     stored: Arc<Notify>,
+    metrics: Arc<Metrics>,
 ) -> (Router, InboxWriter) {
     let (inbox, arrivals) = mpsc::channel(AT_ONCE);
     let takes_unsigned = !settings.unsigned_secrets.is_empty();
@@ -81,6 +89,8 @@ pub fn routes(
         settings,
         inbox,
         places: Semaphore::new(AT_ONCE),
+        handshakes: Tries::default(),
+        metrics: Arc::clone(&metrics),
     });
     let mut routes = Router::new().route("/webhook", get(handshake).post(receive));
     if takes_unsigned {
@@ -95,6 +105,7 @@ pub fn routes(
             is_listening,
             arrivals,
             stored,
+            metrics,
         },
     )
 }
@@ -112,8 +123,15 @@ struct Handshake {
 /// Meta, "Create a webhook endpoint": answer with the challenge if the token is ours.
 async fn handshake(
     State(receiver): State<Arc<Receiver>>,
+    from: Option<Extension<ConnectInfo<SocketAddr>>>,
     Query(asked): Query<Handshake>,
 ) -> Response {
+    let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |from| from.0.0.ip());
+    let now = Instant::now();
+    // Nothing else limits how often a verify token may be guessed; deliveries are proved by what cannot be.
+    if receiver.handshakes.may(from, now).is_err() {
+        return StatusCode::TOO_MANY_REQUESTS.into_response();
+    }
     let expected = receiver
         .settings
         .verify_token
@@ -132,6 +150,7 @@ async fn handshake(
             challenge.into_response()
         }
         _ => {
+            receiver.handshakes.wrong(from, now);
             warn!(
                 "A webhook verification was refused: the verify token is missing or another than webhook.verify_token"
             );
@@ -190,15 +209,24 @@ impl Receiver {
         prove: impl FnOnce(&[u8]) -> bool,
         refusal: &'static str,
     ) -> StatusCode {
+        let counted = &self.metrics.webhooks;
         let Ok(_place) = self.places.try_acquire() else {
+            counted.busy.inc();
             return StatusCode::SERVICE_UNAVAILABLE;
         };
         let body = match tokio::time::timeout(READ_WITHIN, to_bytes(body, LARGEST_DELIVERY)).await {
             Ok(Ok(body)) => body,
-            Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE,
-            Err(_) => return StatusCode::REQUEST_TIMEOUT,
+            Ok(Err(_)) => {
+                counted.unreadable.inc();
+                return StatusCode::PAYLOAD_TOO_LARGE;
+            }
+            Err(_) => {
+                counted.unreadable.inc();
+                return StatusCode::REQUEST_TIMEOUT;
+            }
         };
         if !prove(&body) {
+            counted.refused.inc();
             warn!("{refusal}");
             return StatusCode::UNAUTHORIZED;
         }
@@ -239,13 +267,17 @@ impl InboxWriter {
                 .map(|arrival| (arrival.body, arrival.stored))
                 .unzip();
             let stored = match self.store.store_deliveries(&bodies).await {
-                Ok(()) => true,
+                Ok(()) => {
+                    self.metrics.webhooks.stored.inc_by(bodies.len() as u64);
+                    true
+                }
                 Err(error) => {
                     warn!(
                         error = &error as &dyn std::error::Error,
                         "Could not store {} webhook deliveries; WhatsApp was told to send them again",
                         bodies.len()
                     );
+                    self.metrics.webhooks.not_stored.inc_by(bodies.len() as u64);
                     false
                 }
             };
@@ -259,7 +291,7 @@ impl InboxWriter {
 
     async fn gather(&mut self, first: Arrival) -> Vec<Arrival> {
         let mut group = vec![first];
-        let until = tokio::time::Instant::now() + LINGER;
+        let until = Instant::now() + LINGER;
         while group.len() < GROUP {
             match tokio::time::timeout_at(until, self.arrivals.recv()).await {
                 Ok(Some(arrival)) => group.push(arrival),

@@ -11,6 +11,7 @@ mod suppression;
 mod trouble;
 mod verbs;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
@@ -187,7 +188,12 @@ impl World {
             .await
             .expect("they are stored");
         let key = self.store.callback_token_key().await.expect("the key");
-        let applier = Applier::new(self.store.clone(), TokenKey::from_bytes(&key), 100);
+        let applier = Applier::new(
+            self.store.clone(),
+            TokenKey::from_bytes(&key),
+            100,
+            Arc::default(),
+        );
         applier.run_once().await.expect("they are applied");
     }
 }

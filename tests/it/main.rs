@@ -1,11 +1,13 @@
 //! The promises of the product, on real Postgres and over real HTTP. A file for a promise.
 
+mod admin_guard;
 mod broken_part;
 mod campaign_command;
 mod campaigns;
 mod check_command;
 mod completions;
 mod demo;
+mod deploy;
 mod doctor;
 mod embedded;
 mod enqueue;
@@ -22,6 +24,7 @@ mod latency;
 mod main_job;
 mod media;
 mod message_kinds;
+mod metrics;
 mod outcomes;
 mod pgbouncer;
 mod providers;

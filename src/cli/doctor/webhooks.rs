@@ -6,9 +6,9 @@ use super::{Finding, Findings, chain};
 use crate::cli::Context;
 use crate::cli::time::stamp;
 use crate::config::Config;
+use crate::secret::shared::SharedSecrets;
 use crate::store::Store;
 use crate::store::checkup::WebhookFacts;
-use crate::webhook::shared_secret::SharedSecrets;
 
 /// A delivery that waits longer than this is not being applied.
 const APPLIED_WITHIN: Duration = Duration::minutes(1);

@@ -91,7 +91,7 @@ async fn answers_and_webhooks_that_tell_of_the_same_messages_never_deadlock() {
     let mut third = knows_already(&world, middle, "wamid.B").await;
 
     let store = world.store.clone();
-    let recorder = tokio::spawn(async move { store.record(&answers).await });
+    let recorder = tokio::spawn(async move { store.record(&answers).await.map(drop) });
     let store = world.store.clone();
     let applier = tokio::spawn(async move {
         store.store_deliveries(&[b"{}".to_vec()]).await?;

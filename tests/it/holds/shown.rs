@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::net::TcpListener;
-use wa_outbox::admin::{self, Health, STALLED_AFTER};
+use wa_outbox::admin::{self, Access, Health, STALLED_AFTER};
 use wa_outbox::clock::Clock;
 use wa_outbox::domain::hold::TemplateKey;
 use wa_outbox::store::Store;
@@ -265,13 +265,15 @@ async fn the_workers_role_may_do_all_of_it() {
 async fn a_loop_that_has_stopped_turning_makes_the_process_unready_and_is_named() {
     let mut world = World::at_rest().await;
     let answer = async |last_turn: Duration, may_send: bool, store: &Store| {
-        let routes = admin::routes(Health {
+        let health = Health {
             store: store.clone(),
             clock: Clock::system(),
             may_send: Some(Arc::new(move |_| may_send)),
             progress: Some(Arc::new(move || last_turn)),
             stuck: None,
-        });
+            unwritten: None,
+        };
+        let routes = admin::routes(Arc::new(health), Arc::default(), Access::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let server = tokio::spawn(async move { axum::serve(listener, routes).await });

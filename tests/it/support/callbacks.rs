@@ -90,7 +90,16 @@ impl World {
 
 /// Asks with GET.
 pub(crate) async fn get(url: String) -> Answer {
-    answered(client().get(url)).await
+    get_with(url, None).await
+}
+
+/// The same with this in `Authorization`.
+pub(crate) async fn get_with(url: String, authorization: Option<&str>) -> Answer {
+    let mut request = client().get(url);
+    if let Some(authorization) = authorization {
+        request = request.header("Authorization", authorization);
+    }
+    answered(request).await
 }
 
 fn client() -> reqwest::Client {

@@ -8,5 +8,6 @@ pub(crate) mod database;
 pub(crate) mod make;
 pub(crate) mod process;
 pub(crate) mod provider;
+pub(crate) mod scrape;
 pub(crate) mod wire;
 pub(crate) mod world;

@@ -1,16 +1,12 @@
-//! Proves a delivery that carries no signature.
+//! Secrets that we share with those who come to us: operators and scrapers, and whoever delivers webhooks without a signature.
 //!
-//! The On-Premises client and some providers sign nothing. What they deliver is taken only from who knows a secret that we share
-//! with them: as the last segment of the address, `/webhook/unsigned/{secret}`, or in `Authorization`, as `Bearer {secret}` or as
-//! the password of `Basic`. Without such a secret in the settings there is no such address. A secret in an address stands in the
-//! logs of every proxy on the way, so the header is better wherever the client can send one.
-//!
-//! As with a signature, a failed proof tells nothing, and comparing takes the same time whatever is compared.
+//! They are shown in `Authorization`, or, where a client cannot send that, in the address; there they stand in the logs of every
+//! proxy on the way. Only a digest is kept. A failed proof tells nothing, and comparing takes the same time whatever is compared.
 
 use data_encoding::BASE64;
 use secrecy::{ExposeSecret, SecretString};
 
-/// A shorter secret might be guessed: there is no limit to the tries.
+/// A shorter secret might be guessed.
 const SHORTEST: usize = 16;
 
 /// The secrets that are taken: several while one is being replaced by another.
@@ -56,15 +52,19 @@ impl SharedSecrets {
         self.0.iter().filter(alike).count() > 0
     }
 
-    /// Whether the value of an `Authorization` header carries one of them.
+    /// Whether the value of an `Authorization` header carries one of them as `Bearer`.
+    pub fn let_bearer_in(&self, authorization: &str) -> bool {
+        authorization.split_once(' ').is_some_and(|(scheme, rest)| {
+            scheme.eq_ignore_ascii_case("bearer") && self.knows(rest.trim())
+        })
+    }
+
+    /// Whether the value of an `Authorization` header carries one of them, as `Bearer` or as the password of `Basic`.
     pub fn let_in(&self, authorization: &str) -> bool {
         let Some((scheme, rest)) = authorization.split_once(' ') else {
             return false;
         };
         let rest = rest.trim();
-        if scheme.eq_ignore_ascii_case("bearer") {
-            return self.knows(rest);
-        }
         let plain = scheme
             .eq_ignore_ascii_case("basic")
             .then(|| BASE64.decode(rest.as_bytes()).ok())
@@ -74,6 +74,7 @@ impl SharedSecrets {
             .as_deref()
             .and_then(|plain| plain.split_once(':'))
             .is_some_and(|(_, password)| self.knows(password))
+            || self.let_bearer_in(authorization)
     }
 }
 
@@ -84,7 +85,7 @@ impl std::fmt::Debug for SharedSecrets {
 }
 
 /// Of equal length whatever the length of the secret, so that comparing tells nothing about it.
-pub(super) fn digest(text: &str) -> [u8; 32] {
+pub(crate) fn digest(text: &str) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(
         aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref(),

@@ -1,0 +1,19 @@
+-- How everything together stands, for metrics. What can grow (uncertain messages, deliveries, sequences) is counted from an index or a
+-- narrow table, up to $1 rows; of campaigns, workers and senders there are few.
+select u.messages as "uncertain!", u.needs_person as "needs_person!",
+  (select count(*) from (select from wa.webhook_inbox where state = 'pending' limit $1) i) as "webhooks_pending!",
+  (select coalesce(greatest(extract(epoch from clock_timestamp() - min(i.received_at)), 0), 0)::float8
+   from (select received_at from wa.webhook_inbox where state = 'pending' order by received_at, id limit 1) i) as "webhook_lag_s!",
+  (select count(*) from wa.campaigns where state = 'running') as "campaigns_running!",
+  (select count(*) from wa.campaigns where state = 'paused' and state_changed_by = $2) as "campaigns_self_paused!",
+  (select count(*) from (select from wa.sequences where halted_at is not null limit $1) h) as "sequences_halted!",
+  (select count(*) from wa.template_holds h
+   where h.released_at is null and (h.cause <> 'operator' or h.held_until is null or h.held_until > clock_timestamp())) as "templates_held!",
+  (select count(*) from wa.workers w where w.expires_at > clock_timestamp()) as "workers!",
+  (select count(*) from wa.senders s where not exists (
+     select from wa.leases l join wa.workers w on w.worker = l.worker and w.expires_at > clock_timestamp()
+     where l.sender = s.sender)) as "senders_unowned!"
+from (
+  select count(*) as messages, count(*) filter (where needs_person) as needs_person
+  from (select needs_person from wa.uncertain limit $1) u
+) u
