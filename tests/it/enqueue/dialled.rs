@@ -177,6 +177,7 @@ async fn migrating_brings_the_numbering_plans_up_to_date_and_drops_no_country() 
     let after = plans().await;
     let (gone, known): (Vec<_>, Vec<_>) =
         after.into_iter().partition(|plan| plan.starts_with("(ZZ,"));
-    assert_eq!(known, before);
+    let lost: Vec<_> = before.iter().filter(|plan| !known.contains(plan)).collect();
+    assert_eq!((lost, known.len()), (vec![], before.len()));
     assert_eq!(gone.len(), 1, "a sender may name it");
 }
