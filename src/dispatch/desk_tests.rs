@@ -75,7 +75,13 @@ fn who_owns_a_sender_after_others_finds_its_limits_spent_and_the_first_there_eve
         let mut held = held();
         held.held.epoch = Epoch(epoch);
         held.campaigns = vec![Arc::new(Campaign::of(campaign(7, 5, 1.0)))];
-        let mut desk = Desk::new(&held, SETTINGS, now, OffsetDateTime::UNIX_EPOCH);
+        let mut desk = Desk::new(
+            &held,
+            SETTINGS,
+            Arc::default(),
+            now,
+            OffsetDateTime::UNIX_EPOCH,
+        );
         let asks = asks(&mut desk, now);
         let ask = asks.iter().find(|ask| ask.campaign == 7);
         desk.take_in(ask.expect("it is read"), vec![due(1, 7, 5)], now, LATER);
@@ -135,7 +141,7 @@ fn what_was_begun_is_taken_back_when_its_campaign_stops_and_when_its_sender_is_h
     let (now, wall) = (Instant::now(), OffsetDateTime::UNIX_EPOCH);
     let mut held = held();
     held.campaigns = vec![Arc::new(Campaign::of(campaign(7, 5, 1.0)))];
-    let mut desk = Desk::new(&held, SETTINGS, now, wall);
+    let mut desk = Desk::new(&held, SETTINGS, Arc::default(), now, wall);
     desk.make_ready(begun(due(1, 7, 5)));
     desk.make_ready(begun(due(2, 0, 5)));
     let mut recalled = |held: &Held| {
