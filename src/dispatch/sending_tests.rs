@@ -16,6 +16,9 @@ fn way_out(clock: &Clock, ours: bool, leave_by: BootInstant, trusted_until: Boot
         ours: Arc::new(AtomicBool::new(ours)),
         permits: Vec::new(),
         departure: Departures::default().announce(&SenderId::from("1")),
+        metrics: Arc::default(),
+        due_at: OffsetDateTime::UNIX_EPOCH,
+        left_at: Arc::default(),
     }
 }
 
