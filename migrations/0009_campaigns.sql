@@ -163,11 +163,12 @@ begin
     delete from wa.campaign_deltas d using found f where d.ctid = f.place returning d.*
   ), counted as (
     insert into wa.campaign_counts as c (campaign, kind, code, n, first_at, last_at)
-    select campaign, kind, code, sum(n), coalesce(min(at) filter (where n > 0), min(at)), coalesce(max(at) filter (where n > 0), min(at))
+    -- Dated by those that became so, whether as many have gone on meanwhile or not.
+    select campaign, kind, code, sum(n), coalesce(min(at) filter (where n > 0), min(at)), coalesce(max(at) filter (where n > 0), 'epoch')
     from gone group by campaign, kind, code
     on conflict (campaign, kind, code) do update
     set n = c.n + excluded.n, first_at = least(c.first_at, excluded.first_at),
-      last_at = case when excluded.n > 0 then greatest(c.last_at, excluded.last_at) else c.last_at end
+      last_at = greatest(c.last_at, excluded.last_at)
   ), paced as (
     insert into wa.campaign_pace as p (campaign, at, answered, failed)
     -- A change of state begins a step of its own, so that what was before it can be told from what came after.

@@ -77,4 +77,13 @@ async fn an_answer_keeps_its_date_when_statuses_have_moved_every_row_on() {
         (before.first_answer_at, before.last_answer_at)
     );
     assert!(after.last_status_at > after.last_answer_at);
+
+    // An answer whose status has come before both are added up.
+    let late = world.add_recipients(campaign, 1).await;
+    world.send(&hand, late[0]).await;
+    let delivered = a_status(&wamid_of(late[0]), "delivered", 1_800_000_000);
+    world.apply_deliveries(&[a_delivery(&[delivered])]).await;
+    let latest = progress().await;
+    assert!(latest.last_answer_at > after.last_status_at);
+    assert!(latest.last_status_at > latest.last_answer_at);
 }
