@@ -57,7 +57,11 @@ async fn what_is_shared_evenly_stays_where_it_is() {
 
 #[tokio::test]
 async fn a_leaving_worker_s_senders_go_directly_to_those_who_stay() {
-    let world = World::at_rest().await;
+    // Who misses two heartbeats is handed nothing; on a loaded machine that must be longer than a moment.
+    let mut config = quick_settings();
+    config.worker.heartbeat = Duration::from_secs(1);
+    config.worker.lease = Duration::from_secs(5);
+    let world = World::at_rest_with(config).await;
     world.add_senders(5).await;
     let staying = [world.another_service().await, world.another_service().await];
     world.until_shares_are(&[3, 3]).await;
