@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::sending::LEAVE_WITHIN;
 use crate::domain::id::SenderId;
 use crate::provider::file_reference::{file_references, with_ids};
 use crate::provider::media::{KEPT_FOR, MediaType, UploadError};
@@ -111,7 +112,8 @@ impl Media {
             let key = (sender.clone(), reference.file);
             let mut known = self.known();
             if known.len() >= REMEMBERED {
-                known.retain(|_, one| one.until.is_none_or(|until| until > now));
+                // Not those that a message which is on its way out may still name.
+                known.retain(|_, one| one.until.is_none_or(|until| until + LEAVE_WITHIN > now));
             }
             let one = known.entry(key.clone()).or_insert_with(|| Known {
                 found: Found::Nothing,
@@ -119,15 +121,17 @@ impl Media {
                 stamp: None,
             });
             let is_time = one.until.is_some_and(|until| until <= now);
-            if is_time && matches!(one.found, Found::Unusable(_)) {
-                one.found = Found::Nothing;
-            }
-            is_ready &= !matches!(one.found, Found::Nothing);
             if is_time {
                 one.until = None;
                 let (this, endpoint) = (Arc::clone(self), Arc::clone(endpoint));
                 tokio::spawn(async move { this.fetch(key, &endpoint).await });
             }
+            is_ready &= match one.found {
+                Found::Nothing => false,
+                Found::Id(_) => true,
+                // While it is looked at again, for it may have been mended, what is on its way out keeps the reason.
+                Found::Unusable(_) => one.until.is_some(),
+            };
         }
         is_ready
     }

@@ -47,6 +47,11 @@ async fn a_file_that_cannot_be_used_is_looked_at_again_a_moment_later() {
     let later = Instant::now() + TRUSTED_FOR;
     let endpoint = Arc::new(Endpoint::for_tests("http://127.0.0.1/v23.0/1/messages"));
     assert!(!media.is_ready(&sender(), PAYLOAD, &endpoint, later));
+    let why = refusal(&media);
+    assert!(
+        why.contains("it cannot be read"),
+        "what leaves meanwhile: {why}"
+    );
     until_ready(&media, later).await;
     assert!(refusal(&media).contains("it is empty"));
 }
