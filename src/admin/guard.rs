@@ -46,7 +46,8 @@ pub(super) struct Guard {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
-    NoRight,
+    NoToken,
+    WrongToken,
     TooOften(Duration),
 }
 
@@ -85,10 +86,11 @@ impl Guard {
             return Ok(());
         }
         // Who shows nothing guesses nothing: a browser, a scraper without its token.
-        if shown.is_some() {
-            self.tries.wrong(from, now);
+        if shown.is_none() {
+            return Err(Refusal::NoToken);
         }
-        Err(Refusal::NoRight)
+        self.tries.wrong(from, now);
+        Err(Refusal::WrongToken)
     }
 }
 
@@ -112,9 +114,12 @@ pub(super) async fn look(
         Ok(()) => next.run(request).await,
         Err(refusal) => {
             guard.refused.inc();
-            warn!(
-                "A request to the admin listener from {from} was refused: it does not carry the token"
-            );
+            // Only so many wrong tokens are looked at, so nobody fills the log with them.
+            if refusal == Refusal::WrongToken {
+                warn!(
+                    "A request to the admin listener from {from} was refused: it carries a wrong token"
+                );
+            }
             refusal.into_response()
         }
     }
@@ -123,7 +128,7 @@ pub(super) async fn look(
 impl Refusal {
     fn into_response(self) -> Response {
         match self {
-            Self::NoRight => (
+            Self::NoToken | Self::WrongToken => (
                 StatusCode::UNAUTHORIZED,
                 [(header::WWW_AUTHENTICATE, "Bearer")],
                 "show the token of this listener: Authorization: Bearer …\n",
