@@ -179,7 +179,7 @@ impl Sending {
             pair_strikes,
         };
         let transition = Transition::of(&outcome, progress, &self.retry);
-        debug!(message.id = due.id.0, sender.id = %due.sender, outcome = name_of(&outcome), "Attempt {} of message {} ended", begun.attempt.0, due.id);
+        debug!(message.id = due.id.0, sender.id = %due.sender, outcome = outcome.name(), "Attempt {} of message {} ended", begun.attempt.0, due.id);
         let record = Record {
             id: due.id,
             sender: due.sender.clone(),
@@ -257,22 +257,9 @@ impl Sending {
     }
 }
 
-/// The outcome's name in `wa.attempts` and in logs.
-pub fn name_of(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Accepted(_) => "accepted",
-        Outcome::Rejected(_) => "rejected",
-        Outcome::NotSent(_) => "not_sent",
-        Outcome::Throttled { .. } => "throttled",
-        Outcome::Held { .. } => "held",
-        Outcome::Transient { .. } => "transient",
-        Outcome::Uncertain(_) => "uncertain",
-    }
-}
-
 /// The row that tells people about it; none for a plain acceptance.
 pub(super) fn account_of(outcome: &Outcome) -> Option<Account> {
-    let outcome_name = name_of(outcome);
+    let outcome_name = outcome.name();
     let (error, note) = match outcome {
         Outcome::Accepted(_) => return None,
         Outcome::NotSent(cause) => (ApiError::default(), Some(format!("{cause:?}"))),

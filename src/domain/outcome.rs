@@ -47,6 +47,37 @@ pub enum Outcome {
     Uncertain(Doubt),
 }
 
+impl Outcome {
+    /// The names of all kinds, each at its [`Outcome::place`].
+    pub const NAMES: [&'static str; 7] = [
+        "accepted",
+        "rejected",
+        "not_sent",
+        "throttled",
+        "held",
+        "transient",
+        "uncertain",
+    ];
+
+    /// Its name in `wa.attempts`, in logs and in metrics.
+    pub fn name(&self) -> &'static str {
+        Self::NAMES[self.place()]
+    }
+
+    /// Where its kind stands among all, for whoever counts by kind.
+    pub fn place(&self) -> usize {
+        match self {
+            Self::Accepted(_) => 0,
+            Self::Rejected(_) => 1,
+            Self::NotSent(_) => 2,
+            Self::Throttled { .. } => 3,
+            Self::Held { .. } => 4,
+            Self::Transient { .. } => 5,
+            Self::Uncertain(_) => 6,
+        }
+    }
+}
+
 /// What a positive answer told us.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Acceptance {

@@ -23,16 +23,6 @@ pub const SENDERS_AT_MOST: usize = 1_000;
 /// The label of those that are added up.
 pub const OTHER: &str = "other";
 
-/// In the order of [`place_of`].
-const OUTCOMES: [&str; 7] = [
-    "accepted",
-    "rejected",
-    "not_sent",
-    "throttled",
-    "held",
-    "transient",
-    "uncertain",
-];
 /// In the order of [`scope_of`].
 const SCOPES: [&str; 3] = ["sender", "account", "pair"];
 
@@ -56,7 +46,7 @@ type Row = [f64; 4];
 /// The counters of one sender, or of all that are added up.
 #[derive(Debug, Default)]
 pub struct SenderMeter {
-    attempts: [AtomicU64; OUTCOMES.len()],
+    attempts: [AtomicU64; Outcome::NAMES.len()],
     throttled: [AtomicU64; SCOPES.len()],
 }
 
@@ -89,22 +79,10 @@ pub struct Standing {
 impl SenderMeter {
     /// An attempt ended so.
     pub fn attempted(&self, outcome: &Outcome) {
-        self.attempts[place_of(outcome)].fetch_add(1, Ordering::Relaxed);
+        self.attempts[outcome.place()].fetch_add(1, Ordering::Relaxed);
         if let Outcome::Throttled { scope, .. } = outcome {
             self.throttled[scope_of(*scope)].fetch_add(1, Ordering::Relaxed);
         }
-    }
-}
-
-fn place_of(outcome: &Outcome) -> usize {
-    match outcome {
-        Outcome::Accepted(_) => 0,
-        Outcome::Rejected(_) => 1,
-        Outcome::NotSent(_) => 2,
-        Outcome::Throttled { .. } => 3,
-        Outcome::Held { .. } => 4,
-        Outcome::Transient { .. } => 5,
-        Outcome::Uncertain(_) => 6,
     }
 }
 
@@ -273,7 +251,7 @@ impl Senders {
                 "wa_outbox_attempts",
                 "Attempts that ended, by outcome.",
                 "outcome",
-                &OUTCOMES,
+                &Outcome::NAMES,
             ),
             (
                 "wa_outbox_throttled",

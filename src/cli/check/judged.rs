@@ -6,7 +6,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::shape::Shape;
-use crate::dispatch::sending::name_of;
 use crate::domain::outcome::Outcome;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::transition::{Progress, Transition};
@@ -162,7 +161,7 @@ fn response(document: &Value, terms: &Terms) -> (Fate, Said) {
     };
     let said = Said::Response {
         http_status: status,
-        outcome: name_of(&outcome),
+        outcome: outcome.name(),
         then: then(&outcome),
     };
     (fate, said)
