@@ -27,7 +27,7 @@ use watching::{progress_of, watch_over};
 
 use crate::admin;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Environment, OnUncertain};
+use crate::config::{Config, ConfigError, Environment, OnUncertain, Reconcile};
 use crate::dispatch::campaign_work;
 use crate::dispatch::checking::Doubts;
 use crate::dispatch::desk::DeskSettings;
@@ -139,6 +139,15 @@ pub fn connect_settings(config: &Config, url: &str) -> ConnectSettings {
         max_connections: config.database.max_connections,
         statement_timeout,
         lock_timeout: config.database.lock_timeout.min(statement_timeout),
+    }
+}
+
+/// What becomes of lost answers where neither message nor sender says.
+pub fn uncertain_policy(settings: &Reconcile) -> UncertainPolicy {
+    UncertainPolicy {
+        window_s: settings.window.as_secs().try_into().unwrap_or(i32::MAX),
+        max_resends: settings.max_resends.try_into().unwrap_or(i32::MAX),
+        hold: settings.on_uncertain == OnUncertain::Hold,
     }
 }
 
@@ -336,16 +345,7 @@ impl Service {
         );
         let reconciler = Reconciler::new(
             self.store.clone(),
-            UncertainPolicy {
-                window_s: config
-                    .reconcile
-                    .window
-                    .as_secs()
-                    .try_into()
-                    .unwrap_or(i32::MAX),
-                max_resends: config.reconcile.max_resends.try_into().unwrap_or(i32::MAX),
-                hold: config.reconcile.on_uncertain == OnUncertain::Hold,
-            },
+            uncertain_policy(&config.reconcile),
             Arc::clone(&self.metrics),
         );
         let parts = &self.parts;

@@ -12,12 +12,12 @@ use crate::cli::Context;
 use crate::cli::sender::{Doing, Reading, counted, rate};
 use crate::cli::sequence::behind;
 use crate::cli::time::{age, span};
-use crate::config::{OnUncertain, Reconcile};
 use crate::domain::id::{MessageId, SenderId};
+use crate::service::uncertain_policy;
 use crate::store::message::{Message, Place};
 use crate::store::sequence::{SequenceKey, SequenceStanding};
 use crate::store::summary::SenderStanding;
-use crate::store::uncertain::{EvidenceClock, UncertainPolicy};
+use crate::store::uncertain::EvidenceClock;
 use crate::store::{Store, StoreError};
 
 /// What is known beside the message itself.
@@ -43,7 +43,8 @@ impl Reason {
         match message.state.as_str() {
             "queued" | "sending" => reason.place = allowed(store.place(id).await)?.flatten(),
             "uncertain" => {
-                let policy = policy(&context.config()?.reconcile);
+                // The worker's settings, as far as they are the same here.
+                let policy = uncertain_policy(&context.config()?.reconcile);
                 reason.clock = allowed(store.evidence_clock(id, policy).await)?.flatten();
             }
             "waiting" => {
@@ -228,13 +229,4 @@ async fn line(store: &Store, message: &Message) -> Result<Option<SequenceStandin
         sequence,
     };
     store.sequence(&key).await
-}
-
-/// The worker's settings, as far as they are the same here.
-fn policy(settings: &Reconcile) -> UncertainPolicy {
-    UncertainPolicy {
-        window_s: i32::try_from(settings.window.as_secs()).unwrap_or(i32::MAX),
-        max_resends: i32::try_from(settings.max_resends).unwrap_or(i32::MAX),
-        hold: settings.on_uncertain == OnUncertain::Hold,
-    }
 }
