@@ -13,6 +13,7 @@ pub mod provider;
 pub mod secret;
 pub mod service;
 pub mod simulator;
+pub mod standing;
 pub mod store;
 pub mod telemetry;
 pub mod throttle;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
+use time::OffsetDateTime;
+
 /// A text that is no span of time.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotADuration {
@@ -64,6 +67,14 @@ pub(super) fn parse_seconds(text: &str) -> Result<Duration, NotADuration> {
         return parse(&format!("{text}s"));
     }
     parse(text)
+}
+
+/// The moment that is `span` later.
+pub(super) fn later(moment: OffsetDateTime, span: Duration) -> anyhow::Result<OffsetDateTime> {
+    time::Duration::try_from(span)
+        .ok()
+        .and_then(|span| moment.checked_add(span))
+        .context("the time lies beyond the calendar")
 }
 
 #[cfg(test)]

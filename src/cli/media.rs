@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::failure::Problem;
 use super::sender::find;
 use super::table::{Table, numbers, words};
-use super::time::moment;
 use super::{Context, output};
 use crate::dispatch::media::{MediaError, upload};
 use crate::domain::id::SenderId;
 use crate::provider::{Endpoint, Provider};
 use crate::service::http_settings;
+use crate::standing::time::moment;
 use crate::store::Store;
 use crate::store::sender::Sender;
 

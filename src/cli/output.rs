@@ -1,15 +1,12 @@
 //! What a command says on standard output, for people or as JSON.
-//!
-//! Texts of strangers (a reference, a profile name in an error of WhatsApp's) are shown without their control
-//! characters: a message must not be able to steer the terminal of the one who looks at it.
 
-use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 use serde::Serialize;
 
 use crate::config::Environment;
+pub(super) use crate::standing::facts::plain;
 
 /// Prints what was asked for, and ends it with a line break.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
@@ -45,19 +42,6 @@ pub(super) fn bold(text: &str, colours: bool) -> String {
     }
 }
 
-/// The text on one line and without control characters.
-pub(super) fn plain(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let shown = |character: char| match character {
-        '\n' | '\r' | '\t' => ' ',
-        control if control.is_control() => char::REPLACEMENT_CHARACTER,
-        other => other,
-    };
-    Cow::Owned(text.chars().map(shown).collect())
-}
-
 /// A text as a field of a CSV file (RFC 4180).
 pub(super) fn csv_cell(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
@@ -70,15 +54,6 @@ pub(super) fn csv_cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_cannot_steer_the_terminal() {
-        assert_eq!(
-            plain("order\n7\u{1b}[2J\u{9b}1m"),
-            "order 7\u{fffd}[2J\u{fffd}1m"
-        );
-        assert_eq!(plain("Grüße"), "Grüße");
-    }
 
     #[test]
     fn bold_is_bold_only_where_colours_are_wanted() {

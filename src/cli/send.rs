@@ -11,13 +11,14 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
+use super::duration::later;
 use super::failure::Problem;
-use super::mask::Eyes;
-use super::message::{MessageJson, has_ended, standing};
-use super::time::later;
+use super::message::MessageJson;
 use super::{Context, duration, output};
 use crate::domain::id::MessageId;
 use crate::message::{self, OnUncertain, Outgoing, Recipient};
+use crate::standing::mask::Eyes;
+use crate::standing::message::{has_ended, standing};
 use crate::store::Store;
 use crate::store::message::Message;
 

@@ -3,10 +3,10 @@
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::sender::{Reading, StandingJson, counted, rate};
 use super::table::{Table, numbers, words};
-use super::time::{age, span};
 use super::{Context, output};
+use crate::standing::sender::{Reading, StandingJson, counted, rate};
+use crate::standing::time::{age, span};
 use crate::store::Store;
 use crate::store::summary::{InboxSummary, SenderStanding, StateCount, UncertainSummary};
 

@@ -12,12 +12,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::duration::later;
 use super::failure::Problem;
-use super::mask::Eyes;
 use super::recipients::{Entry, Format, open};
 use super::table::{Table, numbers, words};
-use super::time::{age, later};
 use super::{Context, duration, output};
+use crate::standing::mask::Eyes;
+use crate::standing::time::age;
 use crate::store::suppression::{NewSuppression, Suppression, SuppressionFilter};
 
 /// Say who must not be written to by campaigns: add, remove, list, import, export
@@ -215,7 +216,7 @@ impl Add {
         let until = self.word.span.map_or_else(String::new, |span| {
             format!(
                 " for {}",
-                super::time::span(span.try_into().unwrap_or_default())
+                crate::standing::time::span(span.try_into().unwrap_or_default())
             )
         });
         output::print(&format!(

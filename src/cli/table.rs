@@ -1,4 +1,4 @@
-//! Tables and facts in aligned columns.
+//! Tables in aligned columns.
 //!
 //! A column is as wide as its widest cell, numbers stand right, and nothing is cut off: a table may be read by people
 //! and searched with `grep` alike.
@@ -81,34 +81,6 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// Facts about one thing: a label and a value each.
-#[derive(Default)]
-pub(super) struct Facts(Vec<(&'static str, String)>);
-
-impl Facts {
-    /// Adds a fact.
-    pub(super) fn add(&mut self, label: &'static str, value: impl AsRef<str>) {
-        self.0.push((label, plain(value.as_ref()).into_owned()));
-    }
-
-    /// Adds a fact where there is one.
-    pub(super) fn add_some(&mut self, label: &'static str, value: Option<impl AsRef<str>>) {
-        if let Some(value) = value {
-            self.add(label, value);
-        }
-    }
-
-    /// A line each, indented.
-    pub(super) fn render(&self) -> String {
-        let widest = self.0.iter().map(|(label, _)| width(label)).max();
-        let widest = widest.unwrap_or(0);
-        self.0
-            .iter()
-            .map(|(label, value)| format!("  {label:widest$}  {value}\n"))
-            .collect()
-    }
-}
-
 fn width(text: &str) -> usize {
     text.chars().count()
 }
@@ -148,14 +120,5 @@ mod tests {
         let mut table = Table::new([words("A"), words("B")]);
         table.row(["one\ntwo".into(), "\u{1b}[31m".into()]);
         assert_eq!(table.render(false), "A        B\none two  \u{fffd}[31m\n");
-    }
-
-    #[test]
-    fn facts_line_up_and_what_is_not_there_is_left_out() {
-        let mut facts = Facts::default();
-        facts.add("due", "now");
-        facts.add_some("sequence", None::<&str>);
-        facts.add_some("reference", Some("order-7"));
-        assert_eq!(facts.render(), "  due        now\n  reference  order-7\n");
     }
 }

@@ -9,12 +9,12 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::failure::Problem;
-use super::sender::template_in_words;
 use super::table::{Table, words};
-use super::time::{age, span};
 use super::{Context, duration, output};
 use crate::domain::hold::TemplateKey;
 use crate::domain::id::SenderId;
+use crate::standing::sender::template_in_words;
+use crate::standing::time::{age, span};
 use crate::store::Store;
 use crate::store::template_hold::{NewTemplateHold, TemplateCause, TemplateHold, TemplateRelease};
 

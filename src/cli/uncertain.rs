@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 
 use super::failure::Problem;
 use super::table::{Table, numbers, words};
-use super::time::age;
 use super::{Context, output};
 use crate::domain::id::{MessageId, Wamid};
+use crate::standing::time::age;
 use crate::store::uncertain::{Finding, UncertainMessage};
 
 /// List and settle messages whose answer was lost

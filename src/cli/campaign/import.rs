@@ -392,7 +392,7 @@ impl<'a> Run<'a> {
 impl Imported {
     /// In a sentence or two.
     pub(super) fn in_words(&self) -> String {
-        let count = super::thousands;
+        let count = crate::standing::facts::thousands;
         let into = match &self.campaign {
             Some(campaign) => format!("are in campaign {campaign}"),
             None => "could be imported; nothing was written".to_owned(),

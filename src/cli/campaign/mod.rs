@@ -10,7 +10,6 @@ mod preflight;
 mod progress;
 mod settings;
 mod show;
-mod standing;
 
 use std::path::PathBuf;
 
@@ -338,7 +337,7 @@ impl Verb {
             .lead_campaign(campaign.id, verb, &by, self.reason.as_deref())
             .await?;
         let counts = store.campaign_counts(campaign.id).await?;
-        let mut says = standing::after(&campaign, verb, is_changed, &counts);
+        let mut says = crate::standing::campaign::after(&campaign, verb, is_changed, &counts);
         if verb == CampaignVerb::Start && is_changed && campaign.preflight_at.is_none() {
             says += &format!(
                 "\nIts recipients were not checked; it is not too late: wa-outbox campaign preflight {}",
@@ -394,35 +393,4 @@ async fn find(store: &Store, named: &str) -> anyhow::Result<Campaign> {
             let fix = "see which there are: wa-outbox campaign list";
             Problem::failed(format!("there is no campaign {named}"), fix).into()
         })
-}
-
-/// A count as people read it: 1,204,512.
-fn thousands(count: i64) -> String {
-    let digits = count.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if count < 0 { format!("-{text}") } else { text }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_count_is_read_in_threes() {
-        for (count, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (1_204_512, "1,204,512"),
-            (-1_000, "-1,000"),
-        ] {
-            assert_eq!(thousands(count), text);
-        }
-    }
 }

@@ -13,8 +13,8 @@ use anyhow::Context as _;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::find;
 use super::progress::Progress;
-use super::{find, thousands};
 use crate::cli::failure::Problem;
 use crate::cli::recipients::LINE;
 use crate::cli::{Context, output};
@@ -24,6 +24,7 @@ use crate::domain::numbering;
 use crate::domain::placeholders::{FillError, Template, Variables};
 use crate::domain::quiet_hours::Zones;
 use crate::message::rules::{self, Class, Finding, To};
+use crate::standing::facts::thousands;
 use crate::store::Store;
 use crate::store::campaign::Campaign;
 use crate::store::recipients::QueuedRecipient;

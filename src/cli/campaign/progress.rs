@@ -45,7 +45,9 @@ impl Progress {
 
     fn line(&self, done: u64, come_to: u64, faults: u64, elapsed: Duration) -> String {
         let seconds = elapsed.as_secs_f64().max(0.001);
-        let count = |number: u64| super::thousands(i64::try_from(number).unwrap_or(i64::MAX));
+        let count = |number: u64| {
+            crate::standing::facts::thousands(i64::try_from(number).unwrap_or(i64::MAX))
+        };
         let share = self.all.filter(|all| *all > 0).map(|all| {
             #[expect(clippy::cast_precision_loss)]
             let share = come_to as f64 / all as f64;
@@ -66,7 +68,7 @@ impl Progress {
         }
         if let Some(share) = share.filter(|share| *share > 0.0) {
             let left = Duration::from_secs_f64(seconds * (1.0 - share) / share);
-            let left = crate::cli::time::span(left.try_into().unwrap_or_default());
+            let left = crate::standing::time::span(left.try_into().unwrap_or_default());
             line += &format!(", {left} left");
         }
         line

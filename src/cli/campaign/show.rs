@@ -12,13 +12,15 @@ use time::OffsetDateTime;
 
 use json::{CampaignJson, RowJson};
 
+use super::find;
 use super::progress::bar;
-use super::standing::{Standing, ahead, per_second};
-use super::{find, thousands};
-use crate::cli::table::{Facts, Table, numbers, words};
-use crate::cli::time::{age, moment, span};
+use crate::cli::table::{Table, numbers, words};
 use crate::cli::{Context, duration, output};
-use crate::provider::codes::{Dialect, explain};
+use crate::standing::campaign::{Standing, ahead, per_second};
+use crate::standing::facts::Facts;
+use crate::standing::facts::thousands;
+use crate::standing::failure::meaning;
+use crate::standing::time::{age, moment, span};
 use crate::store::Store;
 use crate::store::campaign::{Campaign, CampaignEvent};
 use crate::store::campaign_progress::{CampaignCounts, CampaignProgress, FailureCount};
@@ -270,22 +272,6 @@ fn failure(failure: &FailureCount) -> String {
         "  {:>9}  {code}{title}\n{:13}{remedy}\n",
         thousands(failure.count),
         ""
-    )
-}
-
-fn meaning(code: Option<i64>) -> (&'static str, &'static str) {
-    let Some(code) = code else {
-        return (
-            "without a code",
-            "See one: wa-outbox message list --state failed",
-        );
-    };
-    explain(code, None, Dialect::OnPremises).map_or(
-        (
-            "a code that is not in our table",
-            "See what WhatsApp said: wa-outbox message list --state failed",
-        ),
-        |entry| (entry.title, entry.remedy),
     )
 }
 

@@ -14,8 +14,8 @@ use super::script::{FIRST, REFUSED, SILENT, as_written};
 use super::stage::{RATE, SENDER, Stage};
 use super::standing::{self, Seen};
 use crate::cli::failure::Problem;
-use crate::cli::mask::Eyes;
 use crate::cli::text::wrapped;
+use crate::standing::mask::Eyes;
 use crate::store::Store;
 
 /// Between two looks at the messages.

@@ -246,7 +246,7 @@ impl Case<'_> {
         match flow.last_status_at {
             Some(at) => found.fine(
                 "statuses",
-                format!("the last one came at {}", crate::cli::time::stamp(at)),
+                format!("the last one came at {}", crate::standing::time::stamp(at)),
             ),
             None => found.note(
                 "statuses",

@@ -4,9 +4,9 @@ use time::Duration;
 
 use super::{Finding, Findings, chain};
 use crate::cli::Context;
-use crate::cli::time::stamp;
 use crate::config::Config;
 use crate::secret::shared::SharedSecrets;
+use crate::standing::time::stamp;
 use crate::store::Store;
 use crate::store::checkup::WebhookFacts;
 

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use crate::cli::mask::Eyes;
 use crate::domain::id::Wamid;
+use crate::standing::mask::Eyes;
 use crate::store::message::{AcceptanceRow, AttemptRow, Message, StatusRow, Timeline};
 
 /// One message. Times are RFC 3339; what is not there is null.

@@ -1,10 +1,10 @@
 //! `message list`: the latest messages, a page at a time.
 
 use super::json::MessageJson;
-use crate::cli::mask::Eyes;
 use crate::cli::table::{Table, numbers, words};
-use crate::cli::time::age;
 use crate::cli::{Context, output};
+use crate::standing::mask::Eyes;
+use crate::standing::time::age;
 use crate::store::message::{Message, MessageFilter};
 use time::OffsetDateTime;
 

@@ -3,11 +3,7 @@
 mod cancel;
 mod json;
 mod list;
-mod reason;
 mod show;
-mod standing;
-#[cfg(test)]
-mod standing_tests;
 
 use clap::Subcommand;
 
@@ -15,7 +11,6 @@ use super::Context;
 
 pub(super) use json::MessageJson;
 pub(super) use show::Why;
-pub(super) use standing::{has_ended, standing};
 
 /// Show, list, explain and cancel messages
 #[derive(Debug, clap::Args)]

@@ -1,16 +1,21 @@
 //! `message show` and `message why`: one message, with or without its history.
 
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
 
 use super::json::{MessageJson, TimelineJson, WhyJson};
-use super::reason::Reason;
-use super::standing::{facts, history};
 use crate::cli::failure::Problem;
-use crate::cli::mask::Eyes;
+use crate::cli::table::{Table, words};
 use crate::cli::{Context, output};
 use crate::domain::id::MessageId;
+use crate::service::uncertain_policy;
+use crate::standing::mask::Eyes;
+use crate::standing::message::{Event, facts, history};
+use crate::standing::reason::Reason;
+use crate::standing::time::{age, stamp};
 use crate::store::Store;
 use crate::store::message::Timeline;
+use crate::store::uncertain::UncertainPolicy;
 
 pub(super) const HELP: &str = "The recipient and WhatsApp's ids are masked, and the content is not shown, unless you say \
 --reveal.
@@ -64,6 +69,19 @@ async fn find(store: &Store, id: i64) -> anyhow::Result<Timeline> {
     })
 }
 
+/// What workers do where neither message nor sender says, as far as their settings are the same here.
+fn policy(context: &Context) -> anyhow::Result<UncertainPolicy> {
+    Ok(uncertain_policy(&context.config()?.reconcile))
+}
+
+fn table(history: &[Event], now: OffsetDateTime) -> Table<3> {
+    let mut table = Table::new([words("WHEN"), words("AGE"), words("WHAT")]);
+    for event in history {
+        table.row([stamp(event.at), age(event.at, now), event.what.clone()]);
+    }
+    table
+}
+
 impl Show {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let (id, eyes) = (
@@ -87,14 +105,14 @@ impl Show {
         }
         let ended_at = store.ended_at(id).await?;
         let now = context.clock().now();
-        let reason = Reason::of(context, &timeline.message).await?;
+        let reason = Reason::of(store, policy(context)?, &timeline.message).await?;
         let sentence = reason.sentence(&timeline.message, now);
-        let history = history(&timeline, &wamids, ended_at, eyes, now);
+        let history = history(&timeline, &wamids, ended_at, eyes);
         let mut text = format!(
             "{}\n\n{}\n{}",
             output::bold(&output::plain(&sentence), context.colours()),
             facts(&timeline.message, eyes, now).render(),
-            history.render(context.colours())
+            table(&history, now).render(context.colours())
         );
         if let Some(payload) = payload {
             text += &format!("\n{}\n", output::plain(&payload));
@@ -112,7 +130,8 @@ impl Why {
         let store = context.store().await?;
         let message = find(store, self.id).await?.message;
         let now = context.clock().now();
-        let sentence = Reason::of(context, &message).await?.sentence(&message, now);
+        let reason = Reason::of(store, policy(context)?, &message).await?;
+        let sentence = reason.sentence(&message, now);
         if self.json {
             let message = MessageJson::of(&message, eyes);
             return output::print_json(&WhyJson { sentence, message });

@@ -3,7 +3,6 @@
 //! Running workers take a change up within two seconds.
 
 mod show;
-mod standing;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,19 +11,17 @@ use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::duration::NotADuration;
+use super::duration::later;
 use super::failure::Problem;
-use super::time::{later, moment};
 use super::{Context, duration, output};
 use crate::config::SecretRef;
 use crate::domain::id::SenderId;
 use crate::domain::numbering::{Country, NotACountry};
+use crate::standing::time::moment;
 use crate::store::sender::{SenderChange, Unset};
 use show::{stands, unknown};
 
 pub(super) use show::{Show, find};
-#[cfg(test)]
-pub(super) use standing::tests as a_standing;
-pub(super) use standing::{Doing, Reading, StandingJson, counted, rate, template_in_words};
 
 /// Add, change, show, hold and release senders
 #[derive(Debug, clap::Args)]

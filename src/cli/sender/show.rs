@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::{Reading, StandingJson};
 use crate::cli::failure::Problem;
-use crate::cli::table::{Facts, Table, numbers, words};
+use crate::cli::table::{Table, numbers, words};
 use crate::cli::template::TemplateHoldJson;
-use crate::cli::time::{moment, span};
 use crate::cli::{Context, output};
 use crate::domain::id::SenderId;
 use crate::provider::{Capabilities, Echo, ProviderKind};
+use crate::standing::facts::Facts;
+use crate::standing::sender::{Reading, StandingJson};
+use crate::standing::time::{moment, span};
 use crate::store::Store;
 use crate::store::sender::Sender;
 use crate::store::summary::SenderOwner;

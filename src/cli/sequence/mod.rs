@@ -3,7 +3,6 @@
 //! A word that overrides a setting takes a reason, and is written down with its author.
 
 mod show;
-mod standing;
 
 use std::time::Duration;
 
@@ -16,7 +15,6 @@ use crate::store::Store;
 use crate::store::sequence::{SequenceChange, SequenceKey, Skipped, Word};
 
 pub(super) use show::Why;
-pub(super) use standing::behind;
 
 /// List, show, set, resume, skip and cancel sequences
 #[derive(Debug, clap::Args)]

@@ -4,12 +4,12 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::Which;
-use super::standing::{facts, sentence, waiting};
 use crate::cli::failure::Problem;
-use crate::cli::mask::Eyes;
 use crate::cli::table::{Table, numbers, words};
-use crate::cli::time::{age, stamp};
 use crate::cli::{Context, output};
+use crate::standing::mask::Eyes;
+use crate::standing::sequence::{facts, sentence, waiting};
+use crate::standing::time::{age, stamp};
 use crate::store::Store;
 use crate::store::sequence::{SequenceEvent, SequenceFilter, SequenceKey, SequenceStanding};
 

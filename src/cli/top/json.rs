@@ -4,7 +4,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::Look;
-use crate::cli::sender::{Reading, StandingJson};
+use crate::standing::sender::{Reading, StandingJson};
 use crate::store::summary::SenderStanding;
 
 /// How all senders go.

@@ -4,10 +4,10 @@ use time::OffsetDateTime;
 
 use super::Look;
 use crate::cli::output::{bold, plain};
-use crate::cli::sender::{Doing, Reading, counted, rate};
 use crate::cli::terminal::{Key, Terminal};
 use crate::cli::text::fit;
-use crate::cli::time::{age, span};
+use crate::standing::sender::{Doing, Reading, counted, rate};
+use crate::standing::time::{age, span};
 use crate::store::StoreError;
 use crate::store::summary::{COUNTED_AT_MOST, SenderStanding};
 
@@ -370,7 +370,7 @@ const NARROW: usize = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::sender::a_standing::{busy, held};
+    use crate::standing::sender::tests::{busy, held};
     use crate::store::summary::Overview;
 
     fn look(senders: Vec<SenderStanding>) -> Look {

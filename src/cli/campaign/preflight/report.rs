@@ -9,11 +9,11 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::{Check, Fault, Found, Kind, Sample, line_of};
-use crate::cli::campaign::standing::{ahead, per_second};
-use crate::cli::campaign::thousands;
 use crate::cli::output;
 use crate::domain::forecast::{Binding, Forecast, Plan};
 use crate::domain::placeholders::Variables;
+use crate::standing::campaign::{ahead, per_second};
+use crate::standing::facts::thousands;
 use crate::store::campaign::Campaign;
 use crate::store::recipients::QueuedRecipient;
 

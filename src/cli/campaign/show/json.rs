@@ -4,8 +4,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::{meaning, places};
-use crate::cli::campaign::standing::Standing;
 use crate::domain::ramp::Ramp;
+use crate::standing::campaign::Standing;
 use crate::store::campaign::{Campaign, CampaignEvent};
 use crate::store::campaign_progress::{CampaignCounts, FailureCount};
 

@@ -7,22 +7,20 @@
 
 use time::OffsetDateTime;
 
-use super::standing::{standing, stopped, without_stop};
-use crate::cli::Context;
-use crate::cli::sender::{Doing, Reading, counted, rate};
-use crate::cli::sequence::behind;
-use crate::cli::time::{age, span};
+use super::message::{standing, stopped, without_stop};
+use super::sender::{Doing, Reading, counted, rate};
+use super::sequence::behind;
+use super::time::{age, span};
 use crate::domain::id::{MessageId, SenderId};
-use crate::service::uncertain_policy;
 use crate::store::message::{Message, Place};
 use crate::store::sequence::{SequenceKey, SequenceStanding};
 use crate::store::summary::SenderStanding;
-use crate::store::uncertain::EvidenceClock;
+use crate::store::uncertain::{EvidenceClock, UncertainPolicy};
 use crate::store::{Store, StoreError};
 
 /// What is known beside the message itself.
 #[derive(Default)]
-pub(super) struct Reason {
+pub struct Reason {
     sender: Option<SenderStanding>,
     place: Option<Place>,
     clock: Option<EvidenceClock>,
@@ -31,8 +29,16 @@ pub(super) struct Reason {
 
 impl Reason {
     /// Looks up what has to do with a message in its state.
-    pub(super) async fn of(context: &Context, message: &Message) -> anyhow::Result<Self> {
-        let store = context.store().await?;
+    ///
+    /// `policy` is what workers do where neither message nor sender says, as far as their settings are the same here.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn of(
+        store: &Store,
+        policy: UncertainPolicy,
+        message: &Message,
+    ) -> Result<Self, StoreError> {
         let id = MessageId(message.id);
         let mut reason = Self::default();
         if matches!(message.state.as_str(), "queued" | "sending" | "uncertain") {
@@ -43,8 +49,6 @@ impl Reason {
         match message.state.as_str() {
             "queued" | "sending" => reason.place = allowed(store.place(id).await)?.flatten(),
             "uncertain" => {
-                // The worker's settings, as far as they are the same here.
-                let policy = uncertain_policy(&context.config()?.reconcile);
                 reason.clock = allowed(store.evidence_clock(id, policy).await)?.flatten();
             }
             "waiting" => {
@@ -57,7 +61,7 @@ impl Reason {
     }
 
     /// Where the message stands and why.
-    pub(super) fn sentence(&self, message: &Message, now: OffsetDateTime) -> String {
+    pub fn sentence(&self, message: &Message, now: OffsetDateTime) -> String {
         let told = match message.state.as_str() {
             "queued" if message.due_at <= self.now(now) => self.due(message),
             "sending" => self.sending(message, now),

@@ -5,7 +5,7 @@ use super::*;
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 
 /// A sender that sends 78 of 80 a second.
-pub(in crate::cli) fn busy() -> SenderStanding {
+pub(crate) fn busy() -> SenderStanding {
     SenderStanding {
         sender: "4711".into(),
         credential: "env:TOKEN".into(),
@@ -49,7 +49,7 @@ pub(in crate::cli) fn busy() -> SenderStanding {
 }
 
 /// One whose token has expired.
-pub(in crate::cli) fn held() -> SenderStanding {
+pub(crate) fn held() -> SenderStanding {
     SenderStanding {
         held_reason: Some("Access token has expired".into()),
         held_by: Some("wa-outbox".into()),

@@ -2,14 +2,14 @@
 
 use time::OffsetDateTime;
 
-use crate::cli::mask::Eyes;
-use crate::cli::table::{Facts, Table, words};
-use crate::cli::time::{age, moment, span, stamp};
+use super::facts::Facts;
+use super::mask::Eyes;
+use super::time::{age, moment, span};
 use crate::domain::id::Wamid;
 use crate::store::message::{AcceptanceRow, AttemptRow, Message, StatusRow, Timeline};
 
 /// Whether the message has come to its end; only WhatsApp's status can still change.
-pub(in crate::cli) fn has_ended(message: &Message) -> bool {
+pub fn has_ended(message: &Message) -> bool {
     matches!(
         message.state.as_str(),
         "accepted" | "failed" | "expired" | "cancelled"
@@ -17,7 +17,7 @@ pub(in crate::cli) fn has_ended(message: &Message) -> bool {
 }
 
 /// Where the message stands and why, in a sentence or two.
-pub(in crate::cli) fn standing(message: &Message, now: OffsetDateTime) -> String {
+pub fn standing(message: &Message, now: OffsetDateTime) -> String {
     let id = message.id;
     let awaited = message.waiting_for.as_deref().unwrap_or("its turn");
     let reason = error(message).map_or_else(|| ".".to_owned(), |error| format!(": {error}."));
@@ -56,7 +56,7 @@ pub(in crate::cli) fn standing(message: &Message, now: OffsetDateTime) -> String
 }
 
 /// The sentence with its full stop, which must not end up in a command that is to be copied.
-pub(super) fn stopped(sentence: &str) -> String {
+pub fn stopped(sentence: &str) -> String {
     match sentence.split_once("; see: ") {
         Some((sentence, command)) => format!("{sentence}. See: {command}"),
         None => format!("{}.", without_stop(sentence)),
@@ -110,7 +110,8 @@ fn error(message: &Message) -> Option<String> {
     }
 }
 
-pub(super) fn without_stop(text: &str) -> &str {
+/// The text without its full stop, to be put into a sentence.
+pub fn without_stop(text: &str) -> &str {
     text.trim_end().trim_end_matches('.')
 }
 
@@ -123,7 +124,7 @@ fn twice(cause: &str) -> &str {
 }
 
 /// What is known of the message apart from its history.
-pub(super) fn facts(message: &Message, eyes: Eyes, now: OffsetDateTime) -> Facts {
+pub fn facts(message: &Message, eyes: Eyes, now: OffsetDateTime) -> Facts {
     let mut facts = Facts::default();
     let state = match &message.status {
         Some(status) => format!("{}, status {status}", message.state),
@@ -148,14 +149,22 @@ pub(super) fn facts(message: &Message, eyes: Eyes, now: OffsetDateTime) -> Facts
     facts
 }
 
+/// Something that happened to a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When, as exactly as it was told.
+    pub at: OffsetDateTime,
+    /// What.
+    pub what: String,
+}
+
 /// Everything that happened, oldest first.
-pub(super) fn history(
+pub fn history(
     timeline: &Timeline,
     wamids: &[(AcceptanceRow, Wamid)],
     ended_at: Option<OffsetDateTime>,
     eyes: Eyes,
-    now: OffsetDateTime,
-) -> Table<3> {
+) -> Vec<Event> {
     let message = &timeline.message;
     let mut events = vec![(message.created_at, "written into the outbox".to_owned())];
     events.extend(timeline.attempts.iter().flat_map(request));
@@ -180,11 +189,10 @@ pub(super) fn history(
     events.extend(timeline.statuses.iter().map(status));
     events.sort_by_key(|(order, ..)| *order);
 
-    let mut table = Table::new([words("WHEN"), words("AGE"), words("WHAT")]);
-    for (_, at, what) in events {
-        table.row([stamp(at), age(at, now), what]);
-    }
-    table
+    events
+        .into_iter()
+        .map(|(_, at, what)| Event { at, what })
+        .collect()
 }
 
 /// A request that did not end in plain acceptance: its begin, its end, and what settled it.

@@ -2,21 +2,23 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::thousands;
-use crate::cli::time::{moment, span};
+use super::facts::thousands;
+use super::time::{moment, span};
 use crate::store::campaign::{Campaign, CampaignVerb};
 use crate::store::campaign_progress::{CampaignCounts, CampaignProgress};
 
 /// A campaign as it is read, and what can be told from it.
 #[derive(Clone, Copy)]
-pub(super) struct Standing<'a> {
-    pub(super) campaign: &'a Campaign,
-    pub(super) progress: &'a CampaignProgress,
+pub struct Standing<'a> {
+    /// Its settings and its state.
+    pub campaign: &'a Campaign,
+    /// How far it is.
+    pub progress: &'a CampaignProgress,
 }
 
 impl Standing<'_> {
     /// Answers a second over the last minute; none where there was none.
-    pub(super) fn rate(&self) -> Option<f64> {
+    pub fn rate(&self) -> Option<f64> {
         let answered = i32::try_from(self.progress.counts.answered())
             .unwrap_or(i32::MAX)
             .min(i32::try_from(self.progress.answered_last_minute).unwrap_or(i32::MAX));
@@ -26,7 +28,7 @@ impl Standing<'_> {
     }
 
     /// Messages a second that its settings allow at this moment, and by what.
-    pub(super) fn limit(&self) -> (f64, &'static str) {
+    pub fn limit(&self) -> (f64, &'static str) {
         let share = self.progress.sender_rate * self.campaign.rate_share;
         let by_share = match self.campaign.rate_share < 1.0 {
             true => "its share of the sender's rate",
@@ -56,7 +58,7 @@ impl Standing<'_> {
     }
 
     /// How long what is left takes at the rate of the last minute; none while nothing moves.
-    pub(super) fn time_left(&self) -> Option<Duration> {
+    pub fn time_left(&self) -> Option<Duration> {
         let left = self.progress.counts.queued;
         if self.campaign.state != "running" || left == 0 {
             return None;
@@ -67,7 +69,7 @@ impl Standing<'_> {
     }
 
     /// Its state, what it waits for, and what to do.
-    pub(super) fn sentence(&self) -> String {
+    pub fn sentence(&self) -> String {
         let name = &self.campaign.name;
         let counts = &self.progress.counts;
         let says = match self.campaign.state.as_str() {
@@ -139,7 +141,7 @@ impl Standing<'_> {
 }
 
 /// What a verb has done.
-pub(super) fn after(
+pub fn after(
     campaign: &Campaign,
     verb: CampaignVerb,
     is_changed: bool,
@@ -189,7 +191,7 @@ fn out(counts: &CampaignCounts) -> String {
 }
 
 /// A rate as people read it: a fraction only where it matters.
-pub(super) fn per_second(rate: f64) -> String {
+pub fn per_second(rate: f64) -> String {
     match rate {
         rate if rate >= 10.0 => format!("{rate:.0}"),
         rate if rate >= 0.095 => format!("{rate:.1}"),
@@ -198,10 +200,10 @@ pub(super) fn per_second(rate: f64) -> String {
 }
 
 /// A moment so far ahead, and how far that is.
-pub(super) fn ahead(left: Duration, now: OffsetDateTime) -> String {
+pub fn ahead(left: Duration, now: OffsetDateTime) -> String {
     let at = now.checked_add(left);
     let at = at.map_or_else(String::new, |at| {
-        format!(" (about {})", crate::cli::time::stamp(at))
+        format!(" (about {})", super::time::stamp(at))
     });
     format!("{}{at}", span(left))
 }

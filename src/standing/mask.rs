@@ -9,19 +9,19 @@ const LAST: usize = 2;
 
 /// How personal data is shown: masked, unless the operator asked to see it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Eyes {
+pub struct Eyes {
     /// Whether they may see all.
-    pub(super) reveal: bool,
+    pub reveal: bool,
 }
 
 impl Eyes {
     /// A recipient, as `+165…34`.
-    pub(super) fn recipient<'a>(&self, recipient: &'a str) -> Cow<'a, str> {
+    pub fn recipient<'a>(&self, recipient: &'a str) -> Cow<'a, str> {
         self.show(recipient, "+")
     }
 
     /// A wamid, as `wamid.HBg…0A`.
-    pub(super) fn wamid<'a>(&self, wamid: &'a str) -> Cow<'a, str> {
+    pub fn wamid<'a>(&self, wamid: &'a str) -> Cow<'a, str> {
         self.show(wamid, "wamid.")
     }
 

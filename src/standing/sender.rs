@@ -6,8 +6,8 @@
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::cli::table::Facts;
-use crate::cli::time::{age, moment, span};
+use super::facts::Facts;
+use super::time::{age, moment, span};
 use crate::store::summary::{COUNTED_AT_MOST, SenderStanding};
 use crate::store::template_hold::TemplateHold;
 
@@ -19,7 +19,7 @@ const STUCK_AFTER: Duration = Duration::minutes(1);
 /// What a sender does, or what stands in its way. Scripts may build on these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::cli) enum Doing {
+pub enum Doing {
     /// Nothing may leave.
     Held,
     /// Nobody works it.
@@ -40,11 +40,11 @@ pub(in crate::cli) enum Doing {
 
 /// A standing, read at its own time.
 #[derive(Clone, Copy)]
-pub(in crate::cli) struct Reading<'a>(pub(in crate::cli) &'a SenderStanding);
+pub struct Reading<'a>(pub &'a SenderStanding);
 
 impl Reading<'_> {
     /// What it does, or what stands in its way.
-    pub(in crate::cli) fn doing(self) -> Doing {
+    pub fn doing(self) -> Doing {
         let it = self.0;
         let is_ahead =
             |moment: Option<OffsetDateTime>| moment.is_some_and(|moment| moment > it.now);
@@ -68,7 +68,7 @@ impl Reading<'_> {
     }
 
     /// Why it is held, while it is.
-    pub(in crate::cli) fn hold(self) -> Option<&'static str> {
+    pub fn hold(self) -> Option<&'static str> {
         let it = self.0;
         it.held_reason.as_ref()?;
         let over = it.held_until.is_some_and(|until| until <= it.now);
@@ -82,14 +82,14 @@ impl Reading<'_> {
     }
 
     /// Whether the owner's figures are too old, or not there at all.
-    pub(in crate::cli) fn is_stale(self) -> bool {
+    pub fn is_stale(self) -> bool {
         self.0
             .said_at
             .is_none_or(|said_at| self.0.now - said_at > STALE_AFTER)
     }
 
     /// How long its oldest due message has waited for something other than its turn, where that is worth a look.
-    pub(in crate::cli) fn stuck_for(self) -> Option<Duration> {
+    pub fn stuck_for(self) -> Option<Duration> {
         let waits = self.0.now - self.0.oldest_due_at?;
         let moves = match self.doing() {
             Doing::Sending => self.0.rate_now.is_some_and(|rate| rate > 0.0),
@@ -105,12 +105,12 @@ impl Reading<'_> {
     }
 
     /// The sentence, with its full stop.
-    pub(in crate::cli) fn sentence(self) -> String {
+    pub fn sentence(self) -> String {
         format!("Sender {} {}.", self.0.sender, self.says())
     }
 
     /// The sentence without its subject and its full stop.
-    pub(in crate::cli) fn says(self) -> String {
+    pub fn says(self) -> String {
         let says = match self.doing() {
             Doing::Held => self.held(),
             Doing::WithoutWorker if self.0.workers == 0 => {
@@ -224,7 +224,7 @@ impl Reading<'_> {
     }
 
     /// The facts behind the sentence.
-    pub(in crate::cli) fn facts(self, facts: &mut Facts, templates: &[TemplateHold]) {
+    pub fn facts(self, facts: &mut Facts, templates: &[TemplateHold]) {
         let it = self.0;
         let worker = it.worker.as_ref().map(|name| {
             let number = it
@@ -286,7 +286,7 @@ impl Reading<'_> {
 }
 
 /// A hold of a template in a line.
-pub(in crate::cli) fn template_in_words(hold: &TemplateHold, now: OffsetDateTime) -> String {
+pub fn template_in_words(hold: &TemplateHold, now: OffsetDateTime) -> String {
     let language = hold.language.as_deref().unwrap_or("every language");
     let next = match (hold.is_probing, hold.held_until, hold.cause.as_str()) {
         (true, ..) => "; one message is being tried".to_owned(),
@@ -305,7 +305,7 @@ pub(in crate::cli) fn template_in_words(hold: &TemplateHold, now: OffsetDateTime
 }
 
 /// A count that goes no further than some bound.
-pub(in crate::cli) fn counted(count: i64) -> String {
+pub fn counted(count: i64) -> String {
     if count >= COUNTED_AT_MOST {
         "more than 10,000".to_owned()
     } else {
@@ -314,7 +314,7 @@ pub(in crate::cli) fn counted(count: i64) -> String {
 }
 
 /// A rate without needless digits.
-pub(in crate::cli) fn rate(rate: Option<f64>) -> String {
+pub fn rate(rate: Option<f64>) -> String {
     match rate {
         None => "an unknown number".to_owned(),
         Some(rate) if (rate - rate.round()).abs() < 0.05 => format!("{rate:.0}"),
@@ -335,7 +335,7 @@ fn host_of(base_url: &str) -> &str {
 
 /// A standing as scripts read it.
 #[derive(Serialize)]
-pub(in crate::cli) struct StandingJson<'a> {
+pub struct StandingJson<'a> {
     doing: Doing,
     sentence: String,
     held_cause: Option<&'a str>,
@@ -379,7 +379,8 @@ pub(in crate::cli) struct StandingJson<'a> {
 }
 
 impl<'a> StandingJson<'a> {
-    pub(in crate::cli) fn of(it: &'a SenderStanding) -> Self {
+    /// At its own time.
+    pub fn of(it: &'a SenderStanding) -> Self {
         let reading = Reading(it);
         let is_held = reading.hold().is_some();
         Self {
@@ -419,5 +420,5 @@ impl<'a> StandingJson<'a> {
 }
 
 #[cfg(test)]
-#[path = "standing_tests.rs"]
-pub(in crate::cli) mod tests;
+#[path = "sender_tests.rs"]
+pub(crate) mod tests;

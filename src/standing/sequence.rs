@@ -2,9 +2,9 @@
 
 use time::OffsetDateTime;
 
-use crate::cli::mask::Eyes;
-use crate::cli::table::Facts;
-use crate::cli::time::{age, moment, span};
+use super::facts::Facts;
+use super::mask::Eyes;
+use super::time::{age, moment, span};
 use crate::domain::kind::{MessageKind, releases};
 use crate::domain::status::Status;
 use crate::store::sequence::SequenceStanding;
@@ -18,7 +18,7 @@ const RISING: [Status; 4] = [
 ];
 
 /// Where the sequence stands, in a sentence or two.
-pub(super) fn sentence(standing: &SequenceStanding, eyes: Eyes, now: OffsetDateTime) -> String {
+pub fn sentence(standing: &SequenceStanding, eyes: Eyes, now: OffsetDateTime) -> String {
     let (name, recipient) = (&standing.sequence, eyes.recipient(&standing.recipient));
     let named = format!("Sequence '{name}' to {recipient}");
     let sentence = match waits(standing, now) {
@@ -70,11 +70,7 @@ fn waits(standing: &SequenceStanding, now: OffsetDateTime) -> Option<String> {
 }
 
 /// What a member waits for that is not in front. None when nothing is in front.
-pub(in crate::cli) fn behind(
-    standing: &SequenceStanding,
-    member: i64,
-    now: OffsetDateTime,
-) -> Option<String> {
+pub fn behind(standing: &SequenceStanding, member: i64, now: OffsetDateTime) -> Option<String> {
     let name = &standing.sequence;
     if let (Some(reason), Some(at)) = (&standing.halted_reason, standing.halted_at) {
         return Some(format!(
@@ -151,7 +147,7 @@ fn releasing(standing: &SequenceStanding) -> String {
 }
 
 /// What is known of the sequence apart from what happened to it.
-pub(super) fn facts(standing: &SequenceStanding, eyes: Eyes, now: OffsetDateTime) -> Facts {
+pub fn facts(standing: &SequenceStanding, eyes: Eyes, now: OffsetDateTime) -> Facts {
     let mut facts = Facts::default();
     facts.add("sender", &standing.sender);
     facts.add("recipient", eyes.recipient(&standing.recipient));
@@ -186,7 +182,7 @@ fn in_front(standing: &SequenceStanding, id: i64) -> String {
 }
 
 /// How many wait.
-pub(super) fn waiting(standing: &SequenceStanding) -> String {
+pub fn waiting(standing: &SequenceStanding) -> String {
     match standing.waiting {
         10_001.. => "more than 10,000".to_owned(),
         count => count.to_string(),

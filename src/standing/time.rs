@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use time::OffsetDateTime;
@@ -16,7 +15,7 @@ static ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
 });
 
 /// The moment, as `2026-03-01 13:00:05 CET`.
-pub(super) fn stamp(moment: OffsetDateTime) -> String {
+pub fn stamp(moment: OffsetDateTime) -> String {
     stamp_in(&ZONE, moment)
 }
 
@@ -32,7 +31,7 @@ fn stamp_in(zone: &TimeZone, moment: OffsetDateTime) -> String {
 }
 
 /// How far the moment is from `now`: `just now`, `3 min ago`, `in 2 h`.
-pub(super) fn age(moment: OffsetDateTime, now: OffsetDateTime) -> String {
+pub fn age(moment: OffsetDateTime, now: OffsetDateTime) -> String {
     let away = now - moment;
     if away.is_negative() {
         format!("in {}", span(-away))
@@ -44,23 +43,12 @@ pub(super) fn age(moment: OffsetDateTime, now: OffsetDateTime) -> String {
 }
 
 /// The moment and how far it is from `now`.
-pub(super) fn moment(moment: OffsetDateTime, now: OffsetDateTime) -> String {
+pub fn moment(moment: OffsetDateTime, now: OffsetDateTime) -> String {
     format!("{} ({})", stamp(moment), age(moment, now))
 }
 
-/// The moment that is `span` later.
-pub(super) fn later(
-    moment: OffsetDateTime,
-    span: std::time::Duration,
-) -> anyhow::Result<OffsetDateTime> {
-    time::Duration::try_from(span)
-        .ok()
-        .and_then(|span| moment.checked_add(span))
-        .context("the time lies beyond the calendar")
-}
-
 /// A span in its largest unit, of which there are at least two where that is finer: 90 s, 90 min, 36 h, 2 days.
-pub(super) fn span(span: time::Duration) -> String {
+pub fn span(span: time::Duration) -> String {
     let seconds = span.whole_seconds();
     match seconds {
         0 => "under a second".to_owned(),

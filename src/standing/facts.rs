@@ -1,0 +1,98 @@
+//! Facts about one thing, and texts of strangers among them.
+
+use std::borrow::Cow;
+
+/// Facts about one thing: a label and a value each.
+#[derive(Default)]
+pub struct Facts(Vec<(&'static str, String)>);
+
+impl Facts {
+    /// Adds a fact.
+    pub fn add(&mut self, label: &'static str, value: impl AsRef<str>) {
+        self.0.push((label, plain(value.as_ref()).into_owned()));
+    }
+
+    /// Adds a fact where there is one.
+    pub fn add_some(&mut self, label: &'static str, value: Option<impl AsRef<str>>) {
+        if let Some(value) = value {
+            self.add(label, value);
+        }
+    }
+
+    /// A line each, indented.
+    pub fn render(&self) -> String {
+        let widest = self.0.iter().map(|(label, _)| width(label)).max();
+        let widest = widest.unwrap_or(0);
+        self.0
+            .iter()
+            .map(|(label, value)| format!("  {label:widest$}  {value}\n"))
+            .collect()
+    }
+}
+
+/// The text on one line and without control characters: what strangers wrote (a reference, a profile name in an error of WhatsApp's)
+/// must not steer the terminal of whoever looks at it.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |character: char| match character {
+        '\n' | '\r' | '\t' => ' ',
+        control if control.is_control() => char::REPLACEMENT_CHARACTER,
+        other => other,
+    };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+/// A count as people read it: 1,204,512.
+pub fn thousands(count: i64) -> String {
+    let digits = count.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if count < 0 { format!("-{text}") } else { text }
+}
+
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_cannot_steer_the_terminal() {
+        assert_eq!(
+            plain("order\n7\u{1b}[2J\u{9b}1m"),
+            "order 7\u{fffd}[2J\u{fffd}1m"
+        );
+        assert_eq!(plain("Grüße"), "Grüße");
+    }
+
+    #[test]
+    fn facts_line_up_and_what_is_not_there_is_left_out() {
+        let mut facts = Facts::default();
+        facts.add("due", "now");
+        facts.add_some("sequence", None::<&str>);
+        facts.add_some("reference", Some("order-7"));
+        assert_eq!(facts.render(), "  due        now\n  reference  order-7\n");
+    }
+
+    #[test]
+    fn a_count_is_read_in_threes() {
+        for (count, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_204_512, "1,204,512"),
+            (-1_000, "-1,000"),
+        ] {
+            assert_eq!(thousands(count), text);
+        }
+    }
+}
