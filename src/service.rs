@@ -26,6 +26,7 @@ use supervision::Supervision;
 use watching::{progress_of, watch_over};
 
 use crate::admin;
+use crate::admin::activity::Teller;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Environment, OnUncertain, Reconcile};
 use crate::dispatch::campaign_work;
@@ -218,6 +219,12 @@ impl Service {
             let fingerprints = FingerprintKey::from_bytes(&key);
             service.work(config, token_key, fingerprints, &mut health)?;
         }
+        let name = config.worker.name.clone().unwrap_or_else(default_name);
+        let teller = Teller::new(service.store.clone(), Arc::clone(&service.metrics), name);
+        let telling = teller.run(service.stop.clone());
+        service
+            .tasks
+            .spawn(service.parts.of("teller of activity", telling));
         if roles.contains(&Role::Admin) {
             service.answer_operators(config, access, health).await?;
         }

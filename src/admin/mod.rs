@@ -4,8 +4,11 @@
 //! its loop turns and its outcomes can be written. What of these is not so is said in the answer, in words, so that a page at
 //! night says where to look.
 //!
-//! `/metrics`: everything that is counted and measured, for Prometheus (OpenMetrics). Who may read it and who may not says [`Access`].
+//! `/metrics`: everything that is counted and measured, for Prometheus (OpenMetrics). Everything else is the dashboard. Who may read
+//! what says [`Access`].
 
+pub mod activity;
+mod dashboard;
 pub mod figures;
 mod guard;
 pub mod sampler;
@@ -16,16 +19,20 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
+use dashboard::Dashboard;
+use dashboard::session::Sessions;
 pub use guard::Access;
 use guard::Guard;
 
 use crate::clock::Clock;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::store::Store;
+use crate::store::uncertain::UncertainPolicy;
 
 /// A loop that has not turned for this long is stuck: it never waits for anything that takes so long.
 pub const STALLED_AFTER: Duration = Duration::from_secs(10);
@@ -92,17 +99,37 @@ impl Found {
     }
 }
 
-/// The routes of the admin listener.
-pub fn routes(health: Arc<Health>, metrics: Arc<Metrics>, access: Access) -> Router {
-    let guard = Arc::new(Guard::new(access, metrics.refused_logins.clone()));
+/// The routes of the admin listener. `policy`: what workers do with lost answers where neither message nor sender says. With `stop`
+/// pages that are live end.
+pub fn routes(
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    access: Access,
+    policy: UncertainPolicy,
+    stop: CancellationToken,
+) -> Router {
+    let sessions = Arc::<Sessions>::default();
+    let guard = Arc::new(Guard::new(
+        access,
+        Arc::clone(&sessions),
+        metrics.refused_logins.clone(),
+    ));
+    let (store, clock) = (health.store.clone(), health.clock.clone());
+    let dashboard = Arc::new(Dashboard::new(store, clock, sessions, policy, stop));
     let scrape = async move || ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.text());
+    let logins = Router::new()
+        .route("/login", get(guard::ask_for_token).post(guard::log_in))
+        .route("/logout", post(guard::log_out))
+        .with_state(Arc::clone(&guard));
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .with_state(health)
+        .merge(logins)
+        .merge(dashboard::routes(dashboard))
         // The last one, so that it lies before all of them and before what is not there.
         .layer(from_fn_with_state(guard, guard::look))
-        .with_state(health)
 }
 
 async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Json<serde_json::Value>) {

@@ -226,6 +226,13 @@ impl Admin {
             "set WA_OUTBOX_ADMIN_TOKEN, too",
         )?;
         refuse(
+            self.viewer_token.is_some() && self.token.is_none(),
+            "admin.viewer_token",
+            "(a reference)",
+            "guards nothing, for without admin.token everybody is an operator",
+            "set WA_OUTBOX_ADMIN_TOKEN, too",
+        )?;
+        refuse(
             self.metrics_token.is_some() && self.metrics_open,
             "admin.metrics_open",
             true,

@@ -336,6 +336,8 @@ pub struct Admin {
     /// What an operator must show, as `Authorization: Bearer`: 16 characters or more. No default, and then nobody is asked; short
     /// form `WA_OUTBOX_ADMIN_TOKEN`.
     pub token: Option<SecretRef>,
+    /// What a viewer must show, who may look and do nothing; what is personal stays masked. No default.
+    pub viewer_token: Option<SecretRef>,
     /// What lets a scraper read `/metrics`, and nothing else. No default.
     pub metrics_token: Option<SecretRef>,
     /// Everybody may read `/metrics`. Default false.
@@ -347,6 +349,7 @@ impl Default for Admin {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             token: None,
+            viewer_token: None,
             metrics_token: None,
             metrics_open: false,
         }

@@ -65,6 +65,15 @@ impl Config {
             .transpose()
     }
 
+    /// What a viewer must show.
+    ///
+    /// # Errors
+    /// When the reference leads nowhere.
+    pub fn viewer_token(&self, env: &Environment) -> Result<Option<SecretString>, ConfigError> {
+        let read = |secret| read_secret("admin.viewer_token", secret, env);
+        self.admin.viewer_token.as_ref().map(read).transpose()
+    }
+
     /// What lets a scraper read the metrics.
     ///
     /// # Errors

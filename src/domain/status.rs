@@ -28,6 +28,26 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Sent,
+        Self::Delivered,
+        Self::Read,
+        Self::Played,
+        Self::Failed,
+    ];
+
+    /// Its place in [`Status::ALL`].
+    pub fn place(self) -> usize {
+        match self {
+            Self::Sent => 0,
+            Self::Delivered => 1,
+            Self::Read => 2,
+            Self::Played => 3,
+            Self::Failed => 4,
+        }
+    }
+
     /// The status of that name. `None` for names that we do not know, such as the On-Premises API's `deleted` and
     /// `warning`, or ones that do not exist yet.
     pub fn parse(name: &str) -> Option<Self> {
@@ -155,14 +175,6 @@ impl fmt::Debug for StatusEvent {
 mod tests {
     use super::*;
 
-    const ALL: [Status; 5] = [
-        Status::Sent,
-        Status::Delivered,
-        Status::Read,
-        Status::Played,
-        Status::Failed,
-    ];
-
     fn standing_after(statuses: &[Status]) -> Standing {
         statuses
             .iter()
@@ -228,7 +240,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(3);
         for _ in 0..2_000 {
             let mut statuses: Vec<Status> = (0..random.usize(1..7))
-                .filter_map(|_| random.choice(ALL))
+                .filter_map(|_| random.choice(Status::ALL))
                 .collect();
             let expected = standing_after(&statuses);
             let doubled = [statuses.clone(), statuses.clone()].concat();
@@ -248,7 +260,7 @@ mod tests {
 
     #[test]
     fn every_status_is_read_as_it_is_written_and_no_other() {
-        for status in ALL {
+        for status in Status::ALL {
             assert_eq!(Status::parse(status.as_str()), Some(status));
         }
         for unknown in ["", "Sent", "deleted", "warning", "pending", "RINGING"] {

@@ -22,6 +22,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::domain::status::Status;
 use asked::{Asked, Kind};
 pub use durations::Durations;
 use durations::{FAST, SLOW};
@@ -50,6 +51,21 @@ pub struct Metrics {
     pub sampled: Sampled,
     /// Logins refused by the admin listener.
     pub refused_logins: Counter,
+}
+
+/// What a process has done since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Messages that WhatsApp took.
+    pub accepted: u64,
+    /// Messages that ended by a verdict, or without an attempt left.
+    pub failed: u64,
+    /// Messages whose answer was lost.
+    pub uncertain: u64,
+    /// Answers that said too fast.
+    pub throttled: u64,
+    /// Statuses of messages of ours, in the order of [`Status::ALL`].
+    pub told: [u64; Status::ALL.len()],
 }
 
 /// Messages that came to a state by what this process has written down.
@@ -108,6 +124,8 @@ pub struct Webhooks {
     pub unmatched: Counter,
     /// Of those, the ones whose message became known.
     pub matched_later: Counter,
+    /// Statuses of messages of ours, in the order of [`Status::ALL`].
+    pub told: [Counter; Status::ALL.len()],
     /// Deliveries, or parts of them, that could not be read or applied.
     pub bad: Counter,
     /// Callback tokens that were not made with our key.
@@ -190,6 +208,17 @@ impl Metrics {
 
     fn ask(&self, asked: Asked) {
         self.registry().register_collector(Box::new(asked));
+    }
+
+    /// What was done so far, of all senders together.
+    pub fn done(&self) -> Done {
+        Done {
+            accepted: self.messages.accepted.get(),
+            failed: self.messages.failed.get(),
+            uncertain: self.messages.uncertain.get(),
+            throttled: self.senders.throttled(),
+            told: self.webhooks.told.each_ref().map(Counter::get),
+        }
     }
 
     /// All of it, in the OpenMetrics text format.
@@ -318,6 +347,13 @@ impl Webhooks {
             "result",
             ["matched", "unmatched", "matched_later"],
         );
+        let told = counters(
+            registry,
+            "wa_outbox_statuses",
+            "Statuses of messages of ours, by what they say",
+            "status",
+            Status::ALL.map(Status::as_str),
+        );
         let mut counter = |name: &'static str, help: &'static str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -344,6 +380,7 @@ impl Webhooks {
             matched,
             unmatched,
             matched_later,
+            told,
         }
     }
 }

@@ -124,6 +124,29 @@ impl Senders {
         *locked(&self.0.standing) = rows.collect();
     }
 
+    /// Answers that said too fast, of all senders.
+    pub(super) fn throttled(&self) -> u64 {
+        let of = |meter: &SenderMeter| -> u64 {
+            let counts = meter.throttled.iter();
+            counts.map(|count| count.load(Ordering::Relaxed)).sum()
+        };
+        locked(&self.0.meters)
+            .values()
+            .map(|meter| of(meter))
+            .sum::<u64>()
+            + of(&self.0.other)
+    }
+
+    /// How much is queued, counted up to a limit, and for how long the oldest that may leave has been due, in seconds: of all senders,
+    /// as the database last said. None before it was asked.
+    pub fn backlog(&self) -> Option<(i64, f64)> {
+        let standing = locked(&self.0.standing);
+        let rows = standing.iter().map(|(_, row)| *row);
+        let [.., queued, oldest] = rows.reduce(sum_and_oldest)?;
+        #[expect(clippy::cast_possible_truncation, reason = "it was a count")]
+        Some((queued as i64, oldest))
+    }
+
     /// The figures by label: those of senders without series of their own are joined.
     fn by_label(&self, said: &[(SenderId, Row)], join: fn(Row, Row) -> Row) -> Vec<(String, Row)> {
         let (mut own, mut other) = (Vec::new(), None);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, uncertain_policy};
 use crate::admin::sampler::Sampler;
 use crate::admin::{self, figures};
 use crate::config::{Config, Environment};
@@ -24,7 +24,8 @@ impl Service {
         let sampling = sampler.run(self.stop.clone());
         self.tasks
             .spawn(self.parts.of("sampler of figures", sampling));
-        let routes = admin::routes(health, metrics, access);
+        let policy = uncertain_policy(&config.reconcile);
+        let routes = admin::routes(health, metrics, access, policy, self.stop.clone());
         let listening = self.listen("admin.listen", config.admin.listen, routes);
         self.admin_address = Some(listening.await?);
         Ok(())
@@ -39,6 +40,7 @@ pub(super) fn admin_access(
     config.admin.check_guard()?;
     Ok(admin::Access {
         token: shared_secrets("admin.token", config.admin_token(env)?)?,
+        viewer_token: shared_secrets("admin.viewer_token", config.viewer_token(env)?)?,
         metrics_token: shared_secrets("admin.metrics_token", config.metrics_token(env)?)?,
         metrics_open: config.admin.metrics_open,
     })

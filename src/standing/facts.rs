@@ -19,6 +19,11 @@ impl Facts {
         }
     }
 
+    /// Label and value of each.
+    pub fn rows(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(label, value)| (*label, value.as_str()))
+    }
+
     /// A line each, indented.
     pub fn render(&self) -> String {
         let widest = self.0.iter().map(|(label, _)| width(label)).max();

@@ -8,6 +8,8 @@
 //! No transaction is open while a request is out, and every decision about time is made by the database's clock.
 
 pub mod account_news;
+pub mod activity;
+pub mod audit;
 pub mod campaign;
 pub mod campaign_progress;
 pub mod campaign_work;

@@ -51,6 +51,8 @@ pub struct Applied {
     pub matched: u64,
     /// Kept until their wamid is known.
     pub unmatched: u64,
+    /// Of those that belong to messages of ours, how many said what, in the order of [`Status::ALL`].
+    pub told: [u64; Status::ALL.len()],
     /// Told us of an acceptance that no answer had told.
     pub learned: u64,
     /// Templates that are held from now on, because messages of them were failed for it.
@@ -109,6 +111,7 @@ impl InboxBatch {
         let (by_wamid, learned) = identify(transaction, seen).await?;
         let mut news: BTreeMap<MessageKey, News> = BTreeMap::new();
         let mut owners = Vec::with_capacity(seen.len());
+        let mut told = [0; Status::ALL.len()];
         for one in seen {
             let owner = by_wamid.get(one.wamid.reveal());
             if let Some(owner) = owner {
@@ -116,6 +119,7 @@ impl InboxBatch {
                     let delay = (one.received_at - answered_at).try_into();
                     self.sent_delays.push(delay.unwrap_or_default());
                 }
+                told[one.status.place()] += 1;
                 let news = news.entry(owner.key.clone()).or_default();
                 news.take(one.status, one.occurred_at, one.error.as_ref());
                 news.by_token |= one.named.is_some();
@@ -127,6 +131,7 @@ impl InboxBatch {
         let matched = owners.iter().flatten().count() as u64;
         Ok(Applied {
             matched,
+            told,
             unmatched: seen.len() as u64 - matched,
             learned,
             held_templates,

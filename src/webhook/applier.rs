@@ -239,6 +239,9 @@ impl Applier {
         counted.unmatched.inc_by(report.statuses.unmatched);
         counted.bad.inc_by(report.bad as u64);
         counted.forged.inc_by(report.forged as u64);
+        for (counter, told) in counted.told.iter().zip(report.statuses.told) {
+            counter.inc_by(told);
+        }
         let learned = report.statuses.learned;
         self.metrics.messages.accepted.inc_by(learned);
         for delay in sent_delays {

@@ -6,6 +6,7 @@ mod campaign_command;
 mod campaigns;
 mod check_command;
 mod completions;
+mod dashboard;
 mod demo;
 mod deploy;
 mod doctor;

@@ -273,7 +273,13 @@ async fn a_loop_that_has_stopped_turning_makes_the_process_unready_and_is_named(
             stuck: None,
             unwritten: None,
         };
-        let routes = admin::routes(Arc::new(health), Arc::default(), Access::default());
+        let routes = admin::routes(
+            Arc::new(health),
+            Arc::default(),
+            Access::default(),
+            wa_outbox::service::uncertain_policy(&world.config.reconcile),
+            tokio_util::sync::CancellationToken::new(),
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let server = tokio::spawn(async move { axum::serve(listener, routes).await });
