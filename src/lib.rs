@@ -16,6 +16,7 @@ pub mod simulator;
 pub mod store;
 pub mod telemetry;
 pub mod throttle;
+pub mod traces;
 pub mod webhook;
 
 pub use store::outbox::{EnqueueError, enqueue, enqueue_all};

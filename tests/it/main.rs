@@ -34,6 +34,7 @@ mod silent_connections;
 mod storm;
 mod support;
 mod top_command;
+mod traces;
 mod validation;
 mod webhooks;
 mod why_command;
