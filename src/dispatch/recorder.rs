@@ -151,6 +151,7 @@ impl Recorder {
         messages.accepted.inc_by(new.accepted);
         messages.failed.inc_by(new.failed);
         messages.uncertain.inc_by(new.uncertain);
+        self.metrics.settled.late_answer.inc_by(new.late);
     }
 
     async fn write(&self, batch: &[Record]) {

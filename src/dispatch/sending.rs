@@ -171,7 +171,7 @@ impl Sending {
         if let Some(left_at) = left_at.get() {
             self.metrics.took.request.observe(now - *left_at);
         }
-        errand.meter.attempted(&outcome);
+        errand.meter.attempted(&outcome, self.clock.now());
         receipts.iter().for_each(|receipt| receipt.answered(now));
         let Errand {
             due,

@@ -256,8 +256,11 @@ impl Applier {
         counted.unmatched.inc_by(report.statuses.unmatched);
         counted.bad.inc_by(report.bad as u64);
         counted.forged.inc_by(report.forged as u64);
+        counted.echoed.inc_by(report.statuses.echoed);
         let learned = report.statuses.learned;
         self.metrics.messages.accepted.inc_by(learned);
+        let settled = report.statuses.settled;
+        self.metrics.settled.webhook.inc_by(settled);
         for delay in sent_delays {
             self.metrics.took.sent_status.observe(*delay);
         }
