@@ -17,6 +17,7 @@ pub mod standing;
 pub mod store;
 pub mod telemetry;
 pub mod throttle;
+pub mod traces;
 pub mod webhook;
 
 pub use store::outbox::{EnqueueError, enqueue, enqueue_all};

@@ -6,6 +6,7 @@
 
 mod operators;
 mod supervision;
+mod telling;
 mod watching;
 
 use std::collections::BTreeSet;
@@ -49,6 +50,7 @@ use crate::secret::shared::ShortSecret;
 use crate::store::sequence::SequenceDefaults;
 use crate::store::uncertain::UncertainPolicy;
 use crate::store::{ConnectSettings, Store, StoreError};
+use crate::traces::{CollectorError, Traces};
 use crate::webhook::applier::Applier;
 use crate::webhook::receiver::{self, ReceiverSettings};
 use crate::webhook::signature::{AppSecrets, EmptyAppSecret};
@@ -87,6 +89,9 @@ pub enum ServiceError {
         /// What to do about it.
         source: ShortSecret,
     },
+    /// Traces.
+    #[error(transparent)]
+    Traces(#[from] CollectorError),
     /// An address that cannot be listened on.
     #[error("could not listen on {address} ({setting}); is another process there?")]
     Listen {
@@ -115,6 +120,7 @@ pub struct Service {
     /// Everything else ends.
     stop: CancellationToken,
     metrics: Arc<Metrics>,
+    traces: Traces,
     signals: Option<Arc<Signals>>,
     dispatcher: Option<JoinHandle<()>>,
     recorder: Option<JoinHandle<()>>,
@@ -184,6 +190,7 @@ impl Service {
             release: CancellationToken::new(),
             stop: CancellationToken::new(),
             metrics: Arc::default(),
+            traces: Traces::default(),
             signals: None,
             dispatcher: None,
             recorder: None,
@@ -192,6 +199,7 @@ impl Service {
             parts: Supervision::default(),
             grace: config.shutdown(),
         };
+        service.tell_traces(config, env).await?;
         let sequence = &config.sequence;
         let defaults = SequenceDefaults {
             on_failure: sequence.on_failure.as_str(),
@@ -257,6 +265,7 @@ impl Service {
             settings,
             Arc::clone(&stored),
             Arc::clone(metrics),
+            self.traces.clone(),
         );
         self.webhook_address = Some(
             self.listen("webhook.listen", config.webhook.listen, routes)
@@ -269,6 +278,7 @@ impl Service {
             token_key,
             config.webhook.apply_batch,
             Arc::clone(&self.metrics),
+            self.traces.clone(),
         );
         let applying = applier.run(stored, self.stop.clone());
         self.tasks
@@ -324,6 +334,7 @@ impl Service {
             trust: Arc::clone(&trust),
             doubts: Doubts::default(),
             metrics: Arc::clone(&self.metrics),
+            traces: self.traces.clone(),
         });
         let signals = Arc::new(Signals::default());
         let max_in_flight = config.worker.max_in_flight as usize;

@@ -76,14 +76,18 @@ impl Sampler {
                     held: one.held,
                     queued: one.queued,
                     oldest_due_s: one.oldest_due_s,
+                    status_watermark_s: one.status_watermark_s,
                 };
                 (one.sender, standing)
             }));
         let sampled = &self.metrics.sampled;
         sampled.webhook_lag.set(figures.webhook_lag_s);
+        sampled.oldest_uncertain.set(figures.oldest_uncertain_s);
         for (gauge, figure) in [
             (&sampled.uncertain, figures.uncertain),
             (&sampled.needs_person, figures.needs_person),
+            (&sampled.doubled_by_resend, figures.doubled_by_resend),
+            (&sampled.doubled_by_transport, figures.doubled_by_transport),
             (&sampled.webhooks_pending, figures.webhooks_pending),
             (&sampled.campaigns_running, figures.campaigns_running),
             (

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::error::ConfigError;
-use super::{Admin, Config, Database, Http, Reconcile, Retry, Sender, Sequence, Webhook, Worker};
+use super::{
+    Admin, Config, Database, Http, Reconcile, Retry, Sender, Sequence, Traces, Webhook, Worker,
+};
 
 type Checked = Result<(), ConfigError>;
 
@@ -26,6 +28,7 @@ impl Config {
         self.sequence.check()?;
         self.webhook.check()?;
         self.admin.check(self.webhook.listen)?;
+        self.traces.check()?;
         self.sender.check()
     }
 
@@ -254,6 +257,27 @@ impl Admin {
     }
 }
 
+impl Traces {
+    fn check(&self) -> Checked {
+        if let Some(endpoint) = &self.endpoint {
+            refuse(
+                !is_http(endpoint),
+                "traces.endpoint",
+                without_user(endpoint),
+                "is no address of a collector",
+                "write it as in http://127.0.0.1:4318; what lets you in goes into traces.headers",
+            )?;
+        }
+        refuse(
+            !(0.0..=1.0).contains(&self.sample_ratio),
+            "traces.sample_ratio",
+            self.sample_ratio,
+            "is no share",
+            "set 0 to 1",
+        )
+    }
+}
+
 impl Sender {
     fn check(&self) -> Checked {
         let id = self.sender.as_deref().unwrap_or("-");
@@ -285,15 +309,9 @@ impl Sender {
             "set WHATSAPP_PHONE_NUMBER_ID",
         )?;
         let base = &self.base_url;
-        let http = base
-            .strip_prefix("https://")
-            .or_else(|| base.strip_prefix("http://"));
-        let odd = http.is_none_or(|host| {
-            host.is_empty() || host.contains(|one: char| one.is_whitespace() || one == '@')
-        });
         let fix = "write it as in https://graph.facebook.com, without a version";
         refuse(
-            odd,
+            !is_http(base),
             "sender.base_url",
             without_user(base),
             "is no address of an API",
@@ -358,6 +376,16 @@ fn at_least(
 /// Whether others than this machine may reach it. An IPv4 address in IPv6 clothes is what it is underneath.
 fn is_public(listen: SocketAddr) -> bool {
     !listen.ip().to_canonical().is_loopback()
+}
+
+/// Whether this is an address for HTTP, without a user and password.
+fn is_http(url: &str) -> bool {
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    host.is_some_and(|host| {
+        !host.is_empty() && !host.contains(|one: char| one.is_whitespace() || one == '@')
+    })
 }
 
 /// A URL without what stands before its `@`, which may be a password.

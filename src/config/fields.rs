@@ -7,7 +7,8 @@ use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use toml::{Table, Value};
 
 use super::{
-    Admin, Database, Http, Log, Media, Reconcile, Retry, Sender, Sequence, Token, Webhook, Worker,
+    Admin, Database, Http, Log, Media, Reconcile, Retry, Sender, Sequence, Token, Traces, Webhook,
+    Worker,
 };
 
 /// One section of the settings.
@@ -20,7 +21,7 @@ pub(super) struct Section {
 }
 
 /// All sections.
-pub(super) fn sections() -> [Section; 12] {
+pub(super) fn sections() -> [Section; 13] {
     [
         section::<Database>("database"),
         section::<Http>("http"),
@@ -31,6 +32,7 @@ pub(super) fn sections() -> [Section; 12] {
         section::<Media>("media"),
         section::<Webhook>("webhook"),
         section::<Admin>("admin"),
+        section::<Traces>("traces"),
         section::<Token>("token"),
         section::<Log>("log"),
         section::<Sender>("sender"),

@@ -19,12 +19,14 @@ const FILE: &str = "WA_OUTBOX_CONFIG";
 const PREFIX: &str = "WA_OUTBOX__";
 
 /// Short forms that give a value, and the settings they stand for.
-const VALUES: [(&str, &str, &str); 5] = [
+const VALUES: [(&str, &str, &str); 7] = [
     ("WHATSAPP_PHONE_NUMBER_ID", "sender", "sender"),
     ("WHATSAPP_API_BASE", "sender", "base_url"),
     ("WHATSAPP_API_VERSION", "sender", "api_version"),
     ("WA_OUTBOX_WEBHOOK_LISTEN", "webhook", "listen"),
     ("WA_OUTBOX_ADMIN_LISTEN", "admin", "listen"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "traces", "endpoint"),
+    ("OTEL_TRACES_SAMPLER_ARG", "traces", "sample_ratio"),
 ];
 
 /// Short forms that hold a secret: the setting then refers to the variable.
@@ -85,7 +87,7 @@ fn read_file(path: &Path) -> Result<Table, ConfigError> {
 
 /// Settings as they are written, each accepted by the section it stands in.
 struct Settings {
-    sections: [Section; 12],
+    sections: [Section; 13],
     table: Table,
 }
 
@@ -114,8 +116,9 @@ impl Settings {
 
     fn put_short_forms(&mut self, env: &Environment) -> Result<(), ConfigError> {
         for (variable, section, key) in VALUES {
-            if let Some(value) = given(env, variable) {
-                self.put(section, key, Value::from(value), Some(variable))?;
+            if let Some(text) = given(env, variable) {
+                let value = self.meant(section, key, variable, text);
+                self.put(section, key, value, Some(variable))?;
             }
         }
         for (variable, section, key) in SECRETS {
@@ -299,7 +302,9 @@ fn holds_secret(section: &str, key: &str) -> bool {
     of_short_form
         || matches!(
             (section, key),
-            ("webhook", "app_secrets" | "unsigned_secrets") | ("token", "key")
+            ("webhook", "app_secrets" | "unsigned_secrets")
+                | ("token", "key")
+                | ("traces", "headers")
         )
 }
 

@@ -13,6 +13,7 @@ mod load;
 mod secret;
 mod values;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub struct Config {
     pub webhook: Webhook,
     /// Where operators look.
     pub admin: Admin,
+    /// Where traces are told.
+    pub traces: Traces,
     /// The callback token.
     pub token: Token,
     /// What is logged and how.
@@ -352,6 +355,30 @@ impl Default for Admin {
             viewer_token: None,
             metrics_token: None,
             metrics_open: false,
+        }
+    }
+}
+
+/// Where traces are told.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Traces {
+    /// An OpenTelemetry collector that takes OTLP over HTTP, as in `http://127.0.0.1:4318`. No default, and then nothing is told and
+    /// nothing is spent on it; short form `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub endpoint: Option<String>,
+    /// The share of attempts and deliveries that is told. Attempts that did not end in plain acceptance are always told. Default 1;
+    /// short form `OTEL_TRACES_SAMPLER_ARG`.
+    pub sample_ratio: f64,
+    /// Headers that the collector asks for, each a reference to its value. Default none.
+    pub headers: BTreeMap<String, SecretRef>,
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            sample_ratio: 1.0,
+            headers: BTreeMap::new(),
         }
     }
 }

@@ -83,6 +83,21 @@ impl Config {
         self.admin.metrics_token.as_ref().map(read).transpose()
     }
 
+    /// The headers that the collector of traces asks for.
+    ///
+    /// # Errors
+    /// When a reference leads nowhere.
+    pub fn trace_headers(
+        &self,
+        env: &Environment,
+    ) -> Result<Vec<(String, SecretString)>, ConfigError> {
+        let read = |(name, secret): (&String, &SecretRef)| {
+            let value = read_secret("traces.headers", secret, env)?;
+            Ok((name.clone(), value))
+        };
+        self.traces.headers.iter().map(read).collect()
+    }
+
     /// The key of the callback token, where the settings override the one in the database.
     ///
     /// # Errors

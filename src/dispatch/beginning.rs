@@ -172,6 +172,7 @@ impl Dispatcher {
                         begun,
                         leave_by,
                         departure,
+                        trace: self.sending.traces.begun(beginning.since, now),
                     });
                 }
                 // The sender changed hands, or was held, or its campaign was paused, while its begin was under way.

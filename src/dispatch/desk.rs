@@ -28,6 +28,7 @@ use crate::metrics::SenderMeter;
 use crate::provider::Endpoint;
 use crate::store::claim::{Ask, Begun, Claim, Due};
 use crate::throttle::{Limits, Permit, SenderThrottle, Start};
+use crate::traces::BegunTrace;
 
 /// Why a message is put off.
 const PAIR_LIMIT: &str = "this recipient's limit: too many messages in a short time";
@@ -78,6 +79,8 @@ pub struct Ready {
     pub leave_by: BootInstant,
     /// Said to whoever may want to hand the sender over.
     pub departure: Departure,
+    /// When it was begun, where traces are told.
+    pub trace: Option<BegunTrace>,
 }
 
 /// A message that may leave within the next moment.

@@ -133,6 +133,7 @@ fn begun(due: Due) -> Ready {
         },
         leave_by: BootInstant(LATER),
         departure,
+        trace: None,
     }
 }
 

@@ -269,6 +269,7 @@ impl Dispatcher {
                     due,
                     content,
                     begun: ready.begun,
+                    trace: ready.trace.map(|trace| trace.permitted(now)),
                     meter: Arc::clone(&desk.meter),
                 };
                 let permits = shares.into_iter().chain([permit]).collect();
@@ -294,8 +295,12 @@ impl Dispatcher {
             self.tell.clone(),
         );
         self.in_flight.spawn(async move {
-            let Returned { answered, record } = sending.send(errand, way_out).await;
-            recorder.push(record);
+            let Returned {
+                answered,
+                record,
+                trace,
+            } = sending.send(errand, way_out).await;
+            recorder.push(record, trace);
             // The loop may have ended: then nobody needs to know.
             let _ = tell.send(Event::Returned(Box::new(answered)));
         });

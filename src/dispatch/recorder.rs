@@ -15,6 +15,7 @@ use tracing::{error, warn};
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::record::{Record, Recorded};
+use crate::traces::EndedTrace;
 
 /// How records are grouped.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +29,12 @@ pub struct RecorderSettings {
 /// Where outcomes go to be written.
 #[derive(Clone)]
 pub struct RecorderQueue {
-    sender: mpsc::UnboundedSender<Record>,
+    sender: mpsc::UnboundedSender<Written>,
     backlog: Arc<Backlog>,
 }
+
+/// A record, and the trace of its attempt, which is told once the record is written.
+type Written = (Record, Option<EndedTrace>);
 
 /// What waits to be written.
 #[derive(Debug, Default)]
@@ -54,9 +58,9 @@ impl Backlog {
 
 impl RecorderQueue {
     /// Hands a record over. It will be written.
-    pub fn push(&self, record: Record) {
+    pub fn push(&self, record: Record, trace: Option<EndedTrace>) {
         self.backlog.unwritten.fetch_add(1, Ordering::AcqRel);
-        if self.sender.send(record).is_err() {
+        if self.sender.send((record, trace)).is_err() {
             error!("An outcome came after the recorder had ended; its message will be swept");
         }
     }
@@ -76,7 +80,7 @@ impl RecorderQueue {
 pub struct Recorder {
     store: Store,
     settings: RecorderSettings,
-    records: mpsc::UnboundedReceiver<Record>,
+    records: mpsc::UnboundedReceiver<Written>,
     backlog: Arc<Backlog>,
     metrics: Arc<Metrics>,
 }
@@ -111,11 +115,16 @@ impl Recorder {
 
     /// Runs until the last queue is dropped and nothing is left to be written.
     pub async fn run(mut self) {
-        let mut batch = Vec::new();
-        while let Some(first) = self.records.recv().await {
+        let (mut batch, mut traces) = (Vec::new(), Vec::new());
+        while let Some((first, trace)) = self.records.recv().await {
             batch.push(first);
-            self.gather(&mut batch).await;
+            traces.extend(trace);
+            self.gather(&mut batch, &mut traces).await;
             self.write(&batch).await;
+            let now = Instant::now();
+            for trace in traces.drain(..) {
+                trace.recorded(now);
+            }
             self.backlog
                 .unwritten
                 .fetch_sub(batch.len(), Ordering::AcqRel);
@@ -124,11 +133,14 @@ impl Recorder {
     }
 
     /// Adds what comes within the linger time, as far as the batch goes.
-    async fn gather(&mut self, batch: &mut Vec<Record>) {
+    async fn gather(&mut self, batch: &mut Vec<Record>, traces: &mut Vec<EndedTrace>) {
         let until = Instant::now() + self.settings.linger;
         while batch.len() < self.settings.batch {
             match tokio::time::timeout_at(until, self.records.recv()).await {
-                Ok(Some(record)) => batch.push(record),
+                Ok(Some((record, trace))) => {
+                    batch.push(record);
+                    traces.extend(trace);
+                }
                 Ok(None) | Err(_) => return,
             }
         }
@@ -139,6 +151,7 @@ impl Recorder {
         messages.accepted.inc_by(new.accepted);
         messages.failed.inc_by(new.failed);
         messages.uncertain.inc_by(new.uncertain);
+        self.metrics.settled.late_answer.inc_by(new.late);
     }
 
     async fn write(&self, batch: &[Record]) {

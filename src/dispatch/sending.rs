@@ -25,6 +25,7 @@ use crate::provider::{Endpoint, Envelope, Expected, Gate, Payload, Provider, Rec
 use crate::store::claim::{Begun, Due};
 use crate::store::record::{Account, Record};
 use crate::throttle::Permit;
+use crate::traces::{EndedTrace, LeavingTrace, Traces};
 
 /// A message must start to leave within this long of its intent; later, nothing is sent.
 pub const LEAVE_WITHIN: Duration = Duration::from_secs(5);
@@ -47,6 +48,8 @@ pub struct Sending {
     pub doubts: Doubts,
     /// What is measured of each request.
     pub metrics: Arc<Metrics>,
+    /// Where the course of an attempt is told.
+    pub traces: Traces,
 }
 
 /// One begun attempt on its way out. Can be sent once: sending consumes it.
@@ -67,6 +70,8 @@ pub struct Errand {
     pub pair_strikes: u32,
     /// Counts the attempts of its sender.
     pub meter: Arc<SenderMeter>,
+    /// How it has gone so far, where traces are told.
+    pub trace: Option<LeavingTrace>,
 }
 
 /// Lets one request leave as long as all that made it right still holds.
@@ -114,6 +119,8 @@ pub struct Returned {
     pub answered: Answered,
     /// To be written.
     pub record: Record,
+    /// To be told once that is written.
+    pub trace: Option<EndedTrace>,
 }
 
 /// What an attempt teaches about more than its own message.
@@ -164,7 +171,7 @@ impl Sending {
         if let Some(left_at) = left_at.get() {
             self.metrics.took.request.observe(now - *left_at);
         }
-        errand.meter.attempted(&outcome);
+        errand.meter.attempted(&outcome, self.clock.now());
         receipts.iter().for_each(|receipt| receipt.answered(now));
         let Errand {
             due,
@@ -172,8 +179,13 @@ impl Sending {
             begun,
             pair_strikes,
             fingerprint,
+            trace,
             ..
         } = errand;
+        let trace = trace.map(|trace| {
+            let about = (&due.sender, due.id, begun.attempt);
+            trace.ended(about, left_at.get().copied(), now, &outcome)
+        });
         let progress = Progress {
             attempts: begun.attempts.max(0) as u32,
             pair_strikes,
@@ -196,7 +208,11 @@ impl Sending {
             fingerprint,
             outcome,
         };
-        Returned { answered, record }
+        Returned {
+            answered,
+            record,
+            trace,
+        }
     }
 
     async fn outcome_of(&self, errand: &Errand, way_out: WayOut) -> Outcome {

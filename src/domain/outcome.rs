@@ -78,6 +78,45 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The HTTP status of its answer, where there was one.
+    pub fn http_status(&self) -> Option<u16> {
+        match self {
+            Self::Accepted(acceptance) => acceptance.http_status,
+            Self::Uncertain(Doubt::UnreadableAcceptance { http_status }) => Some(*http_status),
+            Self::NotSent(_)
+            | Self::Rejected(_)
+            | Self::Throttled { .. }
+            | Self::Held { .. }
+            | Self::Transient { .. }
+            | Self::Uncertain(
+                Doubt::AnswerLost(_) | Doubt::AnswerOfAnother | Doubt::ServerFailed(_),
+            ) => self.error().and_then(|error| error.http_status),
+        }
+    }
+
+    /// Meta's code, where its answer had one.
+    pub fn code(&self) -> Option<i64> {
+        self.error().and_then(|error| error.code)
+    }
+
+    /// The error that its answer told.
+    fn error(&self) -> Option<&ApiError> {
+        match self {
+            Self::Rejected(error)
+            | Self::Throttled { error, .. }
+            | Self::Held { error, .. }
+            | Self::Transient { error, .. }
+            | Self::Uncertain(Doubt::ServerFailed(error)) => Some(error),
+            Self::Accepted(_)
+            | Self::NotSent(_)
+            | Self::Uncertain(
+                Doubt::AnswerLost(_) | Doubt::UnreadableAcceptance { .. } | Doubt::AnswerOfAnother,
+            ) => None,
+        }
+    }
+}
+
 /// What a positive answer told us.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Acceptance {
@@ -87,6 +126,8 @@ pub struct Acceptance {
     pub wa_id: Option<String>,
     /// `accepted`, `held_for_quality_assessment`, `paused`; templates only.
     pub message_status: Option<String>,
+    /// The HTTP status it came with; none where a webhook told of it.
+    pub http_status: Option<u16>,
 }
 
 /// An error as WhatsApp words it, in a response or in a `failed` status.

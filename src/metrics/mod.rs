@@ -41,8 +41,8 @@ pub struct Metrics {
     pub senders: Senders,
     /// Messages that came to a state.
     pub messages: Messages,
-    /// Uncertain messages that policy settled.
-    pub settled: SettledByPolicy,
+    /// Uncertain messages that were settled.
+    pub settled: Settled,
     /// Statements and requests.
     pub took: Took,
     /// What WhatsApp tells.
@@ -80,8 +80,12 @@ pub struct Messages {
     pub expired: Counter,
 }
 
-/// What policy made of uncertain messages.
-pub struct SettledByPolicy {
+/// What settled uncertain messages: evidence that they were accepted, or policy where they stayed silent.
+pub struct Settled {
+    /// A webhook told of the acceptance.
+    pub webhook: Counter,
+    /// The answer came after another worker had taken the sender and swept the message.
+    pub late_answer: Counter,
     /// Sent again.
     pub resent: Counter,
     /// Left to a person.
@@ -130,6 +134,8 @@ pub struct Webhooks {
     pub bad: Counter,
     /// Callback tokens that were not made with our key.
     pub forged: Counter,
+    /// Statuses that brought our token back.
+    pub echoed: Counter,
 }
 
 /// What is read from the database from time to time. The same in every process.
@@ -139,6 +145,12 @@ pub struct Sampled {
     pub uncertain: Gauge,
     /// Of those, the ones that only a person can settle.
     pub needs_person: Gauge,
+    /// How long ago the request of the oldest of them was begun.
+    pub oldest_uncertain: Gauge<f64, std::sync::atomic::AtomicU64>,
+    /// Messages accepted twice because we sent them again, counted up to a limit.
+    pub doubled_by_resend: Gauge,
+    /// Messages accepted twice though we had sent them once, counted up to a limit.
+    pub doubled_by_transport: Gauge,
     /// Webhook deliveries stored and not applied, counted up to a limit.
     pub webhooks_pending: Gauge,
     /// How long the oldest of them has been waiting.
@@ -175,7 +187,7 @@ impl Metrics {
         let metrics = Self {
             senders,
             messages: Messages::registered(to),
-            settled: SettledByPolicy::registered(to),
+            settled: Settled::registered(to),
             took: Took::registered(to),
             webhooks: Webhooks::registered(to),
             sampled: Sampled::registered(to),
@@ -277,16 +289,18 @@ impl Messages {
     }
 }
 
-impl SettledByPolicy {
+impl Settled {
     fn registered(registry: &mut Registry) -> Self {
-        let [resent, kept, expired] = counters(
+        let [webhook, late_answer, resent, kept, expired] = counters(
             registry,
             "wa_outbox_uncertain_settled",
-            "Uncertain messages that stayed silent, by what policy made of them",
+            "Uncertain messages that were settled: by evidence (webhook, late_answer), or by what policy made of those that stayed silent",
             "how",
-            ["resent", "kept", "expired"],
+            ["webhook", "late_answer", "resent", "kept", "expired"],
         );
         Self {
+            webhook,
+            late_answer,
             resent,
             kept,
             expired,
@@ -372,6 +386,10 @@ impl Webhooks {
                 "wa_outbox_webhook_forged_tokens",
                 "Callback tokens in webhooks that were not made with our key",
             ),
+            echoed: counter(
+                "wa_outbox_webhook_echoed_tokens",
+                "Statuses that brought our callback token back",
+            ),
             stored,
             refused,
             busy,
@@ -387,12 +405,29 @@ impl Webhooks {
 
 impl Sampled {
     fn registered(to: &mut Registry) -> Self {
-        let all = Self::default();
+        let mut all = Self::default();
+        for (name, help, gauge) in [
+            (
+                "wa_outbox_webhook_lag_seconds",
+                "How long the oldest webhook delivery that is not applied has been waiting",
+                &all.webhook_lag,
+            ),
+            (
+                "wa_outbox_uncertain_oldest_seconds",
+                "How long ago the request of the oldest uncertain message was begun; 0 when there is none",
+                &all.oldest_uncertain,
+            ),
+        ] {
+            to.register(name, help, gauge.clone());
+        }
+        let doubled = Family::<Label, Gauge>::default();
         to.register(
-            "wa_outbox_webhook_lag_seconds",
-            "How long the oldest webhook delivery that is not applied has been waiting",
-            all.webhook_lag.clone(),
+            "wa_outbox_duplicate_messages",
+            "Messages that WhatsApp accepted twice and that are kept still, up to 10,001 of a cause: resend (by policy, after silence), transport_retry (sent once by us)",
+            doubled.clone(),
         );
+        all.doubled_by_resend = doubled.get_or_create_owned(&[("cause", "resend")]);
+        all.doubled_by_transport = doubled.get_or_create_owned(&[("cause", "transport_retry")]);
         for (name, help, gauge) in [
             (
                 "wa_outbox_uncertain_messages",

@@ -15,6 +15,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use time::OffsetDateTime;
+
 use crate::domain::id::SenderId;
 use crate::domain::outcome::{Outcome, ThrottleScope};
 
@@ -36,18 +38,20 @@ struct Shared {
     other: Arc<SenderMeter>,
     /// Some are added up.
     has_others: AtomicBool,
-    going: Mutex<Vec<(SenderId, Row)>>,
-    standing: Mutex<Vec<(SenderId, Row)>>,
+    going: Mutex<Vec<(SenderId, Row<4>)>>,
+    standing: Mutex<Vec<(SenderId, Row<5>)>>,
 }
 
 /// Figures in the order of [`GOING`] or of [`STANDING`].
-type Row = [f64; 4];
+type Row<const COLUMNS: usize> = [f64; COLUMNS];
 
 /// The counters of one sender, or of all that are added up.
 #[derive(Debug, Default)]
 pub struct SenderMeter {
     attempts: [AtomicU64; Outcome::NAMES.len()],
     throttled: [AtomicU64; SCOPES.len()],
+    /// When it was last told of an acceptance, in seconds since 1970.
+    accepted_at_s: AtomicU64,
 }
 
 /// How a sender goes at the moment, as its owner says.
@@ -74,12 +78,18 @@ pub struct Standing {
     pub queued: i64,
     /// For how long the oldest that may leave has been due, in seconds.
     pub oldest_due_s: f64,
+    /// When the latest message was accepted of which a status has come, in seconds since 1970; 0 where none has.
+    pub status_watermark_s: f64,
 }
 
 impl SenderMeter {
-    /// An attempt ended so.
-    pub fn attempted(&self, outcome: &Outcome) {
+    /// An attempt ended so, at `now`.
+    pub fn attempted(&self, outcome: &Outcome, now: OffsetDateTime) {
         self.attempts[outcome.place()].fetch_add(1, Ordering::Relaxed);
+        if let Outcome::Accepted(_) = outcome {
+            let now_s = now.unix_timestamp().max(0) as u64;
+            self.accepted_at_s.fetch_max(now_s, Ordering::Relaxed);
+        }
         if let Outcome::Throttled { scope, .. } = outcome {
             self.throttled[scope_of(*scope)].fetch_add(1, Ordering::Relaxed);
         }
@@ -148,7 +158,11 @@ impl Senders {
     }
 
     /// The figures by label: those of senders without series of their own are joined.
-    fn by_label(&self, said: &[(SenderId, Row)], join: fn(Row, Row) -> Row) -> Vec<(String, Row)> {
+    fn by_label<const COLUMNS: usize>(
+        &self,
+        said: &[(SenderId, Row<COLUMNS>)],
+        join: fn(Row<COLUMNS>, Row<COLUMNS>) -> Row<COLUMNS>,
+    ) -> Vec<(String, Row<COLUMNS>)> {
         let (mut own, mut other) = (Vec::new(), None);
         for (sender, figures) in said {
             if Arc::ptr_eq(&self.meter(sender), &self.0.other) {
@@ -174,7 +188,7 @@ impl Senders {
 }
 
 impl Going {
-    fn row(self) -> Row {
+    fn row(self) -> Row<4> {
         [
             self.rate_limit,
             self.in_flight as f64,
@@ -185,24 +199,25 @@ impl Going {
 }
 
 impl Standing {
-    fn row(self) -> Row {
+    fn row(self) -> Row<5> {
         [
             self.rate_set,
             f64::from(u8::from(self.held)),
             self.queued as f64,
             self.oldest_due_s,
+            self.status_watermark_s,
         ]
     }
 }
 
-fn sum(one: Row, two: Row) -> Row {
+fn sum<const COLUMNS: usize>(one: Row<COLUMNS>, two: Row<COLUMNS>) -> Row<COLUMNS> {
     std::array::from_fn(|column| one[column] + two[column])
 }
 
-/// The oldest of several is the oldest of them; everything else adds up.
-fn sum_and_oldest(one: Row, two: Row) -> Row {
-    let [rate, held, queued, _] = sum(one, two);
-    [rate, held, queued, one[3].max(two[3])]
+/// The oldest of several is the oldest of them, the latest the latest; everything else adds up.
+fn sum_and_extremes(one: Row<5>, two: Row<5>) -> Row<5> {
+    let [rate, held, queued, ..] = sum(one, two);
+    [rate, held, queued, one[3].max(two[3]), one[4].max(two[4])]
 }
 
 /// Name and meaning of each column of [`Going`].
@@ -226,7 +241,7 @@ const GOING: [(&str, &str); 4] = [
 ];
 
 /// Name and meaning of each column of [`Standing`].
-const STANDING: [(&str, &str); 4] = [
+const STANDING: [(&str, &str); 5] = [
     (
         "wa_outbox_sender_rate_set",
         "Requests a second, as the sender is set.",
@@ -240,6 +255,10 @@ const STANDING: [(&str, &str); 4] = [
         "wa_outbox_queue_oldest_due_seconds",
         "For how long the oldest message that may leave has been due; 0 when none is.",
     ),
+    (
+        "wa_outbox_sender_status_watermark_timestamp_seconds",
+        "When the latest message of the sender was accepted of which a status has come; 0 where none has.",
+    ),
 ];
 
 impl Collector for Senders {
@@ -248,22 +267,31 @@ impl Collector for Senders {
         let held = going.len() as f64;
         let going = self.by_label(&going, sum);
         let standing = locked(&self.0.standing).clone();
-        let standing = self.by_label(&standing, sum_and_oldest);
-        for (names, figures) in [(GOING, going), (STANDING, standing)] {
-            for (column, (name, help)) in names.into_iter().enumerate() {
-                let mut to = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-                for (sender, figures) in &figures {
-                    let labels = [("sender", sender.as_str())];
-                    ConstGauge::new(figures[column]).encode(to.encode_family(&labels)?)?;
-                }
-            }
-        }
+        let standing = self.by_label(&standing, sum_and_extremes);
+        encode_columns(&mut encoder, GOING, &going)?;
+        encode_columns(&mut encoder, STANDING, &standing)?;
         let name = "wa_outbox_leases_held";
         let help = "Senders that this process works.";
         let to = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         ConstGauge::new(held).encode(to)?;
         self.encode_counters(&mut encoder)
     }
+}
+
+/// A family of gauges for each column.
+fn encode_columns<const COLUMNS: usize>(
+    encoder: &mut DescriptorEncoder,
+    names: [(&str, &str); COLUMNS],
+    rows: &[(String, Row<COLUMNS>)],
+) -> fmt::Result {
+    for (column, (name, help)) in names.into_iter().enumerate() {
+        let mut to = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (sender, figures) in rows {
+            let labels = [("sender", sender.as_str())];
+            ConstGauge::new(figures[column]).encode(to.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }
 
 impl Senders {
@@ -296,6 +324,16 @@ impl Senders {
                     let count = ConstCounter::new(count.load(Ordering::Relaxed));
                     count.encode(to.encode_family(&labels)?)?;
                 }
+            }
+        }
+        let name = "wa_outbox_sender_last_accepted_timestamp_seconds";
+        let help = "When this process was last told that a message of the sender was accepted.";
+        let mut to = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (sender, meter) in &meters {
+            let at_s = meter.accepted_at_s.load(Ordering::Relaxed);
+            if at_s > 0 {
+                let labels = [("sender", sender.as_str())];
+                ConstGauge::new(at_s as f64).encode(to.encode_family(&labels)?)?;
             }
         }
         Ok(())
@@ -339,9 +377,10 @@ mod tests {
             .map(|number| SenderId::from(format!("{number}").as_str()))
             .collect();
         for id in &ids {
-            senders
-                .meter(id)
-                .attempted(&Outcome::Accepted(Acceptance::default()));
+            senders.meter(id).attempted(
+                &Outcome::Accepted(Acceptance::default()),
+                OffsetDateTime::UNIX_EPOCH,
+            );
         }
         let all = |oldest: fn(usize) -> f64| {
             let standing = move |place| Standing {
@@ -394,7 +433,9 @@ mod tests {
             retry_after: None,
             error: ApiError::default(),
         };
-        senders.meter(&id).attempted(&throttled);
+        senders
+            .meter(&id)
+            .attempted(&throttled, OffsetDateTime::UNIX_EPOCH);
         senders.say_going([(id, Going::default())]);
         assert!(says(&text_of(&senders), "wa_outbox_leases_held 1.0"));
 

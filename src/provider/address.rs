@@ -57,7 +57,7 @@ pub struct Endpoint {
     /// Whether requests carry our token.
     pub carries_token: bool,
     harmless: Option<Url>,
-    credential: SecretString,
+    pub(super) credential: SecretString,
 }
 
 /// Where one request goes.

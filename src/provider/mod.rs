@@ -13,6 +13,7 @@ pub mod credential;
 pub mod file_reference;
 pub mod kind;
 pub mod media;
+pub mod permission;
 mod pool;
 mod session;
 mod trial;

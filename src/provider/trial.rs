@@ -53,15 +53,48 @@ impl Provider {
     }
 
     async fn call(&self, endpoint: &Endpoint, url: reqwest::Url) -> Trial {
-        let way_in = match self.way_in(endpoint).await {
-            Ok(way_in) => way_in,
-            Err(outcome) => return not_let_in(&outcome),
-        };
+        match self.answer(endpoint, url).await {
+            Ok((status, body)) => understood(status, &body),
+            Err(trial) => trial,
+        }
+    }
+
+    /// What a call that sends nothing is answered.
+    async fn answer(
+        &self,
+        endpoint: &Endpoint,
+        url: reqwest::Url,
+    ) -> Result<(u16, Vec<u8>), Trial> {
+        let way_in = self.way_in(endpoint).await;
+        let way_in = way_in.map_err(|outcome| not_let_in(&outcome))?;
         let (name, value) = way_in.header.clone();
         let request = way_in.pool.client.request(Method::GET, url);
         match request.header(name, value).send().await {
             Ok(answer) => read(answer).await,
-            Err(error) => not_reached(error),
+            Err(error) => Err(not_reached(error)),
+        }
+    }
+
+    /// An object that the Graph API has at `url`, or in which words it has none.
+    pub(super) async fn ask(
+        &self,
+        endpoint: &Endpoint,
+        url: reqwest::Url,
+    ) -> Result<Value, String> {
+        let late = || format!("no answer within {} s", WITHIN.as_secs());
+        let answer = tokio::time::timeout(WITHIN, self.answer(endpoint, url));
+        let refused = |trial| match trial {
+            Trial::Refused(why) | Trial::NotReached(why) => why,
+            Trial::LetIn { .. } | Trial::Reached => "nothing that can be read".to_owned(),
+        };
+        let (status, body) = answer.await.map_err(|_| late())?.map_err(refused)?;
+        match understood(status, &body) {
+            Trial::LetIn { .. } => {
+                serde_json::from_slice(&body).map_err(|_| "nothing that can be read".to_owned())
+            }
+            trial @ (Trial::Refused(_) | Trial::NotReached(_) | Trial::Reached) => {
+                Err(refused(trial))
+            }
         }
     }
 
@@ -100,7 +133,7 @@ fn not_let_in(outcome: &Outcome) -> Trial {
     }
 }
 
-async fn read(mut answer: Response) -> Trial {
+async fn read(mut answer: Response) -> Result<(u16, Vec<u8>), Trial> {
     let status = answer.status().as_u16();
     let mut body = Vec::new();
     loop {
@@ -109,10 +142,10 @@ async fn read(mut answer: Response) -> Trial {
                 body.extend_from_slice(&chunk);
             }
             Ok(Some(_) | None) => break,
-            Err(error) => return not_reached(error),
+            Err(error) => return Err(not_reached(error)),
         }
     }
-    understood(status, &body)
+    Ok((status, body))
 }
 
 fn understood(status: u16, body: &[u8]) -> Trial {

@@ -102,6 +102,7 @@ fn judge_success(
                     wamid: Some(wamid),
                     wa_id: answer.wa_id,
                     message_status: answer.message_status,
+                    http_status: Some(status),
                 });
             }
         }
@@ -114,7 +115,10 @@ fn judge_success(
                 && answer.is_object
                 && matches!(answer.error, Reading::Nothing);
             if answer.success || is_bare {
-                return Outcome::Accepted(Acceptance::default());
+                return Outcome::Accepted(Acceptance {
+                    http_status: Some(status),
+                    ..Acceptance::default()
+                });
             }
         }
     }

@@ -69,6 +69,7 @@ fn an_id_in_a_2xx_is_an_acceptance_and_everything_about_it_is_kept() {
         wamid: Some("wamid.A".into()),
         wa_id: Some("16505551234".into()),
         message_status: Some("held_for_quality_assessment".into()),
+        http_status: Some(200),
     });
     assert_eq!(message(200, body), expected);
 }
@@ -156,7 +157,11 @@ fn user_and_group_ids_are_compared_exactly() {
 #[test]
 fn a_mark_as_read_is_accepted_without_an_id() {
     let outcome = mark_as_read(200, r#"{"success":true}"#);
-    assert_eq!(outcome, Outcome::Accepted(Acceptance::default()));
+    let expected = Acceptance {
+        http_status: Some(200),
+        ..Acceptance::default()
+    };
+    assert_eq!(outcome, Outcome::Accepted(expected));
 }
 
 #[test]

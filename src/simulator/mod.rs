@@ -40,6 +40,7 @@ mod dice;
 mod door;
 mod entry;
 mod fault;
+mod graph;
 mod graph_error;
 mod http;
 mod ledger;
@@ -355,6 +356,21 @@ impl Simulator {
     /// From now on uploads are answered with 131016 (service unavailable), or taken again.
     pub fn refuse_uploads(&self, refuse: bool) {
         self.world.refuses_uploads.store(refuse, Ordering::Relaxed);
+    }
+
+    /// What every token may do from now on.
+    pub fn set_token_scopes(&self, scopes: &[&str]) {
+        self.world.grants().scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+    }
+
+    /// When every token is said to end, in seconds since 1970; 0 is never.
+    pub fn set_token_expiry(&self, at_s: u64) {
+        self.world.grants().expires_at_s = at_s;
+    }
+
+    /// Whether the app is said to hear of the account.
+    pub fn set_subscribed(&self, is_subscribed: bool) {
+        self.world.grants().is_subscribed = is_subscribed;
     }
 
     /// The files that were uploaded, in their order.

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::api::{self, Answer, Manner};
 use super::control;
 use super::door;
+use super::graph;
 use super::graph_error::GraphError;
 use super::http::{Connection, Request, Response, Unread};
 use super::media;
@@ -134,7 +135,8 @@ async fn route(world: &Arc<World>, request: &Request) -> Answer {
             .response(0)
             .into(),
         (method, _) => {
-            let known = (method == "GET").then(|| session::number(world, request));
+            let known = (method == "GET")
+                .then(|| session::number(world, request).or_else(|| graph::answer(world, request)));
             let unknown = || GraphError::of_code(803).response(0);
             known.flatten().unwrap_or_else(unknown).into()
         }

@@ -18,7 +18,7 @@ use super::message::{Address, Asked, Dialect, recipient_key};
 use super::number::{display_phone_number, wa_id};
 
 /// A business account that all numbers belong to.
-const ACCOUNT: &str = "102290129340398";
+pub(super) const ACCOUNT: &str = "102290129340398";
 
 /// WhatsApp's news of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::callback::Callbacks;
 use super::control;
 use super::dice::{dice, stretch};
+use super::graph::Grants;
 use super::ledger::Ledger;
 use super::media::Upload;
 use super::number::{Number, PairLimit, TooFast, Wamids};
@@ -41,6 +42,7 @@ pub(super) struct World {
     sessions: Mutex<Sessions>,
     uploads: Mutex<Vec<Upload>>,
     pub(super) refuses_uploads: AtomicBool,
+    grants: Mutex<Grants>,
     mood: Mutex<Mood>,
     numbers: Mutex<HashMap<Arc<str>, Number>>,
     faults: Mutex<Faults>,
@@ -78,6 +80,7 @@ impl World {
             )),
             uploads: Mutex::default(),
             refuses_uploads: AtomicBool::new(false),
+            grants: Mutex::default(),
             mood: Mutex::new(Mood {
                 rate: settings.rate_per_second,
                 rate_of: HashMap::new(),
@@ -179,6 +182,12 @@ impl World {
 
     pub(super) fn statuses(&self) -> Statuses {
         self.mood().statuses
+    }
+
+    pub(super) fn grants(&self) -> MutexGuard<'_, Grants> {
+        self.grants
+            .lock()
+            .expect("nobody panics with the grants open")
     }
 
     pub(super) fn sessions(&self) -> MutexGuard<'_, Sessions> {

@@ -25,6 +25,29 @@ pub struct ServerFacts {
     pub now: OffsetDateTime,
 }
 
+/// How the server takes care of what it is given.
+#[derive(Clone, Debug)]
+pub struct CareFacts {
+    /// `synchronous_commit`.
+    pub synchronous_commit: String,
+    /// Whether anything is forced to disk at all.
+    pub fsync: bool,
+    /// Whether tables are cleaned up.
+    pub autovacuum: bool,
+    /// Rows of the queue that are dead and not cleaned up.
+    pub dead_rows: i64,
+    /// Rows of it that are alive.
+    pub live_rows: i64,
+    /// How long the oldest transaction is open that we may see, in seconds.
+    pub oldest_transaction_s: f64,
+    /// How many transactions ago the oldest row was written that is not frozen; Postgres stops at about two thousand million.
+    pub transactions_used: i64,
+    /// What the database takes on disk.
+    pub size_bytes: i64,
+    /// Where it is, if it is on this machine and we may know.
+    pub data_directory: Option<String>,
+}
+
 /// How webhooks come in.
 #[derive(Clone, Debug)]
 pub struct WebhookFacts {
@@ -49,6 +72,8 @@ pub struct FlowFacts {
     pub last_status_at: Option<OffsetDateTime>,
     /// Whether one has brought our callback data back.
     pub echoes: bool,
+    /// Its WhatsApp Business Account, where a webhook has named it.
+    pub account: Option<String>,
     /// Of its latest messages, those accepted a while ago of which nothing has been heard.
     pub silent: i64,
     /// Of its latest messages, those of which something has been heard.
@@ -87,6 +112,31 @@ impl Store {
         .doing("ask the database about itself")
     }
 
+    /// How the server takes care of what it is given.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn care_facts(&self) -> Result<CareFacts, StoreError> {
+        sqlx::query_as!(
+            CareFacts,
+            r#"select current_setting('synchronous_commit') as "synchronous_commit!", current_setting('fsync')::bool as "fsync!",
+                 current_setting('autovacuum')::bool as "autovacuum!",
+                 coalesce(t.n_dead_tup, 0) as "dead_rows!", coalesce(t.n_live_tup, 0) as "live_rows!",
+                 (select coalesce(max(extract(epoch from clock_timestamp() - a.xact_start)), 0)::float8
+                  from pg_stat_activity a where a.datname = current_database()) as "oldest_transaction_s!",
+                 (select age(d.datfrozenxid)::bigint from pg_database d where d.datname = current_database()) as "transactions_used!",
+                 pg_database_size(current_database()) as "size_bytes!",
+                 case when pg_has_role(current_user, 'pg_read_all_settings', 'member')
+                     and inet_server_addr() is not distinct from inet_client_addr()
+                   then current_setting('data_directory') end as data_directory
+               from (select) one
+               left join pg_stat_user_tables t on t.schemaname = 'wa' and t.relname = 'queue'"#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("ask how the database is cared for")
+    }
+
     /// How webhooks come in.
     ///
     /// # Errors
@@ -121,9 +171,10 @@ impl Store {
                  where r.state = 'accepted' and r.wamid is not null
                )
                select s.sender, f.last_status_at as "last_status_at?", coalesce(f.echoes, false) as "echoes!",
+                 n.account as "account?",
                  (select count(*) from latest l where l.sender = s.sender and not l.heard and l.is_missed) as "silent!",
                  (select count(*) from latest l where l.sender = s.sender and l.heard) as "heard!"
-               from wa.senders s left join wa.webhook_flow f using (sender)
+               from wa.senders s left join wa.webhook_flow f using (sender) left join wa.sender_numbers n using (sender)
                order by s.sender"#,
             while_s,
             LATEST

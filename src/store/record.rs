@@ -49,6 +49,8 @@ pub struct Account {
 pub struct Recorded {
     /// Acceptances.
     pub accepted: u64,
+    /// Of those, the ones whose message was uncertain: another had taken its sender meanwhile, and swept it.
+    pub late: u64,
     /// Messages that failed.
     pub failed: u64,
     /// Messages that became uncertain.
@@ -60,7 +62,7 @@ impl Store {
     pub async fn record(&self, records: &[Record]) -> Result<Recorded, StoreError> {
         let doing = "record outcomes";
         let mut transaction = self.pool.begin().await.doing(doing)?;
-        let named = write_acceptances(&mut transaction, records).await?;
+        let (named, late) = write_acceptances(&mut transaction, records).await?;
         let nameless = write_nameless_acceptances(&mut transaction, records).await?;
         let failed = write_failures(&mut transaction, records).await?;
         write_stopped(&mut transaction, records).await?;
@@ -71,6 +73,7 @@ impl Store {
         transaction.commit().await.doing(doing)?;
         Ok(Recorded {
             accepted: named + nameless,
+            late,
             failed,
             uncertain,
         })
@@ -100,10 +103,11 @@ impl<'a> Keys<'a> {
     }
 }
 
+/// How many were new, and of how many of them the message was uncertain until now.
 async fn write_acceptances(
     transaction: &mut Transaction,
     records: &[Record],
-) -> Result<u64, StoreError> {
+) -> Result<(u64, u64), StoreError> {
     let named: Vec<(&Record, &Acceptance, &str)> = records
         .iter()
         .filter_map(|record| match &record.transition {
@@ -115,7 +119,7 @@ async fn write_acceptances(
         })
         .collect();
     if named.is_empty() {
-        return Ok(0);
+        return Ok((0, 0));
     }
     let keys = Keys::of(named.iter().map(|(record, ..)| *record));
     let wamids: Vec<&str> = named.iter().map(|(_, _, wamid)| *wamid).collect();
@@ -127,13 +131,18 @@ async fn write_acceptances(
         .iter()
         .map(|(_, acceptance, _)| acceptance.message_status.as_deref())
         .collect();
-    sqlx::query!(
-        "insert into wa.acceptances (wamid, sender, id, attempt, wa_id, message_status, learned_from)
-         select wamid, sender, id, attempt, wa_id, message_status, 'response'
-         from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[])
-           as a (wamid, sender, id, attempt, wa_id, message_status)
-         order by id, attempt, wamid -- as an applier does that learns the same, or the two meet in a deadlock
-         on conflict do nothing",
+    let new = sqlx::query!(
+        r#"with fresh as (
+             insert into wa.acceptances (wamid, sender, id, attempt, wa_id, message_status, learned_from)
+             select wamid, sender, id, attempt, wa_id, message_status, 'response'
+             from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[])
+               as a (wamid, sender, id, attempt, wa_id, message_status)
+             order by id, attempt, wamid -- as an applier does that learns the same, or the two meet in a deadlock
+             on conflict do nothing
+             returning id, sender
+           )
+           select count(*) as "accepted!", count(u.id) as "late!"
+           from fresh f left join wa.uncertain u on u.id = f.id and u.sender = f.sender"#,
         &wamids as &[&str],
         &keys.senders as &[&str],
         &keys.ids,
@@ -141,10 +150,10 @@ async fn write_acceptances(
         &wa_ids as &[Option<&str>],
         &statuses as &[Option<&str>]
     )
-    .execute(&mut **transaction)
+    .fetch_one(&mut **transaction)
     .await
-    .doing("record acceptances")
-    .map(|done| done.rows_affected())
+    .doing("record acceptances")?;
+    Ok((new.accepted as u64, new.late as u64))
 }
 
 /// Accepted, and never to get an id: a mark-as-read, a typing indicator. Also when a new holder has swept it meanwhile: no

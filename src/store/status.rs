@@ -55,6 +55,10 @@ pub struct Applied {
     pub told: [u64; Status::ALL.len()],
     /// Told us of an acceptance that no answer had told.
     pub learned: u64,
+    /// Of those, the ones whose message was uncertain.
+    pub settled: u64,
+    /// Brought our token back.
+    pub echoed: u64,
     /// Templates that are held from now on, because messages of them were failed for it.
     pub held_templates: u64,
 }
@@ -108,7 +112,7 @@ impl InboxBatch {
     /// Applies the statuses found in these deliveries.
     pub async fn apply(&mut self, seen: &[StatusSeen]) -> Result<Applied, StoreError> {
         let transaction = &mut self.transaction;
-        let (by_wamid, learned) = identify(transaction, seen).await?;
+        let (by_wamid, Learned { learned, settled }) = identify(transaction, seen).await?;
         let mut news: BTreeMap<MessageKey, News> = BTreeMap::new();
         let mut owners = Vec::with_capacity(seen.len());
         let mut told = [0; Status::ALL.len()];
@@ -134,6 +138,8 @@ impl InboxBatch {
             told,
             unmatched: seen.len() as u64 - matched,
             learned,
+            settled,
+            echoed: seen.iter().filter(|one| one.named.is_some()).count() as u64,
             held_templates,
         })
     }
@@ -188,11 +194,18 @@ struct Owner {
     answered_at: Option<OffsetDateTime>,
 }
 
+/// Acceptances that only our token has told, and of how many of them the message was uncertain until now.
+#[derive(Default)]
+struct Learned {
+    learned: u64,
+    settled: u64,
+}
+
 /// Finds the message of each wamid; where only our token tells it, the acceptance is written down first.
 async fn identify(
     transaction: &mut Transaction,
     seen: &[StatusSeen],
-) -> Result<(Owners, u64), StoreError> {
+) -> Result<(Owners, Learned), StoreError> {
     let doing = "find the messages of statuses";
     let mut owners = known_owners(transaction, seen).await?;
     let mut strangers: BTreeMap<&str, (MessageId, AttemptNumber)> = BTreeMap::new();
@@ -202,26 +215,34 @@ async fn identify(
         }
     }
     if strangers.is_empty() {
-        return Ok((owners, 0));
+        return Ok((owners, Learned::default()));
     }
     let wamids: Vec<&str> = strangers.keys().copied().collect();
     let ids: Vec<i64> = strangers.values().map(|(id, _)| id.0).collect();
     let attempts: Vec<i32> = strangers.values().map(|(_, attempt)| attempt.0).collect();
-    let learned = sqlx::query!(
-        "insert into wa.acceptances (wamid, sender, id, attempt, learned_from)
-         select n.wamid, o.sender, n.id, n.attempt, 'webhook'
-         from unnest($1::text[], $2::bigint[], $3::int[]) as n (wamid, id, attempt)
-         join wa.outbox o on o.id = n.id
-         order by n.id, n.attempt, n.wamid -- as a recorder does that learns the same, or the two meet in a deadlock
-         on conflict do nothing",
+    let new = sqlx::query!(
+        r#"with fresh as (
+             insert into wa.acceptances (wamid, sender, id, attempt, learned_from)
+             select n.wamid, o.sender, n.id, n.attempt, 'webhook'
+             from unnest($1::text[], $2::bigint[], $3::int[]) as n (wamid, id, attempt)
+             join wa.outbox o on o.id = n.id
+             order by n.id, n.attempt, n.wamid -- as a recorder does that learns the same, or the two meet in a deadlock
+             on conflict do nothing
+             returning id, sender
+           )
+           select count(*) as "learned!", count(u.id) as "settled!"
+           from fresh f left join wa.uncertain u on u.id = f.id and u.sender = f.sender"#,
         &wamids as &[&str],
         &ids,
         &attempts
     )
-    .execute(&mut **transaction)
+    .fetch_one(&mut **transaction)
     .await
-    .doing(doing)?
-    .rows_affected();
+    .doing(doing)?;
+    let learned = Learned {
+        learned: new.learned as u64,
+        settled: new.settled as u64,
+    };
     // Read once more rather than trusted: the answer itself may have been recorded in the same moment.
     owners.extend(known_owners(transaction, seen).await?);
     Ok((owners, learned))

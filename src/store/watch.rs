@@ -23,6 +23,8 @@ pub struct WatchedSender {
     pub queued: i64,
     /// For how long the oldest that may leave has been due, in seconds.
     pub oldest_due_s: f64,
+    /// When the latest message was accepted of which a status has come, in seconds since 1970; 0 where none has.
+    pub status_watermark_s: f64,
 }
 
 /// What is told of everything together. Counts go up to [`COUNTED_AT_MOST`].
@@ -32,6 +34,12 @@ pub struct WatchedFigures {
     pub uncertain: i64,
     /// Of those, the ones that only a person can settle.
     pub needs_person: i64,
+    /// How long ago the request of the oldest of them was begun, in seconds.
+    pub oldest_uncertain_s: f64,
+    /// Messages that were accepted twice because we sent them again.
+    pub doubled_by_resend: i64,
+    /// Messages that were accepted twice though we had sent them once.
+    pub doubled_by_transport: i64,
     /// Webhook deliveries stored and not applied.
     pub webhooks_pending: i64,
     /// How long the oldest of them has been waiting, in seconds.

@@ -27,6 +27,7 @@ use crate::store::status::{Applied, StatusSeen};
 use crate::store::suppression::Preference;
 use crate::store::template_hold::TemplateNews;
 use crate::store::{Store, StoreError};
+use crate::traces::Traces;
 
 /// A status may come a moment before the answer that tells its wamid: those are looked at again often, for a minute.
 const JUST_NOW: time::Duration = time::Duration::minutes(1);
@@ -48,6 +49,7 @@ pub struct Applier {
     token_key: TokenKey,
     batch: i64,
     metrics: Arc<Metrics>,
+    traces: Traces,
 }
 
 /// What one look did.
@@ -96,12 +98,19 @@ impl From<StoreError> for Failure {
 
 impl Applier {
     /// Applies up to `batch` deliveries at a time.
-    pub fn new(store: Store, token_key: TokenKey, batch: u32, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        store: Store,
+        token_key: TokenKey,
+        batch: u32,
+        metrics: Arc<Metrics>,
+        traces: Traces,
+    ) -> Self {
         Self {
             store,
             token_key,
             batch: i64::from(batch.max(1)),
             metrics,
+            traces,
         }
     }
 
@@ -180,14 +189,21 @@ impl Applier {
         let Some(mut batch) = self.store.take_deliveries(limit).await? else {
             return Ok(Report::default());
         };
+        let taken = Instant::now();
         let mut report = Report {
             deliveries: batch.deliveries.len(),
             ..Report::default()
         };
         let mut found = Found::default();
         let mut handled = Vec::with_capacity(batch.deliveries.len());
+        let mut traced = Vec::new();
         for delivery in &batch.deliveries {
+            let before = found.statuses.len();
             handled.push(self.read(delivery, &mut found, &mut report));
+            let statuses = &found.statuses[before..];
+            let named = statuses.iter().filter_map(|status| status.named);
+            let (body, came) = (&delivery.body, delivery.received_at);
+            traced.extend(self.traces.delivery(body, came, statuses.len(), named));
         }
         let first = batch.deliveries.first().map(|delivery| delivery.id);
         let at = |error| Failure {
@@ -212,6 +228,7 @@ impl Applier {
         report.paused_campaigns = applied.paused.len();
         let sent_delays = batch.sent_delays();
         batch.commit(&handled).await.map_err(at)?;
+        self.traces.applied(traced, taken, Instant::now());
         self.count(&report, &sent_delays);
         say(&applied);
         if report.statuses.held_templates > 0 {
@@ -242,8 +259,11 @@ impl Applier {
         for (counter, told) in counted.told.iter().zip(report.statuses.told) {
             counter.inc_by(told);
         }
+        counted.echoed.inc_by(report.statuses.echoed);
         let learned = report.statuses.learned;
         self.metrics.messages.accepted.inc_by(learned);
+        let settled = report.statuses.settled;
+        self.metrics.settled.webhook.inc_by(settled);
         for delay in sent_delays {
             self.metrics.took.sent_status.observe(*delay);
         }

@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::secret::shared::{SharedSecrets, digest};
 use crate::secret::tries::Tries;
 use crate::store::Store;
+use crate::traces::{Received, Traces};
 
 /// The largest delivery WhatsApp sends (Meta, "Webhooks": payloads can be up to 3 MB).
 pub const LARGEST_DELIVERY: usize = 3 * 1024 * 1024;
@@ -57,6 +58,7 @@ struct Receiver {
     places: Semaphore,
     handshakes: Tries,
     metrics: Arc<Metrics>,
+    traces: Traces,
 }
 
 struct Arrival {
@@ -81,6 +83,7 @@ pub fn routes(
     settings: ReceiverSettings,
     stored: Arc<Notify>,
     metrics: Arc<Metrics>,
+    traces: Traces,
 ) -> (Router, InboxWriter) {
     let (inbox, arrivals) = mpsc::channel(AT_ONCE);
     let takes_unsigned = !settings.unsigned_secrets.is_empty();
@@ -91,6 +94,7 @@ pub fn routes(
         places: Semaphore::new(AT_ONCE),
         handshakes: Tries::default(),
         metrics: Arc::clone(&metrics),
+        traces,
     });
     let mut routes = Router::new().route("/webhook", get(handshake).post(receive));
     if takes_unsigned {
@@ -209,6 +213,7 @@ impl Receiver {
         prove: impl FnOnce(&[u8]) -> bool,
         refusal: &'static str,
     ) -> StatusCode {
+        let since = Instant::now();
         let counted = &self.metrics.webhooks;
         let Ok(_place) = self.places.try_acquire() else {
             counted.busy.inc();
@@ -230,6 +235,7 @@ impl Receiver {
             warn!("{refusal}");
             return StatusCode::UNAUTHORIZED;
         }
+        let proved = Instant::now();
         let (stored, answer) = oneshot::channel();
         let arrival = Arrival {
             body: body.to_vec(),
@@ -238,9 +244,17 @@ impl Receiver {
         if self.inbox.send(arrival).await.is_err() {
             return StatusCode::SERVICE_UNAVAILABLE;
         }
-        match answer.await {
-            Ok(true) => StatusCode::OK,
-            Ok(false) | Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+        let stored = matches!(answer.await, Ok(true));
+        let times = Received {
+            since,
+            proved,
+            answered: Instant::now(),
+            stored,
+        };
+        self.traces.received(&body, times);
+        match stored {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

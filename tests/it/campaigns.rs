@@ -25,6 +25,7 @@ use wa_outbox::store::campaign_progress::CampaignCounts;
 use wa_outbox::store::claim::{Ask, Begun, Claim, Due};
 use wa_outbox::store::lease::WorkerId;
 use wa_outbox::store::record::Record;
+use wa_outbox::traces::Traces;
 use wa_outbox::webhook::applier::Applier;
 
 use crate::support::world::{SENDER, World};
@@ -193,6 +194,7 @@ impl World {
             TokenKey::from_bytes(&key),
             100,
             Arc::default(),
+            Traces::default(),
         );
         applier.run_once().await.expect("they are applied");
     }

@@ -1,7 +1,9 @@
 //! What an operator deploys names only what there is: metrics, alerts with their runbook entries, commands.
 
 use std::collections::BTreeSet;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use clap::CommandFactory as _;
 use serde_json::Value;
@@ -113,6 +115,88 @@ fn every_alert_says_what_it_means_and_has_its_entry_in_the_runbook() {
         assert!(named.insert(short), "{name} stands there twice");
     }
     assert_eq!(named, entries, "an entry of the runbook has no alert");
+}
+
+/// Has Prometheus' own checker look, where it is installed; what it says where it finds fault.
+fn promtool(arguments: &[&str], input: Option<&str>) -> Option<Output> {
+    let started = Command::new("promtool")
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut checker = match started {
+        Ok(checker) => checker,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            eprintln!("promtool is not installed (Debian: prometheus); nothing was checked");
+            return None;
+        }
+        Err(error) => panic!("promtool: {error}"),
+    };
+    let mut to = checker.stdin.take().expect("its input");
+    // It need not read what it does not want.
+    let _ = to.write_all(input.unwrap_or_default().as_bytes());
+    drop(to);
+    Some(checker.wait_with_output().expect("it ends"))
+}
+
+#[test]
+fn prometheus_takes_the_alerts_and_they_fire_when_they_should() {
+    for arguments in [
+        ["check", "rules", "deploy/alerts.yaml"],
+        ["test", "rules", "deploy/alerts_test.yaml"],
+    ] {
+        let Some(said) = promtool(&arguments, None) else {
+            return;
+        };
+        assert!(
+            said.status.success(),
+            "{arguments:?}: {}{}",
+            String::from_utf8_lossy(&said.stdout),
+            String::from_utf8_lossy(&said.stderr)
+        );
+    }
+}
+
+#[tokio::test]
+async fn prometheus_takes_what_is_scraped() {
+    let world = World::start().await;
+    let message = world.enqueue(a_text()).await;
+    world.until_state(message, "accepted").await;
+    // The checker reads the older text format only: there the end has no mark, and each counter its whole name.
+    let scrape = world.scrape().await.0;
+    let counters: BTreeSet<&str> = scrape
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let infos: BTreeSet<&str> = scrape
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" info"))
+        .collect();
+    let mut text = String::new();
+    for line in scrape.lines().filter(|line| *line != "# EOF") {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        match words.as_slice() {
+            ["#", what, name, rest] if counters.contains(name) => {
+                text.push_str(&format!("# {what} {name}_total {rest}\n"));
+            }
+            ["#", what, name, rest] if infos.contains(name) => {
+                let rest = if *what == "TYPE" { "gauge" } else { rest };
+                text.push_str(&format!("# {what} {name}_info {rest}\n"));
+            }
+            _ => text.push_str(&format!("{line}\n")),
+        }
+    }
+    let Some(said) = promtool(&["check", "metrics"], Some(&text)) else {
+        return;
+    };
+    assert!(
+        said.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&said.stdout),
+        String::from_utf8_lossy(&said.stderr)
+    );
 }
 
 #[test]

@@ -96,8 +96,14 @@ async fn where_all_is_well_nothing_is_broken_nothing_is_sent_and_no_secret_is_sh
         "pooler",
         "schema",
         "worker",
+        "vacuum",
+        "disk",
         "credential",
         "provider",
+        "token",
+        "subscription",
+        "lease",
+        "end",
         "rate",
         "lost answers",
         "statuses",
@@ -176,6 +182,47 @@ async fn what_is_wrong_with_a_sender_is_named_with_its_fix() {
     );
     found.shows("credential", "broken", "NOT_SET_ANYWHERE");
     assert_eq!((found.exit, &found.report["broken"]), (Some(1), &2.into()));
+}
+
+#[tokio::test]
+async fn what_a_token_may_not_do_and_an_account_that_nobody_hears_of_are_named() {
+    let world = World::start().await;
+    let found = looks(&world).await;
+    found.shows("subscription", "note", "before its first webhook");
+    let message = world.enqueue(a_text()).await;
+    world.until_status(message, "read").await;
+
+    world.simulator.set_subscribed(false);
+    let found = looks(&world).await;
+    found.shows("token", "fine", "does not end");
+    found.shows("subscription", "broken", "/102290129340398/subscribed_apps");
+    assert_eq!(found.exit, Some(1));
+
+    world.simulator.set_subscribed(true);
+    world
+        .simulator
+        .set_token_scopes(&["whatsapp_business_messaging"]);
+    let found = looks(&world).await;
+    found.shows("token", "note", "lacks whatsapp_business_management");
+    // In the year 2001.
+    world.simulator.set_token_expiry(1_000_000_000);
+    looks(&world)
+        .await
+        .shows("token", "note", "it ends at 2001");
+    world.simulator.set_token_scopes(&[]);
+    let found = looks(&world).await;
+    found.shows("token", "broken", "without which nothing is sent");
+    assert!(!found.said.contains("test-token"), "{}", found.said);
+    assert_eq!(world.requests(), 1);
+}
+
+#[tokio::test]
+async fn an_end_that_takes_longer_than_others_wait_is_named() {
+    let world = World::at_rest().await;
+    let slow = [("WA_OUTBOX__WORKER__SHUTDOWN_S", "300")];
+    let found = looks_with(&world, &slow).await;
+    found.shows("end", "note", "TimeoutStopSec");
+    found.shows("durability", "note", "fsync is off");
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ mod silent_connections;
 mod storm;
 mod support;
 mod top_command;
+mod traces;
 mod validation;
 mod webhooks;
 mod why_command;

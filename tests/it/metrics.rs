@@ -1,10 +1,11 @@
 //! Metrics: what is counted is what happened.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wa_outbox::admin::sampler::Sampler;
 use wa_outbox::metrics::Metrics;
-use wa_outbox::simulator::{Fault, Statuses};
+use wa_outbox::simulator::{Fault, Status, Statuses, WebhookFault};
 use wa_outbox::store::sender::SenderChange;
 
 use crate::support::callbacks::{a_status, signed_with};
@@ -137,6 +138,88 @@ async fn webhooks_are_counted_by_what_became_of_them() {
     }
 }
 
+fn settled(how: &str) -> String {
+    format!("wa_outbox_uncertain_settled_total{{how=\"{how}\"}}")
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_counted_by_what_settled_it() {
+    let world = World::start().await;
+    world
+        .simulator
+        .fault_next(ALICE, Fault::AcceptThenDropAnswer);
+    world
+        .simulator
+        .webhook_fault_next(ALICE, WebhookFault::Lost);
+    let patient = SenderChange {
+        reconcile_window_s: Some(3_600),
+        ..SenderChange::default()
+    };
+    world.change_sender(SENDER, patient).await;
+    let message = world.enqueue(a_text()).await;
+    world.until_state(message, "uncertain").await;
+    let scrape = sampled(&world).await;
+    assert_eq!(scrape.of("wa_outbox_uncertain_messages"), Some(1.0));
+    let age = scrape.of("wa_outbox_uncertain_oldest_seconds");
+    assert!(age > Some(0.0), "{age:?}");
+
+    let accepted = world.simulator.ledger().accepted_for(ALICE);
+    let wamid = accepted[0].wamid().expect("a wamid");
+    let told = world.simulator.tell(wamid, Status::Sent).await;
+    assert_eq!(told.expect("it is told"), 200);
+    world.until_state(message, "accepted").await;
+
+    world.until_metric_is(&settled("webhook"), 1.0).await;
+    world
+        .until_metric_is("wa_outbox_webhook_echoed_tokens_total", 1.0)
+        .await;
+    let scrape = world.scrape().await;
+    for how in ["late_answer", "resent", "kept", "expired"] {
+        assert_eq!(scrape.of(&settled(how)), Some(0.0), "{how}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_after_a_sweep_is_counted_as_late() {
+    let world = World::start().await;
+    let patient = SenderChange {
+        reconcile_window_s: Some(3_600),
+        ..SenderChange::default()
+    };
+    world.change_sender(SENDER, patient).await;
+    world.simulator.set_statuses(Statuses::none());
+    world
+        .simulator
+        .set_latency(Duration::from_millis(900), Duration::ZERO);
+    let message = world.enqueue(a_text()).await;
+    world.until_taken(1).await;
+    // As a new holder does that finds the request of one before it: what it concludes comes before the answer.
+    let swept = "insert into wa.uncertain (id, sender, priority, expires_at, campaign, in_sequence, attempt, attempts, resends, begun_at,
+           deadline, may_resend, doubt, waiting_for)
+         select id, sender, priority, expires_at, campaign, in_sequence, attempt, attempts, resends, begun_at, deadline, true, 'swept', 'evidence'
+         from wa.queue where state = 'sending'";
+    let swept = sqlx::query(swept).execute(&world.database.pool).await;
+    assert_eq!(swept.expect("it is swept").rows_affected(), 1);
+
+    world.until_state(message, "accepted").await;
+
+    world.until_metric_is(&settled("late_answer"), 1.0).await;
+}
+
+#[tokio::test]
+async fn how_far_the_statuses_of_a_sender_have_come_is_told() {
+    let world = World::start().await;
+    let message = world.enqueue(a_text()).await;
+    world.until_status(message, "read").await;
+
+    let accepted_at = of_sender("wa_outbox_sender_last_accepted_timestamp_seconds");
+    let accepted_at = world.scrape().await.of(&accepted_at).expect("a time");
+    let watermark = of_sender("wa_outbox_sender_status_watermark_timestamp_seconds");
+    let watermark = sampled(&world).await.of(&watermark).expect("a time");
+    let apart = (accepted_at - watermark).abs();
+    assert!(apart < 600.0, "{accepted_at} and {watermark}");
+}
+
 #[tokio::test]
 async fn how_a_sender_goes_is_told_while_it_is_worked() {
     let world = World::start().await;
@@ -199,6 +282,9 @@ async fn what_waits_is_told_with_its_age_and_a_hold_too() {
            '{\"type\":\"template\",\"template\":{\"name\":\"a\",\"language\":{\"code\":\"en\"}}}', x.state, x.by
          from wa.senders s, (values ('one', 'running', 'ada'), ('two', 'paused', 'ada'), ('three', 'paused', 'wa-outbox'))
            as x (name, state, by)",
+        "insert into wa.results (id, sender, state, wamid, attempts, duplicate)
+         select 1000 + n, s.sender, 'accepted', 'w' || n, 1, case when n > 2 then 'resend' else 'transport_retry' end
+         from wa.senders s, generate_series(1, 5) n",
     ] {
         sqlx::raw_sql(statement)
             .execute(&world.database.pool)
@@ -210,6 +296,10 @@ async fn what_waits_is_told_with_its_age_and_a_hold_too() {
     assert_eq!(scrape.of("wa_outbox_webhook_pending"), Some(1.0));
     let lag = scrape.of("wa_outbox_webhook_lag_seconds").expect("a lag");
     assert!((600.0..700.0).contains(&lag), "{lag}");
+    for (cause, count) in [("resend", 3.0), ("transport_retry", 2.0)] {
+        let series = format!("wa_outbox_duplicate_messages{{cause=\"{cause}\"}}");
+        assert_eq!(scrape.of(&series), Some(count), "{cause}");
+    }
     assert_eq!(scrape.of("wa_outbox_campaigns_running"), Some(1.0));
     assert_eq!(scrape.of("wa_outbox_campaigns_self_paused"), Some(1.0));
 }

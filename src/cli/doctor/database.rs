@@ -2,7 +2,7 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Finding, Findings, chain};
+use super::{Finding, Findings, care, chain};
 use crate::cli::Context;
 use crate::clock::Clock;
 use crate::store::Store;
@@ -52,6 +52,10 @@ async fn ask<'a>(context: &'a Context, found: &mut Findings) -> Option<&'a Store
     let is_current = schema(found, store).await;
     if is_current {
         roles(found, &facts);
+    }
+    match store.care_facts().await {
+        Ok(facts) => care::check(&facts, found),
+        Err(error) => found.unanswered("durability", &error),
     }
     is_current.then_some(store)
 }

@@ -3,7 +3,9 @@
 //! It sends nothing, changes nothing and shows no secret. What it cannot find out it says, and goes on: one thing that is broken
 //! must not hide the others.
 
+mod care;
 mod database;
+mod permission;
 mod senders;
 mod webhooks;
 
@@ -48,7 +50,7 @@ enum Standing {
 /// What one check found.
 #[derive(Clone, Debug, Serialize)]
 struct Finding {
-    /// What it is about: `database`, `webhooks`, `messages` or `sender …`.
+    /// What it is about: `database`, `webhooks`, `messages`, `settings` or `sender …`.
     about: String,
     /// Which check; the same word each time.
     check: &'static str,
@@ -121,6 +123,9 @@ impl Options {
             senders::check(context, config, store, &mut findings).await;
         }
         webhooks::check(context, config, store, &mut findings).await;
+        let mut found = Findings::about("settings");
+        care::settings(config, &mut found);
+        findings.append(&mut found.findings);
         let broken = findings
             .iter()
             .filter(|one| one.standing == Standing::Broken)

@@ -1,5 +1,6 @@
 //! The senders: does each have its address and credential, is its provider there, and does nothing hold it?
 
+use super::permission::Asked;
 use super::{Finding, Findings, chain};
 use crate::cli::Context;
 use crate::config::Config;
@@ -13,6 +14,14 @@ use crate::store::summary::SenderOwner;
 const STANDARD_RATE: f64 = 80.0;
 /// A status of a message accepted longer ago than this should have come.
 pub(super) const STATUS_WITHIN_S: f64 = 600.0;
+
+/// How the way to a provider ended.
+enum Reached {
+    /// It takes the credential; what Meta says of the number's throughput, where it says anything.
+    LetIn { throughput: Option<String> },
+    /// It does not, or that was not tried.
+    Not,
+}
 
 /// All that is known of one sender.
 struct Case<'a> {
@@ -79,7 +88,23 @@ impl Case<'_> {
     async fn check(&self, context: &Context, provider: &Provider, found: &mut Findings) {
         self.stands(context, found);
         let throughput = match self.endpoint(found) {
-            Some(endpoint) => self.reaches(provider, &endpoint, found).await,
+            Some(endpoint) => {
+                let reached = self.reaches(provider, &endpoint, found).await;
+                if let Reached::LetIn { .. } = reached {
+                    let asked = Asked {
+                        provider,
+                        endpoint: &endpoint,
+                        credential: &self.sender.credential,
+                        account: self.flow.and_then(|flow| flow.account.as_deref()),
+                        now: context.clock().now(),
+                    };
+                    asked.check(found).await;
+                }
+                match reached {
+                    Reached::LetIn { throughput } => throughput,
+                    Reached::Not => None,
+                }
+            }
             None => None,
         };
         self.paces(throughput.as_deref(), found);
@@ -143,13 +168,13 @@ impl Case<'_> {
         }
     }
 
-    /// Its provider; gives back what that says of the number's throughput.
+    /// Its provider.
     async fn reaches(
         &self,
         provider: &Provider,
         endpoint: &Endpoint,
         found: &mut Findings,
-    ) -> Option<String> {
+    ) -> Reached {
         let host = endpoint.url.host_str().unwrap_or_default();
         match provider.try_way(endpoint).await {
             Trial::LetIn {
@@ -164,7 +189,7 @@ impl Case<'_> {
                     ),
                     None => found.fine("provider", format!("{host} lets us in")),
                 }
-                throughput
+                Reached::LetIn { throughput }
             }
             Trial::Reached => {
                 found.fine(
@@ -173,17 +198,17 @@ impl Case<'_> {
                         "{host} answers; no call is known that would try the token and send nothing"
                     ),
                 );
-                None
+                Reached::Not
             }
             Trial::Refused(why) => {
                 let fix = "give it a working credential at the place it is read from, or correct its id and address";
                 found.broken("provider", format!("{host} refuses us: {why}"), fix);
-                None
+                Reached::Not
             }
             Trial::NotReached(why) => {
                 let fix = "see that base_url is right, that this machine may connect there, and who vouches for it (ca_file)";
                 found.broken("provider", format!("{host} cannot be reached: {why}"), fix);
-                None
+                Reached::Not
             }
         }
     }

@@ -172,6 +172,7 @@ fn acceptance_of(phone: &str) -> String {
 fn accepted_for(phone: &str) -> Outcome {
     Outcome::Accepted(Acceptance {
         wamid: Some(format!("wamid.{phone}").into()),
+        http_status: Some(200),
         ..Acceptance::default()
     })
 }

@@ -1,6 +1,8 @@
--- How everything together stands, for metrics. What can grow (uncertain messages, deliveries, sequences) is counted from an index or a
--- narrow table, up to $1 rows; of campaigns, workers and senders there are few.
-select u.messages as "uncertain!", u.needs_person as "needs_person!",
+-- How everything together stands, for metrics. What can grow (uncertain messages, deliveries, sequences, duplicates) is counted from an
+-- index or a narrow table, up to $1 rows; of campaigns, workers and senders there are few.
+select u.messages as "uncertain!", u.needs_person as "needs_person!", u.oldest_s as "oldest_uncertain_s!",
+  (select count(*) from (select from wa.results where duplicate = 'resend' limit $1) d) as "doubled_by_resend!",
+  (select count(*) from (select from wa.results where duplicate = 'transport_retry' limit $1) d) as "doubled_by_transport!",
   (select count(*) from (select from wa.webhook_inbox where state = 'pending' limit $1) i) as "webhooks_pending!",
   (select coalesce(greatest(extract(epoch from clock_timestamp() - min(i.received_at)), 0), 0)::float8
    from (select received_at from wa.webhook_inbox where state = 'pending' order by received_at, id limit 1) i) as "webhook_lag_s!",
@@ -14,6 +16,7 @@ select u.messages as "uncertain!", u.needs_person as "needs_person!",
      select from wa.leases l join wa.workers w on w.worker = l.worker and w.expires_at > clock_timestamp()
      where l.sender = s.sender)) as "senders_unowned!"
 from (
-  select count(*) as messages, count(*) filter (where needs_person) as needs_person
-  from (select needs_person from wa.uncertain limit $1) u
+  select count(*) as messages, count(*) filter (where needs_person) as needs_person,
+    coalesce(greatest(extract(epoch from clock_timestamp() - min(begun_at)), 0), 0)::float8 as oldest_s
+  from (select needs_person, begun_at from wa.uncertain limit $1) u
 ) u

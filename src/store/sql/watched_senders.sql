@@ -12,6 +12,7 @@ select s.sender as "sender!", s.rate_per_second as "rate_per_second!",
      select q.due_at from wa.queue q
      where q.sender = s.sender and q.campaign = n.campaign and q.priority = p.priority::smallint and q.due_at <= now() and q.state = 'queued'
      order by q.due_at, q.id limit 1
-   ) f) as "oldest_due_s!"
-from wa.senders s
+   ) f) as "oldest_due_s!",
+  coalesce(extract(epoch from w.accepted_watermark), 0)::float8 as "status_watermark_s!"
+from wa.senders s left join wa.webhook_flow w on w.sender = s.sender
 order by s.sender
