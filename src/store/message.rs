@@ -152,21 +152,6 @@ pub struct Place {
     pub before_in_sequence: i64,
 }
 
-/// Which messages to list.
-#[derive(Clone, Debug, Default)]
-pub struct MessageFilter {
-    /// In this state.
-    pub state: Option<String>,
-    /// Of this sender.
-    pub sender: Option<String>,
-    /// To this recipient, as stored.
-    pub recipient: Option<String>,
-    /// With this reference.
-    pub reference: Option<String>,
-    /// Older than this id: the last one of the page before.
-    pub before: Option<i64>,
-}
-
 impl Store {
     /// One message with all that is known of it.
     pub async fn timeline(&self, id: MessageId) -> Result<Option<Timeline>, StoreError> {
@@ -274,26 +259,5 @@ impl Store {
             .fetch_optional(&self.pool)
             .await
             .doing("read when the message ended")
-    }
-
-    /// Messages, newest first.
-    pub async fn messages(
-        &self,
-        filter: &MessageFilter,
-        limit: i64,
-    ) -> Result<Vec<Message>, StoreError> {
-        sqlx::query_file_as!(
-            Message,
-            "src/store/sql/messages.sql",
-            filter.state,
-            filter.sender,
-            filter.recipient,
-            filter.reference,
-            filter.before,
-            limit
-        )
-        .fetch_all(&self.pool)
-        .await
-        .doing("list messages")
     }
 }

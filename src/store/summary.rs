@@ -18,7 +18,7 @@ pub struct StateCount {
     pub messages: i64,
 }
 
-/// The webhook inbox in numbers.
+/// The webhook inbox in numbers, none of them higher than [`COUNTED_AT_MOST`].
 #[derive(Clone, Debug)]
 pub struct InboxSummary {
     /// Stored and not yet applied.
@@ -125,10 +125,10 @@ pub struct SenderOwner {
     pub problem: Option<String>,
 }
 
-/// The uncertain messages in numbers.
+/// The uncertain messages in numbers, as far as [`COUNTED_AT_MOST`] of them tell.
 #[derive(Clone, Debug)]
 pub struct UncertainSummary {
-    /// All of them.
+    /// So many.
     pub messages: i64,
     /// Those that only a person can settle.
     pub needs_person: i64,
@@ -170,7 +170,8 @@ impl Store {
         .doing("read how it goes")
     }
 
-    /// Messages by state and status. Scans what has ended, so it is for people and tests, not for a metric.
+    /// Messages by state and status, every one of them. Scans what has ended, so it is for tests and benches; people read the
+    /// [`census`](Self::census).
     pub async fn counts(&self) -> Result<Vec<StateCount>, StoreError> {
         sqlx::query_as!(
             StateCount,
@@ -191,13 +192,17 @@ impl Store {
         .doing("count the open messages")
     }
 
-    /// The webhook inbox in numbers.
+    /// The webhook inbox in numbers. Reads the front of partial indexes that an ordinary delivery leaves or never enters.
     pub async fn inbox_summary(&self) -> Result<InboxSummary, StoreError> {
         sqlx::query_as!(
             InboxSummary,
-            r#"select (select count(*) from wa.webhook_inbox where state = 'pending') as "pending!",
-                      (select count(*) from wa.webhook_inbox where state = 'bad') as "bad!",
-                      (select count(*) from wa.status_events where id is null) as "unmatched!""#
+            r#"select (select count(*) from (select from wa.webhook_inbox where state = 'pending'
+                         order by received_at, id limit $1) p) as "pending!",
+                      (select count(*) from (select state from wa.webhook_inbox where state = 'bad' or bad_entries is not null
+                         order by id desc limit $1) b where b.state = 'bad') as "bad!",
+                      (select count(*) from (select from wa.status_events where id is null
+                         order by received_at desc limit $1) u) as "unmatched!""#,
+            COUNTED_AT_MOST
         )
         .fetch_one(&self.pool)
         .await
@@ -241,7 +246,8 @@ impl Store {
             UncertainSummary,
             r#"select count(*) as "messages!", count(*) filter (where needs_person) as "needs_person!",
                       min(begun_at) as oldest_begun_at
-               from wa.uncertain"#
+               from (select needs_person, begun_at from wa.uncertain order by id limit $1) u"#,
+            COUNTED_AT_MOST
         )
         .fetch_one(&self.pool)
         .await

@@ -237,10 +237,10 @@ impl Store {
 
 /// Requests of which nothing was heard: messages, and for each the number of the request. What is settled is the request that was
 /// looked at, never a later one of the same message.
-type Requests = (Vec<i64>, Vec<i32>);
+pub(super) type Requests = (Vec<i64>, Vec<i32>);
 
 /// Puts uncertain messages back into the queue.
-async fn send_again(
+pub(super) async fn send_again(
     connection: &mut Connection,
     (ids, attempts): &Requests,
     why: &str,
@@ -257,7 +257,7 @@ async fn send_again(
     Ok(resent as u64)
 }
 
-async fn end(
+pub(super) async fn end(
     connection: &mut Connection,
     (ids, attempts): &Requests,
     state: &str,

@@ -5,7 +5,8 @@ use crate::cli::table::{Table, numbers, words};
 use crate::cli::{Context, output};
 use crate::standing::mask::Eyes;
 use crate::standing::time::age;
-use crate::store::message::{Message, MessageFilter};
+use crate::store::message::Message;
+use crate::store::messages::MessageFilter;
 use time::OffsetDateTime;
 
 pub(super) const HELP: &str =
@@ -54,12 +55,14 @@ impl List {
         let filter = MessageFilter {
             state: self.state,
             sender: self.sender,
-            recipient: self.to.as_deref().map(as_stored),
+            recipient: self.to,
             reference: self.reference,
             before: self.before,
+            ..MessageFilter::default()
         };
         let store = context.store().await?;
-        let messages = store.messages(&filter, i64::from(self.limit)).await?;
+        let page = store.messages(&filter, usize::from(self.limit)).await?;
+        let messages = page.messages;
         if self.json {
             let messages: Vec<_> = messages
                 .iter()
@@ -76,15 +79,6 @@ impl List {
         }
         output::print(&text)
     }
-}
-
-/// A phone number as the database keeps it, without the separators people write; any other id as it is.
-fn as_stored(recipient: &str) -> String {
-    if !recipient.trim().starts_with('+') || recipient.chars().any(char::is_alphabetic) {
-        return recipient.to_owned();
-    }
-    let kept = |c: &char| *c == '+' || c.is_ascii_digit();
-    recipient.chars().filter(kept).collect()
 }
 
 fn table(messages: &[Message], eyes: Eyes, now: OffsetDateTime) -> Table<8> {
@@ -114,18 +108,4 @@ fn table(messages: &[Message], eyes: Eyes, now: OffsetDateTime) -> Table<8> {
         ]);
     }
     table
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_number_is_looked_for_as_it_is_kept() {
-        assert_eq!(as_stored(" +1 (650) 555-1234"), "+16505551234");
-        assert_eq!(
-            as_stored("US.13491208655302741918"),
-            "US.13491208655302741918"
-        );
-    }
 }
