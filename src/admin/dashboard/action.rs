@@ -16,6 +16,8 @@ use crate::standing::mask::Eyes;
 use crate::standing::{campaign, sequence};
 use crate::store::StoreError;
 use crate::store::campaign::{Campaign, CampaignKey, CampaignVerb};
+use crate::store::failures::{Counted, Decider, FailureFilter, FailureGroup, SuppressFrom};
+use crate::store::groups::{GroupFinding, UncertainFilter};
 use crate::store::hold::NewHold;
 use crate::store::sequence::{SequenceKey, Skipped, Word};
 use crate::store::uncertain::Finding;
@@ -37,6 +39,12 @@ pub(super) enum Action {
     ResumeSequence(i64),
     SkipHead(i64),
     CancelSequence(i64),
+    /// Failures of one code and sender, written anew as new messages.
+    FailuresAgain(FailureGroup),
+    SuppressFailures(FailureGroup),
+    /// Of one sender, those that only a person can settle.
+    AllNotSent(String),
+    AllAgain(String),
 }
 
 /// What is shown before it is done.
@@ -110,6 +118,10 @@ impl Action {
             "resume-sequence" => Self::ResumeSequence(id()?),
             "skip-head" => Self::SkipHead(id()?),
             "cancel-sequence" => Self::CancelSequence(id()?),
+            "failures-again" => Self::FailuresAgain(group_of(target)?),
+            "suppress-failures" => Self::SuppressFailures(group_of(target)?),
+            "all-not-sent" => Self::AllNotSent(target.to_owned()),
+            "all-again" => Self::AllAgain(target.to_owned()),
             _ => return None,
         })
     }
@@ -130,12 +142,28 @@ impl Action {
             Self::ResumeSequence(_) => "resume-sequence",
             Self::SkipHead(_) => "skip-head",
             Self::CancelSequence(_) => "cancel-sequence",
+            Self::FailuresAgain(_) => "failures-again",
+            Self::SuppressFailures(_) => "suppress-failures",
+            Self::AllNotSent(_) => "all-not-sent",
+            Self::AllAgain(_) => "all-again",
         }
     }
 
     pub(super) fn target(&self) -> String {
         match self {
-            Self::HoldSender(sender) | Self::ReleaseSender(sender) => sender.clone(),
+            Self::HoldSender(sender)
+            | Self::ReleaseSender(sender)
+            | Self::AllNotSent(sender)
+            | Self::AllAgain(sender) => sender.clone(),
+            Self::FailuresAgain(group) | Self::SuppressFailures(group) => {
+                let code = group
+                    .code
+                    .map_or_else(|| "none".to_owned(), |code| code.to_string());
+                format!(
+                    "{code}~{}",
+                    group.filter.sender.as_deref().unwrap_or_default()
+                )
+            }
             Self::LeadCampaign(_, id)
             | Self::CancelMessage(id)
             | Self::Reveal(id)
@@ -161,6 +189,8 @@ impl Action {
             Self::ResumeSequence(id) | Self::SkipHead(id) | Self::CancelSequence(id) => {
                 format!("/sequences/of/{id}")
             }
+            Self::FailuresAgain(_) | Self::SuppressFailures(_) => "/failures?since=all".to_owned(),
+            Self::AllNotSent(_) | Self::AllAgain(_) => "/uncertain".to_owned(),
         }
     }
 
@@ -251,6 +281,52 @@ impl Action {
             }
             Self::CancelSequence(id) => {
                 sequence_preview(dashboard, *id, "Cancel the sequence", "Every message of it that has not been begun ends as cancelled; this cannot be undone.", "Cancel them all", Tone::Bad).await
+            }
+            Self::FailuresAgain(group) => {
+                let many = failures_in_words(dashboard, group).await?;
+                Ok(Preview {
+                    title: format!("Send {} again", named(group)),
+                    tone: Tone::Doubt,
+                    says: vec![
+                        format!("{many} are written into the outbox anew, each once however often this is done."),
+                        "The failed ones stay as they are. Has the cause gone? Else they fail again.".to_owned(),
+                    ],
+                    button: "Send them again",
+                    asks: None,
+                })
+            }
+            Self::SuppressFailures(group) => {
+                let many = failures_in_words(dashboard, group).await?;
+                Ok(Preview {
+                    title: format!("Suppress the recipients of {}", named(group)),
+                    tone: Tone::Bad,
+                    says: vec![
+                        format!("The recipients of {many} are written to by no campaign of this sender any more."),
+                        "See and undo it: wa-outbox suppress list".to_owned(),
+                    ],
+                    button: "Suppress them",
+                    asks: None,
+                })
+            }
+            Self::AllNotSent(sender) => {
+                let many = uncertain_in_words(dashboard, sender).await?;
+                Ok(Preview {
+                    title: format!("None of the uncertain messages of {sender} was sent"),
+                    tone: Tone::Bad,
+                    says: vec![format!("{many}, of which only a person can tell, end as failed. You have found that WhatsApp never had them.")],
+                    button: "None was sent",
+                    asks: None,
+                })
+            }
+            Self::AllAgain(sender) => {
+                let many = uncertain_in_words(dashboard, sender).await?;
+                Ok(Preview {
+                    title: format!("Send the uncertain messages of {sender} again"),
+                    tone: Tone::Bad,
+                    says: vec![format!("{many}, of which only a person can tell, are queued again. They may have reached WhatsApp: some may arrive twice.")],
+                    button: "Send all again, even twice",
+                    asks: None,
+                })
             }
         }
     }
@@ -368,7 +444,113 @@ impl Action {
                     thousands(i64::try_from(cancelled).unwrap_or(i64::MAX))
                 ))
             }
+            Self::FailuresAgain(group) => {
+                let again = store
+                    .send_failures_again(group, Decider { by, reason })
+                    .await?;
+                let mut says = format!("{} messages were written anew.", again.written);
+                for (count, why) in [
+                    (again.already, "had been sent again before"),
+                    (
+                        again.of_ended_campaigns,
+                        "belong to campaigns that have ended",
+                    ),
+                    (again.refused, "are not taken by the outbox as they are"),
+                ] {
+                    if count > 0 {
+                        says += &format!(" {count} {why}.");
+                    }
+                }
+                Ok(says)
+            }
+            Self::SuppressFailures(group) => {
+                let from = SuppressFrom {
+                    sender: group.filter.sender.clone(),
+                    category: None,
+                };
+                let suppressed = store
+                    .suppress_failures(group, &from, Decider { by, reason })
+                    .await?;
+                Ok(format!("{suppressed} recipients are suppressed."))
+            }
+            Self::AllNotSent(sender) => {
+                let settled = store
+                    .resolve_group(
+                        &by_hand(sender),
+                        GroupFinding::NotSent,
+                        Decider { by, reason },
+                    )
+                    .await?;
+                Ok(format!(
+                    "{} messages have failed: they were not sent, says {by}.",
+                    settled.settled
+                ))
+            }
+            Self::AllAgain(sender) => {
+                let settled = store
+                    .resolve_group(
+                        &by_hand(sender),
+                        GroupFinding::SendAgain,
+                        Decider { by, reason },
+                    )
+                    .await?;
+                Ok(format!("{} messages are queued again.", settled.settled))
+            }
         }
+    }
+}
+
+/// `CODE~SENDER`, as groups stand in an address.
+fn group_of(target: &str) -> Option<FailureGroup> {
+    let (code, sender) = target.split_once('~')?;
+    let code = match code {
+        "none" => None,
+        code => Some(code.parse().ok()?),
+    };
+    let filter = FailureFilter {
+        sender: (!sender.is_empty()).then(|| sender.to_owned()),
+        since: None,
+    };
+    Some(FailureGroup { code, filter })
+}
+
+fn named(group: &FailureGroup) -> String {
+    let code = group.code.map_or_else(
+        || "without a code".to_owned(),
+        |code| format!("with code {code}"),
+    );
+    match &group.filter.sender {
+        Some(sender) => format!("the failures {code} of {sender}"),
+        None => format!("the failures {code}"),
+    }
+}
+
+async fn failures_in_words(dashboard: &Dashboard, group: &FailureGroup) -> Result<String, NotDone> {
+    in_words(dashboard.store.count_failures(group).await?, "failed")
+}
+
+async fn uncertain_in_words(dashboard: &Dashboard, sender: &str) -> Result<String, NotDone> {
+    in_words(
+        dashboard.store.count_uncertain(&by_hand(sender)).await?,
+        "uncertain",
+    )
+}
+
+fn in_words(counted: Counted, which: &str) -> Result<String, NotDone> {
+    match (counted.messages, counted.is_whole) {
+        (0, true) => because(format!("there are no {which} messages like that any more")),
+        (1, true) => Ok(format!("1 {which} message")),
+        (some, true) => Ok(format!("{} {which} messages", thousands(some))),
+        (some, false) => Ok(format!("{} {which} messages or more", thousands(some))),
+    }
+}
+
+/// Those of a sender that only a person can settle.
+fn by_hand(sender: &str) -> UncertainFilter {
+    UncertainFilter {
+        sender: Some(sender.to_owned()),
+        doubt: None,
+        needs_person: true,
     }
 }
 
@@ -526,6 +708,10 @@ mod tests {
             Action::ResumeSequence(1),
             Action::SkipHead(1),
             Action::CancelSequence(1),
+            Action::FailuresAgain(group_of("131026~4711").expect("a group")),
+            Action::SuppressFailures(group_of("none~4711").expect("a group")),
+            Action::AllNotSent("4711".into()),
+            Action::AllAgain("4711".into()),
         ];
         for action in all {
             let found = Action::parse(action.verb(), &action.target());

@@ -12,11 +12,13 @@ use crate::admin::dashboard::page::Look;
 use crate::admin::dashboard::session::{Role, Visitor};
 use crate::admin::dashboard::{Dashboard, Trouble};
 use crate::domain::id::MessageId;
+use crate::domain::status::Status;
 use crate::standing::failure::meaning;
 use crate::standing::mask::Eyes;
 use crate::standing::message::{facts, has_ended, history};
 use crate::standing::reason::Reason;
-use crate::store::message::{Message, MessageFilter};
+use crate::store::message::Message;
+use crate::store::messages::MessageFilter;
 
 const STATES: [&str; 8] = [
     "queued",
@@ -60,39 +62,57 @@ pub(super) async fn list(
     if let Some(sought) = &sought {
         return found(dashboard, sought).await;
     }
+    let words = |name: &str| look.get(name).map(str::to_owned);
     let filter = MessageFilter {
-        state: look.get("state").map(str::to_owned),
-        sender: look.get("sender").map(str::to_owned),
+        state: words("state"),
+        status: words("status"),
+        sender: words("sender"),
+        campaign: look.number("campaign"),
+        code: look.number("code"),
+        duplicates_only: look.get("twice").is_some(),
         before: look.number("before"),
         ..MessageFilter::default()
     };
-    let messages = dashboard.store.messages(&filter, ROWS).await?;
-    let next = messages
-        .last()
-        .filter(|_| messages.len() as i64 == ROWS)
-        .map(|last| last.id.to_string());
+    let page = dashboard.store.messages(&filter, ROWS as usize).await?;
     Ok(Shown::new("Messages")
         .section("filters", filters(look))
-        .section("messages", html! {
-            @if messages.is_empty() { (nothing("No message is like that.")) } @else { (rows(&messages)) }
-        })
-        .section("pages", html! {
-            div.buttons {
-                @if look.get("before").is_some() { a.button href={ "/messages" (look.with("before", "")) } { "Newest" } }
-                @if let Some(next) = next { a.button href={ "/messages" (look.with("before", &next)) } rel="next" { "Older" } }
-            }
-        }))
+        .section(
+            "messages",
+            html! {
+                @if page.messages.is_empty() { (nothing("No message is like that, as far as was looked.")) } @else { (rows(&page.messages)) }
+                @if let Some(id) = page.looked_back_to { p.nothing { "Looked back to message " (id) "; older ones come with the next page." } }
+            },
+        )
+        .section(
+            "pages",
+            html! {
+                div.buttons {
+                    @if look.get("before").is_some() { a.button href={ "/messages" (look.with("before", "")) } { "Newest" } }
+                    @if let Some(next) = page.next { a.button href={ "/messages" (look.with("before", &next.to_string())) } rel="next" { "Older" } }
+                }
+            },
+        ))
 }
 
 fn filters(look: &Look) -> Markup {
-    let state = look.get("state").unwrap_or_default();
+    let chosen = |name: &str| look.get(name).unwrap_or_default().to_owned();
+    let choice = |title: &str, name: &str, values: &[&str]| {
+        let now = chosen(name);
+        html! {
+            label { (title) select name=(name) {
+                option value="" { "any" }
+                @for one in values { option value=(one) selected[*one == now] { (one) } }
+            } }
+        }
+    };
     html! {
         form.filters action="/messages" data-at-once {
-            label { "State" select name="state" {
-                option value="" { "any" }
-                @for one in STATES { option value=(one) selected[one == state] { (one) } }
-            } }
-            label { "Sender" input name="sender" value=(look.get("sender").unwrap_or_default()) placeholder="any"; }
+            (choice("State", "state", &STATES))
+            (choice("Status", "status", &Status::ALL.map(Status::as_str)))
+            label { "Sender" input name="sender" value=(chosen("sender")) placeholder="any"; }
+            label { "Code" input name="code" value=(chosen("code")) placeholder="any" inputmode="numeric" size="8"; }
+            label { "Campaign" input name="campaign" value=(chosen("campaign")) placeholder="its number" inputmode="numeric" size="8"; }
+            label { "Taken twice" select name="twice" { option value="" { "all" } option value="yes" selected[look.get("twice").is_some()] { "only those" } } }
             button { "Show" }
         }
     }
@@ -128,27 +148,44 @@ fn rows(messages: &[Message]) -> Markup {
     table("Messages, newest first", titles, rows)
 }
 
-/// What a search finds: by wamid, by recipient, by reference.
+/// What a search finds: by wamid, by recipient however it is written, by reference.
 async fn found(dashboard: &Dashboard, sought: &str) -> Result<Shown, Trouble> {
-    let store = &dashboard.store;
+    let sought = Some(sought.to_owned());
+    let none = MessageFilter::default;
+    let filters = match sought.as_deref() {
+        Some(wamid) if wamid.starts_with("wamid.") => vec![MessageFilter {
+            wamid: sought,
+            ..none()
+        }],
+        _ => vec![
+            MessageFilter {
+                recipient: sought.clone(),
+                ..none()
+            },
+            MessageFilter {
+                reference: sought,
+                ..none()
+            },
+        ],
+    };
     let mut messages = Vec::new();
-    for filter in [
-        MessageFilter {
-            recipient: Some(sought.to_owned()),
-            ..MessageFilter::default()
-        },
-        MessageFilter {
-            reference: Some(sought.to_owned()),
-            ..MessageFilter::default()
-        },
-    ] {
-        messages.extend(store.messages(&filter, ROWS).await?);
+    let mut is_whole = true;
+    for filter in filters {
+        let page = dashboard.store.messages(&filter, ROWS as usize).await?;
+        is_whole &= page.is_whole();
+        messages.extend(page.messages);
     }
-    let shown = Shown::new("Found");
-    Ok(match messages.as_slice() {
-        [] => shown.section("messages", nothing("No message has that id, reference, recipient or wamid. Write recipients with + and country code.")),
-        some => shown.section("messages", rows(some)),
-    })
+    messages.sort_by_key(|message| std::cmp::Reverse(message.id));
+    messages.dedup_by_key(|message| message.id);
+    Ok(Shown::new("Found").section(
+        "messages",
+        html! {
+            @if messages.is_empty() {
+                (nothing("No message has that id, reference, recipient or wamid. Write recipients with + and country code."))
+            } @else { (rows(&messages)) }
+            @if !is_whole { p.nothing { "The newest are shown; see more: wa-outbox message list --help" } }
+        },
+    ))
 }
 
 pub(super) async fn one(
