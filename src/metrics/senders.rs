@@ -152,7 +152,7 @@ impl Senders {
     pub fn backlog(&self) -> Option<(i64, f64)> {
         let standing = locked(&self.0.standing);
         let rows = standing.iter().map(|(_, row)| *row);
-        let [.., queued, oldest] = rows.reduce(sum_and_oldest)?;
+        let [_, _, queued, oldest, _] = rows.reduce(sum_and_extremes)?;
         #[expect(clippy::cast_possible_truncation, reason = "it was a count")]
         Some((queued as i64, oldest))
     }

@@ -79,7 +79,10 @@ impl<'a> Browser<'a> {
 
     async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Seen {
         let fields: BTreeMap<_, _> = fields.iter().copied().collect();
-        let request = client().post(self.world.admin_url(path)).form(&fields);
+        let request = client()
+            .post(self.world.admin_url(path))
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(serde_urlencoded::to_string(&fields).expect("a form"));
         self.ask(request).await
     }
 
@@ -506,13 +509,11 @@ async fn an_uncertain_message_is_resolved_by_what_a_person_knows() {
         ended.error_message.as_deref(),
         Some("not sent, says ada: nothing came")
     );
+    let word = done_word(&mut browser).await;
     let again = browser
         .post(
             &format!("/confirm/not-sent/{id}"),
-            &[
-                ("reason", "again"),
-                ("form", done_word(&mut browser).await.as_str()),
-            ],
+            &[("reason", "again"), ("form", &word)],
         )
         .await;
     assert_eq!(again.status, 409, "{}", again.text);

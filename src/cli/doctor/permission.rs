@@ -3,9 +3,9 @@
 use time::{Duration, OffsetDateTime};
 
 use super::Findings;
-use crate::cli::time::stamp;
 use crate::provider::permission::{MANAGEMENT, MESSAGING, TokenFacts};
 use crate::provider::{Endpoint, Provider};
+use crate::standing::time::stamp;
 
 /// A token that ends sooner should be replaced now.
 const ENDS_SOON: Duration = Duration::days(7);
