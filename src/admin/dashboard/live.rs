@@ -72,45 +72,39 @@ pub(super) async fn live(
 impl Follower {
     /// The next change of the page; none: it is over.
     async fn next(&mut self) -> Option<Event> {
-        loop {
-            if !std::mem::take(&mut self.is_first) {
-                tokio::select! {
-                    () = self.dashboard.stop.cancelled() => return None,
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
-                }
+        if !std::mem::take(&mut self.is_first) {
+            tokio::select! {
+                () = self.dashboard.stop.cancelled() => return None,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
             }
-            if self.dashboard.stop.is_cancelled() {
-                return None;
-            }
-            let session = self.visitor.session;
-            if session
-                .is_some_and(|session| !self.dashboard.sessions.lasts(session, Instant::now()))
-            {
-                return Some(Event::default().event("over").data("the session has ended"));
-            }
-            match pages::make(&self.dashboard, &self.visitor, &self.page).await {
-                Ok(shown) => {
-                    let mut parts = Vec::new();
-                    for section in &shown.sections {
-                        let html = section.html.0.as_str();
-                        if self.sent.get(section.id).is_none_or(|sent| sent != html) {
-                            self.sent.insert(section.id, html.to_owned());
-                            parts.push(json!({"id": section.id, "html": html}));
-                        }
+        }
+        if self.dashboard.stop.is_cancelled() {
+            return None;
+        }
+        let session = self.visitor.session;
+        if session.is_some_and(|session| !self.dashboard.sessions.lasts(session, Instant::now())) {
+            return Some(Event::default().event("over").data("the session has ended"));
+        }
+        match pages::make(&self.dashboard, &self.visitor, &self.page).await {
+            Ok(shown) => {
+                let mut parts = Vec::new();
+                for section in &shown.sections {
+                    let html = section.html.0.as_str();
+                    if self.sent.get(section.id).is_none_or(|sent| sent != html) {
+                        self.sent.insert(section.id, html.to_owned());
+                        parts.push(json!({"id": section.id, "html": html}));
                     }
-                    let order: Vec<_> = shown.sections.iter().map(|section| section.id).collect();
-                    let news = json!({"title": shown.title, "parts": parts, "order": order});
-                    return Some(Event::default().event("parts").data(news.to_string()));
                 }
-                Err(Trouble::Store(_)) => {
-                    return Some(
-                        Event::default()
-                            .event("stale")
-                            .data("the database does not answer"),
-                    );
-                }
-                Err(_) => return Some(Event::default().event("gone").data("it is gone")),
+                let order: Vec<_> = shown.sections.iter().map(|section| section.id).collect();
+                let news = json!({"title": shown.title, "parts": parts, "order": order});
+                Some(Event::default().event("parts").data(news.to_string()))
             }
+            Err(Trouble::Store(_)) => Some(
+                Event::default()
+                    .event("stale")
+                    .data("the database does not answer"),
+            ),
+            Err(_) => Some(Event::default().event("gone").data("it is gone")),
         }
     }
 }
