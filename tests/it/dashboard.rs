@@ -239,7 +239,7 @@ async fn a_message_is_found_by_what_somebody_has_of_it_and_the_number_stands_in_
             .post("/search", &[("q", sought), ("form", &word)])
             .await;
         assert!(seen.leads_to().starts_with("/messages?search="), "{sought}");
-        let found = browser.get(&seen.leads_to().to_owned()).await;
+        let found = browser.get(seen.leads_to()).await;
         assert!(
             found.text.contains(&format!("/messages/{id}\"")),
             "{sought}: {}",
@@ -253,7 +253,7 @@ async fn a_message_is_found_by_what_somebody_has_of_it_and_the_number_stands_in_
     let nothing = browser
         .post("/search", &[("q", "order-18"), ("form", &word)])
         .await;
-    let found = browser.get(&nothing.leads_to().to_owned()).await;
+    let found = browser.get(nothing.leads_to()).await;
     assert!(found.text.contains("No message has that"), "{}", found.text);
 }
 
@@ -373,7 +373,7 @@ async fn a_browser_without_a_session_is_led_to_the_login_and_back() {
         (seen.status, seen.leads_to()),
         (303, "/login?next=%2Fmessages%3Fstate%3Dfailed")
     );
-    let login = browser.get(&seen.leads_to().to_owned()).await;
+    let login = browser.get(seen.leads_to()).await;
     assert!(
         login.text.contains("value=\"/messages?state=failed\""),
         "{}",
