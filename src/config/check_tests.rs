@@ -254,3 +254,21 @@ fn campaigns_are_left_some_of_the_rate_and_no_more_than_all() {
         assert!(message.starts_with("worker.urgent_share = "), "{message}");
     }
 }
+
+#[test]
+fn a_collector_has_an_address_and_a_share_is_one() {
+    let refused_at =
+        |endpoint: &str| refused(|config| config.traces.endpoint = Some(endpoint.to_owned()));
+    for endpoint in ["localhost:4318", "grpc://localhost:4317", "http://"] {
+        let message = refused_at(endpoint);
+        assert!(message.starts_with("traces.endpoint = "), "{message}");
+    }
+    let message = refused_at("http://me:hunter2@localhost:4318");
+    assert!(message.contains("traces.headers"), "{message}");
+    assert!(!message.contains("hunter2"), "{message}");
+    let message = refused(|config| config.traces.sample_ratio = 1.5);
+    assert!(
+        message.starts_with("traces.sample_ratio = 1.5: "),
+        "{message}"
+    );
+}

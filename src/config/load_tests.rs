@@ -131,6 +131,7 @@ fn every_setting_can_be_given_in_the_environment() {
         "format" => "json",
         "headers" => "{ authorization = \"env:COLLECTOR\" }",
         "metrics_open" => "true",
+        "headers" => "{ x-key = \"env:KEY\" }",
         "listen" => "127.0.0.1:9",
         "url" => "postgres://localhost/app",
         "base_url" => "https://example.com",
@@ -478,4 +479,29 @@ fn a_token_key_is_read_and_a_bad_one_not_repeated() {
         message.contains("token.key = env:KEY") && !message.contains("hunter2"),
         "{message}"
     );
+}
+
+#[test]
+fn the_short_forms_of_opentelemetry_name_a_collector_and_a_share() {
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+        ("KEY", "let-me-in"),
+    ];
+    let config = load("[traces]\nheaders = { x-key = \"env:KEY\" }", &variables).expect("settings");
+    assert_eq!(
+        config.traces.endpoint.as_deref(),
+        Some("http://127.0.0.1:4318")
+    );
+    assert_eq!(config.traces.sample_ratio, 0.25);
+    let headers = config.trace_headers(&env(&variables)).expect("its value");
+    let [(name, value)] = headers.as_slice() else {
+        panic!("{} headers", headers.len());
+    };
+    assert_eq!(
+        (name.as_str(), value.expose_secret()),
+        ("x-key", "let-me-in")
+    );
+    let message = refused("", &[("OTEL_TRACES_SAMPLER_ARG", "often")]);
+    assert!(message.contains("OTEL_TRACES_SAMPLER_ARG"), "{message}");
 }
