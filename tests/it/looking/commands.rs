@@ -1,0 +1,1 @@
+//! The commands that show groups and decide about them.
