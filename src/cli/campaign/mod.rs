@@ -397,7 +397,7 @@ async fn find(store: &Store, named: &str) -> anyhow::Result<Campaign> {
 }
 
 /// A count as people read it: 1,204,512.
-fn thousands(count: i64) -> String {
+pub(in crate::cli) fn thousands(count: i64) -> String {
     let digits = count.unsigned_abs().to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
