@@ -13,6 +13,7 @@ pub mod demo;
 pub mod doctor;
 mod duration;
 pub mod failure;
+pub mod failures;
 pub mod media;
 pub mod message;
 pub mod migrate;
@@ -78,6 +79,7 @@ enum Command {
     Suppress(suppress::Options),
     Media(media::Options),
     Message(message::Options),
+    Failures(failures::Options),
     Uncertain(uncertain::Options),
     Summary(summary::Options),
     Top(top::Options),
@@ -104,6 +106,7 @@ impl Command {
             | Self::Suppress(_)
             | Self::Media(_)
             | Self::Message(_)
+            | Self::Failures(_)
             | Self::Uncertain(_)
             | Self::Summary(_)
             | Self::Top(_)
@@ -160,6 +163,7 @@ impl Cli {
             Command::Suppress(options) => options.run(context).await,
             Command::Media(options) => options.run(context).await,
             Command::Message(options) => options.run(context).await,
+            Command::Failures(options) => options.run(context).await,
             Command::Uncertain(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,
             Command::Top(options) => options.run(context).await,

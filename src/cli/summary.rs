@@ -1,33 +1,47 @@
 //! `summary`: how much stands where, on one screen.
 
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
 use serde::Serialize;
 use time::OffsetDateTime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::table::{Table, numbers, words};
-use super::{Context, output};
+use super::{Context, duration, output};
+use crate::standing::facts::thousands;
 use crate::standing::sender::{Reading, StandingJson, counted, rate};
-use crate::standing::time::{age, span};
+use crate::standing::time::{age, span, stamp};
 use crate::store::Store;
+use crate::store::census::Census;
 use crate::store::summary::{InboxSummary, SenderStanding, StateCount, UncertainSummary};
 
 /// Show how much stands where
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It counts every message there is by its state, so on a large database it takes a while. The messages of a \
-sender are counted up to 10,000.
+    after_help = "It costs the same whatever stands in the tables. What has not ended is counted up to 10,000 of each state; of what has \
+ended it looks at the newest 10,000, and how many messages there are at all is estimated where there are more.
 
-With --json one object: messages (state, status, messages), senders (sender, queued, oldest_due_at, worker, held_reason, \
+With --json one object: messages (state, status, messages: of what has ended, among the newest that ended.looked_at tells), ended \
+(looked_at, back_to: when the oldest of those was written, is_whole), total (messages, is_estimate), senders (sender, queued, oldest_due_at, worker, held_reason, \
 problem, stuck_s: how long its oldest due message has waited for something other than its turn, and standing as in \
 `sender show --json`), inbox (pending, bad, unmatched), uncertain (messages, needs_person, oldest_begun_at).
 
-Example:
-  wa-outbox summary"
+Examples:
+  wa-outbox summary
+  wa-outbox summary --watch 5s"
 )]
 pub struct Options {
+    /// Show it again so often, until it is interrupted
+    #[arg(long, value_name = "SPAN", num_args = 0..=1, default_missing_value = "2s", value_parser = duration::parse_seconds, conflicts_with = "json")]
+    watch: Option<Duration>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
+
+/// Clears the screen, and stands at its beginning.
+const CLEAR: &str = "\x1b[2J\x1b[H";
 
 impl Options {
     /// Prints it.
@@ -35,17 +49,38 @@ impl Options {
     /// # Errors
     /// When the database cannot be read.
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let now = context.clock().now();
-        let summary = Summary::read(context.store().await?).await?;
+        let store = context.store().await?;
+        let summary = Summary::read(store).await?;
         if self.json {
             return output::print_json(&summary.json());
         }
-        output::print(&summary.screen(now, context.colours()))
+        let colours = context.colours();
+        let Some(every) = self.watch else {
+            return output::print(&summary.screen(context.clock().now(), colours));
+        };
+        let on_a_terminal = std::io::stdout().is_terminal();
+        let mut ended = signal(SignalKind::terminate())?;
+        let mut summary = summary;
+        loop {
+            let now = context.clock().now();
+            let clear = if on_a_terminal { CLEAR } else { "" };
+            output::print(&format!(
+                "{clear}{}\n{}",
+                stamp(now),
+                summary.screen(now, colours)
+            ))?;
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                _ = tokio::signal::ctrl_c() => return Ok(()),
+                _ = ended.recv() => return Ok(()),
+            }
+            summary = Summary::read(store).await?;
+        }
     }
 }
 
 struct Summary {
-    counts: Vec<StateCount>,
+    census: Census,
     senders: Vec<SenderStanding>,
     inbox: InboxSummary,
     uncertain: UncertainSummary,
@@ -54,7 +89,7 @@ struct Summary {
 impl Summary {
     async fn read(store: &Store) -> anyhow::Result<Self> {
         Ok(Self {
-            counts: store.counts().await?,
+            census: store.census().await?,
             senders: store.sender_standings(None).await?,
             inbox: store.inbox_summary().await?,
             uncertain: store.uncertain_summary().await?,
@@ -63,10 +98,10 @@ impl Summary {
 
     fn screen(&self, now: OffsetDateTime, colours: bool) -> String {
         let mut parts = Vec::new();
-        if self.counts.is_empty() {
+        if self.census.is_empty() {
             parts.push("The outbox is empty.\n".to_owned());
         } else {
-            parts.push(self.messages().render(colours));
+            parts.push(self.messages().render(colours) + &self.total_line(now));
         }
         if self.senders.is_empty() {
             parts.push("There is no sender yet; see: wa-outbox sender add --help\n".to_owned());
@@ -79,14 +114,54 @@ impl Summary {
 
     fn messages(&self) -> Table<3> {
         let mut table = Table::new([words("STATE"), words("STATUS"), numbers("MESSAGES")]);
-        for count in &self.counts {
+        for count in self.counts() {
             table.row([
-                count.state.clone(),
-                count.status.clone().unwrap_or_default(),
-                count.messages.to_string(),
+                count.state,
+                count.status.unwrap_or_default(),
+                counted(count.messages),
             ]);
         }
         table
+    }
+
+    /// What is open, where there is any, and what became of the newest that have ended.
+    fn counts(&self) -> Vec<StateCount> {
+        let census = &self.census;
+        let open = [
+            ("queued", census.queued),
+            ("sending", census.sending),
+            ("uncertain", census.uncertain),
+            ("waiting", census.waiting),
+        ];
+        let open = open.into_iter().filter(|(_, messages)| *messages > 0);
+        let open = open.map(|(state, messages)| StateCount {
+            state: state.to_owned(),
+            status: None,
+            messages,
+        });
+        open.chain(census.ended.iter().cloned()).collect()
+    }
+
+    /// What the counts do not tell.
+    fn total_line(&self, now: OffsetDateTime) -> String {
+        let census = &self.census;
+        let ended = match census.ended_back_to {
+            Some(back_to) if !census.ended_is_whole() => format!(
+                " Of those that have ended the newest {} are counted here, the oldest of them written {}.",
+                thousands(census.ended_looked_at),
+                age(back_to, now)
+            ),
+            _ => String::new(),
+        };
+        let about = if census.total_is_estimate {
+            "about "
+        } else {
+            ""
+        };
+        format!(
+            "\n{about}{} messages in the outbox.{ended}\n",
+            thousands(census.total)
+        )
     }
 
     fn sender_table(&self) -> Table<9> {
@@ -148,6 +223,7 @@ impl Summary {
             bad,
             unmatched,
         } = self.inbox;
+        let (pending, bad, unmatched) = (counted(pending), counted(bad), counted(unmatched));
         format!(
             "Webhooks: {pending} deliveries to be applied, {bad} unreadable; {unmatched} statuses of messages unknown here.\n"
         )
@@ -162,17 +238,28 @@ impl Summary {
         let oldest = oldest_begun_at.map_or_else(String::new, |begun_at| {
             format!(", the oldest begun {}", age(begun_at, now))
         });
+        let messages = counted(messages);
         match needs_person {
             0 => format!("Uncertain: {messages}{oldest}; none needs a person.\n"),
             some => format!(
-                "Uncertain: {messages}{oldest}; {some} for a person to settle: wa-outbox uncertain list\n"
+                "Uncertain: {messages}{oldest}; {} for a person to settle: wa-outbox uncertain list\n",
+                counted(some)
             ),
         }
     }
 
     fn json(&self) -> SummaryJson<'_> {
         SummaryJson {
-            messages: self.counts.iter().map(CountJson::of).collect(),
+            messages: self.counts().into_iter().map(CountJson::of).collect(),
+            ended: EndedJson {
+                looked_at: self.census.ended_looked_at,
+                back_to: self.census.ended_back_to,
+                is_whole: self.census.ended_is_whole(),
+            },
+            total: TotalJson {
+                messages: self.census.total,
+                is_estimate: self.census.total_is_estimate,
+            },
             senders: self.senders.iter().map(SenderJson::of).collect(),
             inbox: InboxJson {
                 pending: self.inbox.pending,
@@ -217,17 +304,33 @@ fn held_reason(sender: &SenderStanding) -> Option<&str> {
 
 #[derive(Serialize)]
 struct SummaryJson<'a> {
-    messages: Vec<CountJson<'a>>,
+    messages: Vec<CountJson>,
+    ended: EndedJson,
+    total: TotalJson,
     senders: Vec<SenderJson<'a>>,
     inbox: InboxJson,
     uncertain: UncertainJson,
 }
 
 #[derive(Serialize)]
-struct CountJson<'a> {
-    state: &'a str,
-    status: Option<&'a str>,
+struct CountJson {
+    state: String,
+    status: Option<String>,
     messages: i64,
+}
+
+#[derive(Serialize)]
+struct EndedJson {
+    looked_at: i64,
+    #[serde(with = "time::serde::rfc3339::option")]
+    back_to: Option<OffsetDateTime>,
+    is_whole: bool,
+}
+
+#[derive(Serialize)]
+struct TotalJson {
+    messages: i64,
+    is_estimate: bool,
 }
 
 #[derive(Serialize)]
@@ -258,11 +361,11 @@ struct UncertainJson {
     oldest_begun_at: Option<OffsetDateTime>,
 }
 
-impl<'a> CountJson<'a> {
-    fn of(count: &'a StateCount) -> Self {
+impl CountJson {
+    fn of(count: StateCount) -> Self {
         Self {
-            state: &count.state,
-            status: count.status.as_deref(),
+            state: count.state,
+            status: count.status,
             messages: count.messages,
         }
     }

@@ -7,10 +7,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::failure::Problem;
+use super::failures::many;
 use super::table::{Table, numbers, words};
 use super::{Context, output};
 use crate::domain::id::{MessageId, Wamid};
 use crate::standing::time::age;
+use crate::store::failures::Decider;
+use crate::store::groups::{GroupFinding, UncertainCount, UncertainFilter};
 use crate::store::uncertain::{Finding, UncertainMessage};
 
 /// List and settle messages whose answer was lost
@@ -27,7 +30,10 @@ enum Action {
     /// List the uncertain messages, oldest first
     #[command(after_help = LIST_HELP)]
     List(List),
-    /// Settle one message by what you have found out
+    /// Count the uncertain messages by sender and doubt
+    #[command(after_help = GROUPS_HELP)]
+    Groups(Groups),
+    /// Settle one message, or a whole group, by what you have found out
     #[command(after_help = RESOLVE_HELP)]
     Resolve(Resolve),
 }
@@ -39,13 +45,21 @@ begun_at, doubt, waiting_for, needs_person.
 Example:
   wa-outbox uncertain list";
 
+const GROUPS_HELP: &str = "It looks at the first 10,001. With --json an array of objects: sender, doubt, messages, needs_person, \
+oldest_begun_at, sample (the oldest).
+
+Example:
+  wa-outbox uncertain groups";
+
 const RESOLVE_HELP: &str =
-    "It is written down with your name and reason, and shown by `message show`.
+    "It is written down with your name and reason, and shown by `message show`. With --all it is about every uncertain message that \
+--sender, --doubt and --needs-person leave; without --yes it only says how many those are.
 
 Examples:
   wa-outbox uncertain resolve 4711 --not-sent --reason \"nothing came\"
   wa-outbox uncertain resolve 4711 --accepted wamid.HBgL… --reason \"a webhook\"
-  wa-outbox uncertain resolve 4711 --send-again --yes --reason \"urgent\"";
+  wa-outbox uncertain resolve 4711 --send-again --yes --reason \"urgent\"
+  wa-outbox uncertain resolve --all --needs-person --not-sent --reason \"the provider was down\" --yes";
 
 #[derive(Debug, clap::Args)]
 struct List {
@@ -58,11 +72,26 @@ struct List {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(group = ArgGroup::new("finding").required(true).args(["accepted", "not_sent", "send_again"]))]
+#[command(
+    group = ArgGroup::new("finding").required(true).args(["accepted", "not_sent", "send_again"]),
+    group = ArgGroup::new("which").required(true).args(["id", "all"])
+)]
 struct Resolve {
     /// The message
     #[arg(value_name = "ID")]
-    id: i64,
+    id: Option<i64>,
+    /// All uncertain messages that are like what follows
+    #[arg(long, conflicts_with = "accepted")]
+    all: bool,
+    /// With --all: of this sender
+    #[arg(long, value_name = "ID", requires = "all")]
+    sender: Option<String>,
+    /// With --all: of this doubt, as `uncertain groups` words it
+    #[arg(long, value_name = "TEXT", requires = "all")]
+    doubt: Option<String>,
+    /// With --all: only what nothing but a person settles
+    #[arg(long, requires = "all")]
+    needs_person: bool,
     /// WhatsApp has it, under this id
     #[arg(long, value_name = "WAMID")]
     accepted: Option<String>,
@@ -78,7 +107,7 @@ struct Resolve {
     /// Who you are [default: user@host]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
-    /// Yes, it may arrive twice: needed with --send-again
+    /// Yes, it may arrive twice: needed with --send-again; and yes, all of them: needed with --all
     #[arg(long)]
     yes: bool,
 }
@@ -91,6 +120,7 @@ impl Options {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.action {
             Action::List(list) => list.run(context).await,
+            Action::Groups(groups) => groups.run(context).await,
             Action::Resolve(resolve) => resolve.run(context).await,
         }
     }
@@ -163,10 +193,125 @@ impl<'a> UncertainJson<'a> {
     }
 }
 
+#[derive(Debug, clap::Args)]
+struct Groups {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Groups {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let groups = context.store().await?.uncertain_groups().await?;
+        if self.json {
+            let groups: Vec<_> = groups.iter().map(GroupJson::of).collect();
+            return output::print_json(&groups);
+        }
+        if groups.is_empty() {
+            return output::print("No message is uncertain.");
+        }
+        let now = context.clock().now();
+        let mut table = Table::new([
+            words("SENDER"),
+            numbers("MESSAGES"),
+            numbers("FOR A PERSON"),
+            words("OLDEST BEGUN"),
+            numbers("SUCH AS"),
+            words("DOUBT"),
+        ]);
+        for group in &groups {
+            table.row([
+                group.sender.clone(),
+                group.messages.to_string(),
+                group.needs_person.to_string(),
+                age(group.oldest_begun_at, now),
+                group.sample.to_string(),
+                group.doubt.clone(),
+            ]);
+        }
+        output::print(&table.render(context.colours()))
+    }
+}
+
+#[derive(Serialize)]
+struct GroupJson<'a> {
+    sender: &'a str,
+    doubt: &'a str,
+    messages: i64,
+    needs_person: i64,
+    #[serde(with = "time::serde::rfc3339")]
+    oldest_begun_at: OffsetDateTime,
+    sample: i64,
+}
+
+impl<'a> GroupJson<'a> {
+    fn of(group: &'a UncertainCount) -> Self {
+        Self {
+            sender: &group.sender,
+            doubt: &group.doubt,
+            messages: group.messages,
+            needs_person: group.needs_person,
+            oldest_begun_at: group.oldest_begun_at,
+            sample: group.sample,
+        }
+    }
+}
+
 impl Resolve {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let id = MessageId(self.id);
-        let finding = self.finding()?;
+        match self.id {
+            Some(id) => self.one(MessageId(id), context).await,
+            None => self.group(context).await,
+        }
+    }
+
+    async fn group(self, context: &Context) -> anyhow::Result<()> {
+        let finding = if self.send_again {
+            GroupFinding::SendAgain
+        } else {
+            GroupFinding::NotSent
+        };
+        let filter = UncertainFilter {
+            sender: self.sender,
+            doubt: self.doubt,
+            needs_person: self.needs_person,
+        };
+        let store = context.store().await?;
+        if !self.yes {
+            let counted = store.count_uncertain(&filter).await?;
+            let twice = match finding {
+                GroupFinding::SendAgain => "; sent again, some may arrive twice",
+                GroupFinding::NotSent => "; they would end as failed",
+            };
+            let what = format!("{} uncertain messages are like that{twice}", many(counted));
+            return Err(Problem::usage(what, "add --yes to settle all of them").into());
+        }
+        let by = context.author(self.by)?;
+        let decider = Decider {
+            by: &by,
+            reason: &self.reason,
+        };
+        let done = store.resolve_group(&filter, finding, decider).await?;
+        let mut text = match finding {
+            GroupFinding::NotSent => {
+                format!(
+                    "{} messages have failed: they were not sent, says {by}.\n",
+                    done.settled
+                )
+            }
+            GroupFinding::SendAgain => format!("{} messages are queued again.\n", done.settled),
+        };
+        if done.passed > 0 {
+            text += &format!(
+                "{} stay uncertain: their sequences have gone on without them; settle those with --not-sent\n",
+                done.passed
+            );
+        }
+        output::print(&text)
+    }
+
+    async fn one(self, id: MessageId, context: &Context) -> anyhow::Result<()> {
+        let finding = self.finding(id)?;
         let by = context.author(self.by)?;
         let store = context.store().await?;
         if !store.resolve(id, &finding, &by, &self.reason).await? {
@@ -197,7 +342,7 @@ impl Resolve {
         })
     }
 
-    fn finding(&self) -> Result<Finding, Problem> {
+    fn finding(&self, id: MessageId) -> Result<Finding, Problem> {
         match &self.accepted {
             Some(wamid) if !wamid.starts_with("wamid.") => Err(Problem::usage(
                 "what WhatsApp calls a message begins with wamid.",
@@ -206,8 +351,7 @@ impl Resolve {
             Some(wamid) => Ok(Finding::Accepted(Wamid::from(wamid.as_str()))),
             None if self.send_again && !self.yes => Err(Problem::usage(
                 format!(
-                    "message {} may have reached WhatsApp: sent again, its recipient may get it twice",
-                    self.id
+                    "message {id} may have reached WhatsApp: sent again, its recipient may get it twice"
                 ),
                 "add --yes if twice is better than never",
             )),
@@ -237,9 +381,12 @@ mod tests {
     #[test]
     fn sending_again_takes_a_second_word() {
         let once = resolve(&["--send-again"]).expect("a finding");
-        assert!(once.finding().is_err());
+        assert!(once.finding(MessageId(7)).is_err());
         let twice = resolve(&["--send-again", "--yes"]).expect("a finding");
-        assert!(matches!(twice.finding(), Ok(Finding::SendAgain)));
+        assert!(matches!(
+            twice.finding(MessageId(7)),
+            Ok(Finding::SendAgain)
+        ));
     }
 
     #[test]
@@ -247,14 +394,33 @@ mod tests {
         assert!(resolve(&[]).is_err());
         assert!(resolve(&["--not-sent", "--send-again"]).is_err());
         let not_sent = resolve(&["--not-sent"]).expect("a finding");
-        assert!(matches!(not_sent.finding(), Ok(Finding::NotSent)));
+        assert!(matches!(
+            not_sent.finding(MessageId(7)),
+            Ok(Finding::NotSent)
+        ));
+    }
+
+    #[test]
+    fn a_group_is_named_in_place_of_a_message() {
+        let line = |arguments: &[&str]| {
+            let line = ["resolve", "--reason", "seen"];
+            Line::try_parse_from(line.iter().chain(arguments)).is_ok()
+        };
+        assert!(line(&["--all", "--not-sent", "--sender", "1"]));
+        assert!(!line(&["--not-sent"]));
+        assert!(!line(&["7", "--all", "--not-sent"]));
+        assert!(!line(&["7", "--not-sent", "--sender", "1"]));
+        assert!(!line(&["--all", "--accepted", "wamid.HBgL"]));
     }
 
     #[test]
     fn what_is_no_wamid_is_refused() {
         let wrong = resolve(&["--accepted", "4711"]).expect("a finding");
-        assert!(wrong.finding().is_err());
+        assert!(wrong.finding(MessageId(7)).is_err());
         let right = resolve(&["--accepted", "wamid.HBgL"]).expect("a finding");
-        assert!(matches!(right.finding(), Ok(Finding::Accepted(_))));
+        assert!(matches!(
+            right.finding(MessageId(7)),
+            Ok(Finding::Accepted(_))
+        ));
     }
 }

@@ -93,20 +93,6 @@ struct Candidate {
     is_of_sender: bool,
 }
 
-/// One statement a walk, so that each is planned for the one index it is written for: `$1` before this id, `$2` of this sender, `$3` so
-/// many; what the walk is about comes after them.
-macro_rules! candidates {
-    ($store:ident, $before:ident, $sender:ident, $many:ident, $from:literal $(, $more:expr)*) => {
-        sqlx::query_as!(
-            Candidate,
-            r#"select id as "id!", ($2::text is null or sender = $2) as "is_of_sender!" "# + $from + " order by id desc limit $3",
-            $before, $sender, $many $(, $more)*
-        )
-        .fetch_all(&$store.pool)
-        .await
-    };
-}
-
 impl Store {
     /// Messages, newest first: no more than `limit`, nor than [`PAGE_AT_MOST`].
     pub async fn messages(
@@ -221,84 +207,33 @@ impl Store {
     ) -> Result<Vec<Candidate>, StoreError> {
         let sender = filter.sender.as_deref();
         let many = slice as i64;
+        // One statement a walk, so that each is planned for the one index it is written for.
+        macro_rules! walk {
+            ($file:literal $(, $about:expr)?) => {
+                sqlx::query_file_as!(Candidate, $file, before, sender, many $(, $about)?)
+                    .fetch_all(&self.pool)
+                    .await
+            };
+        }
         let candidates = match walk {
-            Walk::Outbox => candidates!(self, before, sender, many, "from wa.outbox where id < $1"),
-            Walk::Recipient(recipient) => candidates!(
-                self,
-                before,
-                sender,
-                many,
-                "from wa.outbox where id < $1 and recipient = $4",
-                recipient
-            ),
-            Walk::Reference(reference) => candidates!(
-                self,
-                before,
-                sender,
-                many,
-                "from wa.outbox where id < $1 and reference = $4",
-                reference
-            ),
-            Walk::Campaign(campaign) => candidates!(
-                self,
-                before,
-                sender,
-                many,
-                "from wa.outbox where id < $1 and campaign_id = $4",
-                campaign
-            ),
-            Walk::Queue => candidates!(self, before, sender, many, "from wa.queue where id < $1"),
-            Walk::Uncertain => {
-                candidates!(
-                    self,
-                    before,
-                    sender,
-                    many,
-                    "from wa.uncertain where id < $1"
-                )
-            }
-            // The condition of the partial index stands beside the state, for the planner knows no parameter.
-            Walk::Ended(state) => candidates!(
-                self,
-                before,
-                sender,
-                many,
-                "from wa.results where id < $1 and state = $4 and state <> 'accepted'",
-                state
-            ),
-            Walk::Results => {
-                candidates!(self, before, sender, many, "from wa.results where id < $1")
-            }
-            Walk::FailedStatus => candidates!(
-                self,
-                before,
-                sender,
-                many,
-                "from wa.results where id < $1 and failed_at is not null"
-            ),
-            Walk::Code(code) => candidates!(
-                self,
-                before,
-                sender,
-                many,
-                "from wa.results where id < $1 and coalesce(error_code, -1) = $4 and (state = 'failed' or failed_at is not null)",
-                code
-            ),
-            Walk::Duplicates => candidates!(
-                self,
-                before,
-                sender,
-                many,
-                "from wa.results where id < $1 and duplicate is not null"
-            ),
+            Walk::Outbox => walk!("src/store/sql/walks/outbox.sql"),
+            Walk::Recipient(recipient) => walk!("src/store/sql/walks/recipient.sql", recipient),
+            Walk::Reference(reference) => walk!("src/store/sql/walks/reference.sql", reference),
+            Walk::Campaign(campaign) => walk!("src/store/sql/walks/campaign.sql", campaign),
+            Walk::Queue => walk!("src/store/sql/walks/queue.sql"),
+            Walk::Uncertain => walk!("src/store/sql/walks/uncertain.sql"),
+            Walk::Ended(state) => walk!("src/store/sql/walks/ended.sql", state),
+            Walk::Results => walk!("src/store/sql/walks/results.sql"),
+            Walk::FailedStatus => walk!("src/store/sql/walks/failed_status.sql"),
+            Walk::Code(code) => walk!("src/store/sql/walks/code.sql", code),
+            Walk::Duplicates => walk!("src/store/sql/walks/duplicates.sql"),
             Walk::These(ids) => {
                 let older = ids.iter().filter(|id| **id < before).take(slice);
-                return Ok(older
-                    .map(|id| Candidate {
-                        id: *id,
-                        is_of_sender: true,
-                    })
-                    .collect());
+                let of_any_sender = |id: &i64| Candidate {
+                    id: *id,
+                    is_of_sender: true,
+                };
+                Ok(older.map(of_any_sender).collect())
             }
         };
         candidates.doing("list messages")

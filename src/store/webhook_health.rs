@@ -91,6 +91,16 @@ pub struct UnmatchedCursor {
     pub event: i64,
 }
 
+impl UnmatchedStatus {
+    /// What comes after it on the next page.
+    pub fn cursor(&self) -> UnmatchedCursor {
+        UnmatchedCursor {
+            received_at: self.received_at,
+            event: self.event,
+        }
+    }
+}
+
 impl Store {
     /// How webhooks flow.
     pub async fn webhook_health(&self) -> Result<WebhookHealth, StoreError> {

@@ -22,6 +22,7 @@ mod g9_honest_end;
 mod holds;
 mod json_shapes;
 mod latency;
+mod looking;
 mod main_job;
 mod media;
 mod message_kinds;

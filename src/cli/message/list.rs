@@ -1,5 +1,8 @@
 //! `message list`: the latest messages, a page at a time.
 
+use serde::Serialize;
+use time::OffsetDateTime;
+
 use super::json::MessageJson;
 use crate::cli::table::{Table, numbers, words};
 use crate::cli::{Context, output};
@@ -7,15 +10,20 @@ use crate::standing::mask::Eyes;
 use crate::standing::time::age;
 use crate::store::message::Message;
 use crate::store::messages::MessageFilter;
-use time::OffsetDateTime;
 
 pub(super) const HELP: &str =
     "With --json an array of objects with the columns of wa.messages; recipient and wamid are \
 masked unless you say --reveal.
 
+A look goes past 10,000 messages at most and then says how far it came, so it costs the same however many there are; go on from there \
+with --before. What is listed with --page --json is an object: messages, next (go on before this id; null: there are no older ones) and \
+looked_back_to (the look ended there before it had found enough; else null).
+
 Examples:
-  wa-outbox message list --state failed
-  wa-outbox message list --to +16505551234 --limit 5
+  wa-outbox message list --state failed --code 131026
+  wa-outbox message list --to \"+1 650-555 1234\" --limit 5
+  wa-outbox message list --status failed --campaign 3
+  wa-outbox message list --duplicates
   wa-outbox message list --before 4711";
 
 /// Which messages.
@@ -24,15 +32,33 @@ pub(super) struct List {
     /// In this state
     #[arg(long, value_parser = ["queued", "waiting", "sending", "uncertain", "accepted", "failed", "expired", "cancelled"])]
     state: Option<String>,
+    /// Of which WhatsApp says this
+    #[arg(long, value_parser = ["sent", "delivered", "read", "played", "failed"])]
+    status: Option<String>,
     /// Of this sender
     #[arg(long, value_name = "ID")]
     sender: Option<String>,
-    /// To this recipient
+    /// To this recipient, however the number is written
     #[arg(long, value_name = "NUMBER")]
     to: Option<String>,
     /// With this reference
     #[arg(long, value_name = "TEXT")]
     reference: Option<String>,
+    /// Known to WhatsApp by this id
+    #[arg(long, value_name = "WAMID")]
+    wamid: Option<String>,
+    /// Of the campaign with this number
+    #[arg(long, value_name = "NUMBER")]
+    campaign: Option<i64>,
+    /// In a sequence of this name
+    #[arg(long, value_name = "NAME")]
+    sequence: Option<String>,
+    /// Failed with this code, before its acceptance or after
+    #[arg(long, value_name = "CODE")]
+    code: Option<i64>,
+    /// Accepted twice
+    #[arg(long)]
+    duplicates: bool,
     /// So many at most
     #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -45,6 +71,16 @@ pub(super) struct List {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// With --json: an object that also says where to go on
+    #[arg(long, requires = "json")]
+    page: bool,
+}
+
+#[derive(Serialize)]
+struct PageJson<'a> {
+    messages: Vec<MessageJson<'a>>,
+    next: Option<i64>,
+    looked_back_to: Option<i64>,
 }
 
 impl List {
@@ -54,28 +90,48 @@ impl List {
         };
         let filter = MessageFilter {
             state: self.state,
+            status: self.status,
             sender: self.sender,
             recipient: self.to,
             reference: self.reference,
+            wamid: self.wamid,
+            campaign: self.campaign,
+            sequence: self.sequence,
+            code: self.code,
+            duplicates_only: self.duplicates,
             before: self.before,
-            ..MessageFilter::default()
         };
         let store = context.store().await?;
         let page = store.messages(&filter, usize::from(self.limit)).await?;
-        let messages = page.messages;
         if self.json {
-            let messages: Vec<_> = messages
-                .iter()
+            let messages = page.messages.iter();
+            let messages = messages
                 .map(|message| MessageJson::of(message, eyes))
                 .collect();
-            return output::print_json(&messages);
+            let page = PageJson {
+                messages,
+                next: page.next,
+                looked_back_to: page.looked_back_to,
+            };
+            return if self.page {
+                output::print_json(&page)
+            } else {
+                output::print_json(&page.messages)
+            };
         }
-        if messages.is_empty() {
-            return output::print("No message is like that.");
-        }
-        let mut text = table(&messages, eyes, context.clock().now()).render(context.colours());
-        if let Some(last) = messages.get(usize::from(self.limit) - 1) {
-            text += &format!("Older ones: the same with --before {}\n", last.id);
+        let mut text = if page.messages.is_empty() {
+            "No message is like that.\n".to_owned()
+        } else {
+            table(&page.messages, eyes, context.clock().now()).render(context.colours())
+        };
+        match (page.looked_back_to, page.next) {
+            (Some(id), _) => {
+                text += &format!(
+                    "This look went back to message {id}; older ones: the same with --before {id}\n"
+                );
+            }
+            (None, Some(id)) => text += &format!("Older ones: the same with --before {id}\n"),
+            (None, None) => {}
         }
         output::print(&text)
     }

@@ -1,0 +1,8 @@
+-- What has ended in one state other than accepted. The planner knows no parameter, so the condition of the index stands beside it.
+-- From $1 on towards older ones, $3 at most; and whether each is of the sender $2, where one is given.
+-- Compared as rows: planned for any value, an equality is taken for a few rows, which are all fetched and sorted.
+select id as "id!", ($2::text is null or sender = $2) as "is_of_sender!"
+from wa.results
+where (state, id) < ($4, $1) and state >= $4 and state <> 'accepted'
+order by state desc, id desc
+limit $3

@@ -1,0 +1,146 @@
+//! The commands that show groups and decide about them.
+
+use serde_json::json;
+
+use super::{OTHER, ids_where, some_of_everything};
+
+#[tokio::test]
+async fn a_list_in_json_says_where_it_goes_on() {
+    let world = some_of_everything().await;
+    let failed = ids_where(&world, "state = 'failed' and error_code = 131026").await;
+    let line = [
+        "message", "list", "--state", "failed", "--code", "131026", "--limit", "3", "--json",
+        "--page",
+    ];
+    let first = world.says_json(&line).await;
+    assert_eq!(first["next"], json!(failed[2]));
+    assert_eq!(first["looked_back_to"], json!(null));
+    let before = failed[2].to_string();
+    let second = world
+        .says_json(&[&line[..], &["--before", &before]].concat())
+        .await;
+    assert_eq!(second["messages"][0]["id"], json!(failed[3]));
+    let told = world.says(&line[..8]).await;
+    assert!(told.contains(&format!("--before {before}")), "{told}");
+}
+
+#[tokio::test]
+async fn failures_are_told_in_plain_words_and_sent_again_only_when_it_is_confirmed() {
+    let world = some_of_everything().await;
+    let told = world.says(&["failures", "list"]).await;
+    assert!(
+        told.contains("131026 ") && told.contains("132000 "),
+        "{told}"
+    );
+
+    let line = [
+        "failures",
+        "again",
+        "--code",
+        "132000",
+        "--reason",
+        "the template is mended",
+    ];
+    let failed = ids_where(&world, "error_code = 132000").await.len();
+    let refused = world.refuses(&line).await;
+    assert!(
+        refused.contains(&format!("{failed} failed messages")),
+        "{refused}"
+    );
+    assert!(
+        ids_where(&world, "dedup_key like 'again:%'")
+            .await
+            .is_empty()
+    );
+
+    let done = world
+        .says_json(&[&line[..], &["--yes", "--json"]].concat())
+        .await;
+    assert_eq!(done["written"], json!(failed));
+    assert_eq!(
+        ids_where(&world, "dedup_key like 'again:%'").await.len(),
+        failed
+    );
+}
+
+#[tokio::test]
+async fn recipients_of_a_group_are_suppressed_by_a_verb() {
+    let world = some_of_everything().await;
+    let line = [
+        "failures",
+        "suppress",
+        "--code",
+        "131026",
+        "--reason",
+        "not on WhatsApp",
+        "--yes",
+        "--json",
+    ];
+    let first = world.says_json(&line).await;
+    assert!(first["suppressed"].as_u64() > Some(0));
+    let second = world.says_json(&line).await;
+    assert_eq!(second["suppressed"], json!(0));
+}
+
+#[tokio::test]
+async fn a_group_of_uncertain_messages_is_settled_by_a_verb_when_it_is_confirmed() {
+    let world = some_of_everything().await;
+    let theirs = ids_where(
+        &world,
+        &format!("state = 'uncertain' and sender = '{OTHER}'"),
+    )
+    .await
+    .len();
+    let groups = world.says_json(&["uncertain", "groups", "--json"]).await;
+    let of_other = groups
+        .as_array()
+        .expect("groups")
+        .iter()
+        .find(|group| group["sender"] == OTHER);
+    assert_eq!(of_other.expect("a group")["messages"], json!(theirs));
+
+    let line = [
+        "uncertain",
+        "resolve",
+        "--all",
+        "--sender",
+        OTHER,
+        "--not-sent",
+        "--reason",
+        "nothing came",
+    ];
+    let refused = world.refuses(&line).await;
+    assert!(
+        refused.contains(&format!("{theirs} uncertain messages")),
+        "{refused}"
+    );
+    world.says(&[&line[..], &["--yes"]].concat()).await;
+    assert!(
+        ids_where(
+            &world,
+            &format!("state = 'uncertain' and sender = '{OTHER}'")
+        )
+        .await
+        .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_summary_counts_what_is_open_and_what_has_ended() {
+    let world = some_of_everything().await;
+    let summary = world.says_json(&["summary", "--json"]).await;
+    assert_eq!(
+        summary["total"],
+        json!({"messages": 460, "is_estimate": false})
+    );
+    let counted: u64 = summary["messages"]
+        .as_array()
+        .expect("counts")
+        .iter()
+        .filter_map(|count| count["messages"].as_u64())
+        .sum();
+    assert_eq!(counted, 460);
+    assert_eq!(summary["ended"]["is_whole"], json!(true));
+    let told = world.says(&["summary"]).await;
+    assert!(told.contains("460 messages in the outbox."), "{told}");
+}
