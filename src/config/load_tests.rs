@@ -129,7 +129,6 @@ fn every_setting_can_be_given_in_the_environment() {
         "on_uncertain" => "hold",
         "on_failure" | "on_timeout" => "halt",
         "format" => "json",
-        "headers" => "{ authorization = \"env:COLLECTOR\" }",
         "metrics_open" => "true",
         "headers" => "{ x-key = \"env:KEY\" }",
         "listen" => "127.0.0.1:9",

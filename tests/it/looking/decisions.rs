@@ -180,7 +180,7 @@ async fn a_group_is_of_its_sender_and_its_time() {
     let counted = world.store.count_failures(&group).await.expect("a count");
     assert_eq!(counted.messages as usize, expected.len());
     assert!(!expected.is_empty());
-    group.filter.since = Some(time::OffsetDateTime::now_utc() + time::Duration::hours(1));
+    group.filter.since = Some(wa_outbox::clock::Clock::system().now() + time::Duration::hours(1));
     let again = world
         .store
         .send_failures_again(&group, ADA)
