@@ -84,13 +84,13 @@ struct Resolve {
     #[arg(long, conflicts_with = "accepted")]
     all: bool,
     /// With --all: of this sender
-    #[arg(long, value_name = "ID", requires = "all")]
+    #[arg(long, value_name = "ID", requires = "all", conflicts_with = "id")]
     sender: Option<String>,
     /// With --all: of this doubt, as `uncertain groups` words it
-    #[arg(long, value_name = "TEXT", requires = "all")]
+    #[arg(long, value_name = "TEXT", requires = "all", conflicts_with = "id")]
     doubt: Option<String>,
     /// With --all: only what nothing but a person settles
-    #[arg(long, requires = "all")]
+    #[arg(long, requires = "all", conflicts_with = "id")]
     needs_person: bool,
     /// WhatsApp has it, under this id
     #[arg(long, value_name = "WAMID")]
