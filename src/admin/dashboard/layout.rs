@@ -193,7 +193,7 @@ pub(super) fn table<const N: usize>(
                 thead { tr { @for title in titles { th scope="col" { (title) } } } }
                 tbody {
                     @for row in rows {
-                        tr { @for (title, cell) in titles.into_iter().zip(row) { td data-title=(title) { (cell) } } }
+                        tr { @for (title, cell) in titles.into_iter().zip(row) { td data-title=(title) { div { (cell) } } } }
                     }
                 }
             }

@@ -252,7 +252,7 @@ impl Found {
         let (figures, overview) = (&self.figures, &self.overview);
         html! {
             h2 { "Now" }
-            div.cards {
+            div.cards.small {
                 (card("Uncertain", "/uncertain", counted(figures.uncertain), &match figures.needs_person {
                     0 => "none needs a person".to_owned(),
                     some => format!("{} need a person", thousands(some)),

@@ -92,7 +92,7 @@ pub(super) async fn list(
         .section("groups", html! {
             @if !groups.is_empty() {
                 (table("Uncertain messages by sender and doubt", ["Sender", "Doubt", "Messages", "Need a person", "Oldest", "The oldest"], by_group))
-                h2 { "What a person has found out about all of them" }
+                @if people > 0 { h2 { "What a person has found out about all of them" } }
                 @for sender in distinct(groups.iter().filter(|group| group.needs_person > 0).map(|group| group.sender.as_str())) {
                     div.buttons {
                         span { "Sender " (sender) ":" }
