@@ -7,6 +7,7 @@
 pub mod cable;
 mod campaign;
 mod fleet;
+mod looking;
 mod pair;
 pub mod pgbouncer;
 mod process;
@@ -36,6 +37,7 @@ pub struct Options {
     /// senders at 20 to 1,000 a second on 3 workers that are killed and stopped meanwhile. pair: the limit of one recipient.
     /// campaign: one template to --messages recipients, paused, resumed and cancelled, with urgent messages in between.
     /// sequences: order while webhooks come in disorder and a worker is killed, how soon the next one leaves, and the cost.
+    /// looking: what each page and each reading command takes and costs with --messages in the tables, at rest and under load.
     #[arg(value_enum)]
     scenario: Scenario,
 
@@ -51,7 +53,7 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     in_flight: u32,
 
-    /// fleet, pair and campaign: how long to send, in seconds. Heartbeats, leases and what befalls the workers follow from it.
+    /// fleet, pair, campaign and looking: how long to send, in seconds. Heartbeats, leases and what befalls the workers follow from it.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(15..=86_400))]
     seconds: u32,
 
@@ -104,6 +106,7 @@ enum Scenario {
     Pair,
     Campaign,
     Sequences,
+    Looking,
 }
 
 /// How a pooler serves.
@@ -167,6 +170,7 @@ impl Options {
             Scenario::Pair => return pair::run(&self).await,
             Scenario::Campaign => return campaign::run(&self).await,
             Scenario::Sequences => return sequences::run(&self).await,
+            Scenario::Looking => return looking::run(&self).await,
             Scenario::Drain => vec![
                 self.measure(
                     "drain, no statuses",
