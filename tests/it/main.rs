@@ -2,6 +2,7 @@
 
 mod admin_guard;
 mod broken_part;
+mod browser;
 mod campaign_command;
 mod campaigns;
 mod check_command;

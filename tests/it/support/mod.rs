@@ -3,6 +3,7 @@
 pub(crate) mod books;
 pub(crate) mod cable;
 pub(crate) mod callbacks;
+pub(crate) mod chromium;
 pub(crate) mod collector;
 pub(crate) mod commands;
 pub(crate) mod database;
@@ -10,5 +11,6 @@ pub(crate) mod make;
 pub(crate) mod process;
 pub(crate) mod provider;
 pub(crate) mod scrape;
+pub(crate) mod tools;
 pub(crate) mod wire;
 pub(crate) mod world;
