@@ -314,7 +314,7 @@ pub fn counted_to(at_most: i64, count: i64) -> String {
     if count >= at_most {
         format!("more than {}", thousands(at_most - 1))
     } else {
-        count.to_string()
+        thousands(count)
     }
 }
 
