@@ -4,6 +4,7 @@ pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod crash;
 pub mod dispatch;
 pub mod domain;
 pub mod embedded;

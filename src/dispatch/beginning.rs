@@ -12,6 +12,7 @@ use super::desk::{Chosen, Ready};
 use super::dispatcher::Dispatcher;
 use super::sending::LEAVE_WITHIN;
 use crate::clock::BootInstant;
+use crate::crash::crash_point;
 use crate::domain::id::MessageId;
 use crate::store::StoreError;
 use crate::store::claim::{Begun, Claim};
@@ -121,7 +122,9 @@ impl Dispatcher {
             // After its departures were announced.
             task: tokio::spawn(async move {
                 let since = Instant::now();
+                crash_point!("begin.asked");
                 let begun = store.begin(worker, &begin, due_in).await;
+                crash_point!("begin.committed");
                 took.observe(since.elapsed());
                 begun
             }),

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::ownership::Holding;
 use super::signals::Signals;
+use crate::crash::crash_point;
 use crate::domain::id::{Epoch, SenderId};
 use crate::metrics::Metrics;
 use crate::store::lease::Suspect;
@@ -115,10 +116,14 @@ impl Reconciler {
         self.sweep().await?;
         self.sweep_suspects().await?;
         let expired = self.store.expire_overdue().await?;
+        if expired > 0 {
+            crash_point!("expire.committed");
+        }
         self.metrics.messages.expired.inc_by(expired);
         self.look_after_sequences(holding).await?;
         let settled = self.store.settle_silent(self.policy).await?;
         if settled != Settled::default() {
+            crash_point!("settle.committed");
             self.metrics.settled.resent.inc_by(settled.resent);
             self.metrics.settled.kept.inc_by(settled.kept);
             self.metrics.settled.expired.inc_by(settled.expired);
@@ -148,6 +153,7 @@ impl Reconciler {
             .look_after_sequences(&senders, SEQUENCES_A_LOOK)
             .await?;
         if overdue > 0 {
+            crash_point!("sequence.looked-after");
             warn!(
                 "The deliveries of {overdue} messages that others wait for were not told in time"
             );
@@ -200,7 +206,9 @@ impl Reconciler {
         if self.begun.is_empty() {
             return Ok(());
         }
+        crash_point!("sweep.asked");
         let swept = self.store.sweep(self.begun.iter()).await?;
+        crash_point!("sweep.committed");
         self.begun = swept.remaining.into_iter().collect();
         let uncertain = swept.uncertain.len() as u64;
         self.metrics.messages.uncertain.inc_by(uncertain);

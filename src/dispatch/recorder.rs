@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+use crate::crash::crash_point;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::record::{Record, Recorded};
@@ -158,7 +159,9 @@ impl Recorder {
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
             let since = Instant::now();
+            crash_point!("record.asked");
             let written = self.store.record(part).await;
+            crash_point!("record.committed");
             self.metrics.took.record.observe(since.elapsed());
             self.backlog
                 .failing

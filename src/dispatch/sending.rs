@@ -14,6 +14,7 @@ use super::departures::Departure;
 use super::media::Media;
 use super::ownership::Trust;
 use crate::clock::{BootInstant, Clock};
+use crate::crash::crash_point;
 use crate::domain::hold::Fingerprint;
 use crate::domain::id::{MessageId, SenderId};
 use crate::domain::outcome::{ApiError, Outcome};
@@ -166,7 +167,9 @@ impl Sending {
     pub async fn send(&self, errand: Errand, way_out: WayOut) -> Returned {
         let receipts: Vec<_> = way_out.permits.iter().map(Permit::receipt).collect();
         let left_at = Arc::clone(&way_out.left_at);
+        crash_point!("send.leaving");
         let outcome = self.outcome_of(&errand, way_out).await;
+        crash_point!("send.answered");
         let now = Instant::now();
         if let Some(left_at) = left_at.get() {
             self.metrics.took.request.observe(now - *left_at);

@@ -56,6 +56,8 @@ use error::Doing;
 pub use error::StoreError;
 use pooler::{Limit, Pooling};
 
+use crate::crash::crash_point;
+
 /// How to reach the database, and how long a statement may take there.
 #[derive(Clone, Debug)]
 pub struct ConnectSettings {
@@ -206,7 +208,9 @@ impl Store {
             .run(&mut connection)
             .await
             .map_err(StoreError::Migrate)?;
+        crash_point!("migrate.applied");
         country::bring_up_to_date(&mut connection).await?;
+        crash_point!("migrate.countries");
         // Nothing is lost if the server does not hear our goodbye.
         let _ = connection.close().await;
         Ok(())

@@ -12,6 +12,7 @@ use super::connections::Transaction;
 use super::error::Doing;
 use super::record::storable;
 use super::{Store, StoreError};
+use crate::crash::crash_point;
 use crate::domain::id::MessageId;
 
 /// How far a file has been read into a campaign.
@@ -237,7 +238,10 @@ impl WrittenBatch {
         .execute(&mut *self.transaction)
         .await
         .doing(doing)?;
-        self.transaction.commit().await.doing(doing)
+        crash_point!("import.asked");
+        self.transaction.commit().await.doing(doing)?;
+        crash_point!("import.committed");
+        Ok(())
     }
 
     /// How many of the batch are written.

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::payload::{Delivery, TemplateEffect, TemplateUpdate};
+use crate::crash::crash_point;
 use crate::domain::account_news::{AccountNews, OurNumber};
 use crate::domain::hold::TemplateKey;
 use crate::domain::token::{Callback, TokenKey};
@@ -189,6 +190,7 @@ impl Applier {
         let Some(mut batch) = self.store.take_deliveries(limit).await? else {
             return Ok(Report::default());
         };
+        crash_point!("apply.taken");
         let taken = Instant::now();
         let mut report = Report {
             deliveries: batch.deliveries.len(),
@@ -211,6 +213,7 @@ impl Applier {
             delivery: first,
         };
         report.statuses = batch.apply(&found.statuses).await.map_err(at)?;
+        crash_point!("apply.statuses");
         // Before the news, which is about whoever is known by then.
         batch.learn_numbers(&found.numbers).await.map_err(at)?;
         report.released_templates = batch
@@ -227,7 +230,9 @@ impl Applier {
             .map_err(at)?;
         report.paused_campaigns = applied.paused.len();
         let sent_delays = batch.sent_delays();
+        crash_point!("apply.asked");
         batch.commit(&handled).await.map_err(at)?;
+        crash_point!("apply.committed");
         self.traces.applied(traced, taken, Instant::now());
         self.count(&report, &sent_delays);
         say(&applied);

@@ -7,6 +7,7 @@ mod campaign_command;
 mod campaigns;
 mod check_command;
 mod completions;
+mod crash_points;
 mod dashboard;
 mod demo;
 mod deploy;

@@ -50,7 +50,22 @@ impl World {
 
     /// Starts a worker process that reaches the database by this address.
     pub(crate) fn spawn_process(&self, name: &str, database_url: &str) -> Process {
-        Process::spawn(name, &environment(&self.config, database_url))
+        self.spawn_process_with(name, database_url, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn spawn_process_with(
+        &self,
+        name: &str,
+        database_url: &str,
+        more: &[(&str, &str)],
+    ) -> Process {
+        let mut environment = environment(&self.config, database_url);
+        environment.extend(
+            more.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        Process::spawn(name, &environment)
     }
 }
 
