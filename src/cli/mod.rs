@@ -27,6 +27,7 @@ pub mod simulate;
 pub mod summary;
 pub mod suppress;
 mod table;
+pub mod tail;
 pub mod template;
 mod terminal;
 mod text;
@@ -83,6 +84,7 @@ enum Command {
     Uncertain(uncertain::Options),
     Summary(summary::Options),
     Top(top::Options),
+    Tail(tail::Options),
     Why(why::Options),
     Check(check::Options),
     Doctor(doctor::Options),
@@ -110,6 +112,7 @@ impl Command {
             | Self::Uncertain(_)
             | Self::Summary(_)
             | Self::Top(_)
+            | Self::Tail(_)
             | Self::Why(_)
             | Self::Check(_)
             | Self::Doctor(_)
@@ -167,6 +170,7 @@ impl Cli {
             Command::Uncertain(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,
             Command::Top(options) => options.run(context).await,
+            Command::Tail(options) => options.run(context).await,
             Command::Why(options) => options.run(context).await,
             Command::Check(options) => options.run(context),
             Command::Doctor(options) => options.run(context).await,

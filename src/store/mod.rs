@@ -39,6 +39,7 @@ pub mod status;
 pub mod summary;
 pub mod suppression;
 pub mod sweep;
+pub mod tail;
 pub mod template_hold;
 pub mod uncertain;
 pub mod watch;
