@@ -71,12 +71,7 @@ impl Search {
 
 impl Reconciler {
     /// With the defaults for senders and messages that do not say.
-    pub fn new(
-        store: Store,
-        policy: UncertainPolicy,
-        metrics: Arc<Metrics>,
-        tail: Tail,
-    ) -> Self {
+    pub fn new(store: Store, policy: UncertainPolicy, metrics: Arc<Metrics>, tail: Tail) -> Self {
         Self {
             store,
             policy,

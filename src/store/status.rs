@@ -180,7 +180,10 @@ impl InboxBatch {
 
 impl Store {
     /// Looks again at statuses whose wamid was unknown when they came, no older than given. Gives those that are known now.
-    pub async fn match_again(&self, no_older_than: time::Duration) -> Result<Vec<Told>, StoreError> {
+    pub async fn match_again(
+        &self,
+        no_older_than: time::Duration,
+    ) -> Result<Vec<Told>, StoreError> {
         let doing = "match statuses that came before their wamid";
         let mut transaction = self.pool.begin().await.doing(doing)?;
         let rows = sqlx::query!(

@@ -1,7 +1,7 @@
 //! Who watches the fleet at this moment, and what it is told.
 //!
-//! Who watches says so in a row that expires, and reads what it is told by deleting it: each event is read once, and one that
-//! nobody reads any more goes when its reader is forgotten.
+//! Who watches says so in a row that expires. What it has read it says with the next question, and that is deleted then: so an
+//! answer that is lost on its way costs nothing. What nobody reads any more goes when its reader is forgotten.
 
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ const TAILERS_AT_MOST: i64 = 16;
 /// What was told at once.
 #[derive(Debug)]
 pub struct Batch {
+    /// Its number.
+    pub batch: i64,
     /// Who tells; none: the database itself.
     pub process: Option<String>,
     /// What, in order. Each may come from another version of this program.
@@ -150,23 +152,21 @@ impl Store {
         .map(drop)
     }
 
-    /// What was told since this was asked last, the oldest first, at most so many batches. Of what lies behind them only the number
-    /// of events is given: who cannot keep up is not to fall behind.
+    /// What was told and is not `done` with, the oldest first, at most so many batches. Of what lies behind them only the number of
+    /// events is given: who cannot keep up is not to fall behind.
     pub async fn take_told(
         &self,
         tailer: TailerId,
+        done: &[i64],
         at_most: i64,
     ) -> Result<(Vec<Batch>, u64), StoreError> {
         let doing = "read what was told";
         let rows = sqlx::query!(
-            r#"with taken as (
-                 delete from wa.tail_batches b
-                 where b.tailer = $1
-                   and b.batch in (select n.batch from wa.tail_batches n where n.tailer = $1 order by n.batch limit $2)
-                 returning b.batch, b.process, b.events, b.left_out
-               )
-               select process, events as "events!: Json<Vec<Value>>", left_out as "left_out!" from taken order by batch"#,
+            r#"with done as (delete from wa.tail_batches where tailer = $1 and batch = any($2))
+               select batch, process, events as "events!: Json<Vec<Value>>", left_out from wa.tail_batches
+               where tailer = $1 and batch <> all($2) order by batch limit $3"#,
             tailer.0,
+            done,
             at_most
         )
         .fetch_all(&self.pool)
@@ -174,18 +174,22 @@ impl Store {
         .doing(doing)?;
         let mut behind = 0;
         if i64::try_from(rows.len()).is_ok_and(|read| read == at_most) {
+            let read: Vec<i64> = rows.iter().map(|row| row.batch).collect();
             behind = sqlx::query_scalar!(
                 r#"with left_behind as (
-                     delete from wa.tail_batches where tailer = $1 returning jsonb_array_length(events) + left_out as events
+                     delete from wa.tail_batches where tailer = $1 and batch <> all($2)
+                     returning jsonb_array_length(events) + left_out as events
                    )
                    select coalesce(sum(events), 0)::bigint as "events!" from left_behind"#,
-                tailer.0
+                tailer.0,
+                &read
             )
             .fetch_one(&self.pool)
             .await
             .doing(doing)?;
         }
         let batches = rows.into_iter().map(|row| Batch {
+            batch: row.batch,
             process: row.process,
             events: row.events.0,
             left_out: row.left_out.max(0) as u64,

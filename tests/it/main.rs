@@ -35,6 +35,7 @@ mod sick_database;
 mod silent_connections;
 mod storm;
 mod support;
+mod tail_command;
 mod top_command;
 mod traces;
 mod validation;

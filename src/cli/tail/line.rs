@@ -31,7 +31,11 @@ pub(super) fn of(
 
 /// There were more, which nobody was told.
 pub(super) fn left_out(at: OffsetDateTime, events: u64, colours: bool) -> String {
-    let kind = painted(colour(Tone::Slow), &format!("{:KIND$}", "left out"), colours);
+    let kind = painted(
+        colour(Tone::Slow),
+        &format!("{:KIND$}", "left out"),
+        colours,
+    );
     format!(
         "{}  {kind}  {events} more events, too many to tell; ask for fewer: --failures, --event, --sender\n",
         stamp(at)

@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde::Deserialize as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
@@ -57,7 +58,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(TAILER_LASTS.as_secs() / 4);
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
 /// Batches and events of one look; more can nobody read.
 const BATCHES_AT_ONCE: i64 = 100;
-const LINES_AT_ONCE: usize = 1_000;
+const EVENTS_AT_ONCE: usize = 1_000;
+/// The database is not waited for longer: somebody looks at the screen.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Watch what happens over the whole fleet, live
 #[derive(Debug, clap::Args)]
@@ -137,13 +140,13 @@ impl Options {
             tailer,
             look,
             order: InOrder::default(),
-            left_out: 0,
+            done: Vec::new(),
             processes: BTreeSet::new(),
         };
         note("Watching; ctrl-c ends it.");
         let watched = watch.run(&mut ended).await;
         // If the database does not hear it, it forgets us by itself.
-        let _ = store.end_tail(watch.tailer).await;
+        let _ = in_time(store.end_tail(watch.tailer)).await;
         watched
     }
 
@@ -220,9 +223,9 @@ struct Watch<'a> {
     watches: String,
     tailer: TailerId,
     look: Look,
-    order: InOrder<Event>,
-    /// Events that were left out and not told of yet.
-    left_out: u64,
+    order: InOrder<(Event, Option<MessageTold>)>,
+    /// Batches that were read and are not deleted yet.
+    done: Vec<i64>,
     /// Those that have told anything.
     processes: BTreeSet<String>,
 }
@@ -244,7 +247,7 @@ impl Watch<'_> {
             let now = Instant::now();
             // After a silence first of all: the row may be gone.
             if is_cut_off || now >= renew_at {
-                if let Err(error) = self.go_on().await {
+                if let Err(error) = in_time(self.go_on()).await {
                     if !std::mem::replace(&mut is_cut_off, true) {
                         note_cut_off(&error);
                     }
@@ -255,7 +258,7 @@ impl Watch<'_> {
                 }
                 renew_at = now + RENEW_EVERY;
             }
-            match self.read().await {
+            match in_time(self.read()).await {
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => output::print(&text)?,
                 Err(error) => {
@@ -282,50 +285,52 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// What was told since the last look, in lines.
+    /// What was told since the last look, in lines. Given up at any point, it loses nothing.
     async fn read(&mut self) -> Result<String, StoreError> {
-        let (batches, behind) = self.store.take_told(self.tailer, BATCHES_AT_ONCE).await?;
-        self.left_out += behind;
-        let mut told = Vec::new();
-        for batch in batches {
-            if let Some(process) = batch.process
-                && !self.processes.contains(&process)
-            {
-                note(&format!("{process} tells what it does."));
-                self.processes.insert(process);
-            }
-            self.left_out += batch.left_out;
-            for event in batch.events {
-                match serde_json::from_value(event) {
-                    Ok(event) => told.push(event),
+        let (batches, behind) = self
+            .store
+            .take_told(self.tailer, &self.done, BATCHES_AT_ONCE)
+            .await?;
+        let (mut told, mut left_out) = (Vec::new(), behind);
+        for batch in &batches {
+            left_out += batch.left_out;
+            for event in &batch.events {
+                match Event::deserialize(event) {
+                    Ok(event) if self.filter.may_admit(&event) => told.push(event),
+                    Ok(_) => {}
                     // Of a newer version.
-                    Err(_) => self.left_out += 1,
+                    Err(_) => left_out += 1,
                 }
             }
         }
-        let mut told = self.order.next(told, |event| event.at);
-        self.left_out += told.len().saturating_sub(LINES_AT_ONCE) as u64;
-        told.truncate(LINES_AT_ONCE);
-        let messages = match self.messages_of(&told).await {
-            Ok(messages) => messages,
-            Err(error) => {
-                self.order.put_back(told);
-                return Err(error);
-            }
-        };
-        let mut text = String::new();
-        for event in &told {
-            let message = event.message.and_then(|id| messages.get(&id));
-            let belonging = message.map_or(Belonging::default(), |message| Belonging {
-                campaign: message.campaign,
-                sequence: message.sequence.as_deref(),
-            });
-            if self.filter.admits(event, belonging) {
-                text.push_str(&self.look.line(event, message));
+        left_out += told.len().saturating_sub(EVENTS_AT_ONCE) as u64;
+        told.truncate(EVENTS_AT_ONCE);
+        let messages = self.messages_of(&told).await?;
+        self.done = batches.iter().map(|batch| batch.batch).collect();
+        for process in batches.into_iter().filter_map(|batch| batch.process) {
+            if !self.processes.contains(&process) {
+                note(&format!("{process} tells what it does."));
+                self.processes.insert(process);
             }
         }
-        if self.left_out > 0 {
-            let left_out = std::mem::take(&mut self.left_out);
+        let with_message = |event: Event| {
+            let message = event.message.and_then(|id| messages.get(&id));
+            (event, message.cloned())
+        };
+        let fresh = told.into_iter().map(with_message).collect();
+        let mut text = String::new();
+        for (event, message) in self.order.next(fresh, |(event, _)| event.at) {
+            let belonging = message
+                .as_ref()
+                .map_or(Belonging::default(), |message| Belonging {
+                    campaign: message.campaign,
+                    sequence: message.sequence.as_deref(),
+                });
+            if self.filter.admits(&event, belonging) {
+                text.push_str(&self.look.line(&event, message.as_ref()));
+            }
+        }
+        if left_out > 0 {
             text.push_str(&self.look.left_out(self.clock.now(), left_out));
         }
         Ok(text)
@@ -361,13 +366,17 @@ impl Look {
     }
 }
 
-fn note_cut_off(error: &StoreError) {
-    let mut words = error.to_string();
-    if let Some(source) = std::error::Error::source(error) {
-        words += &format!(": {source}");
+/// The answer of the database, where it comes while somebody would wait for it.
+async fn in_time<T>(asking: impl Future<Output = Result<T, StoreError>>) -> anyhow::Result<T> {
+    match tokio::time::timeout(ANSWERS_WITHIN, asking).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => anyhow::bail!("it does not answer"),
     }
+}
+
+fn note_cut_off(error: &anyhow::Error) {
     note(&format!(
-        "The database cannot be reached ({words}); trying again."
+        "The database cannot be reached ({error:#}); trying again."
     ));
 }
 

@@ -32,11 +32,6 @@ impl<T> InOrder<T> {
         self.held = all.split_off(ready);
         all
     }
-
-    /// These could not be told: they come with the next look.
-    pub(super) fn put_back(&mut self, ready: Vec<T>) {
-        self.held.splice(0..0, ready);
-    }
 }
 
 #[cfg(test)]

@@ -10,5 +10,6 @@ pub(crate) mod make;
 pub(crate) mod process;
 pub(crate) mod provider;
 pub(crate) mod scrape;
+pub(crate) mod tailing;
 pub(crate) mod wire;
 pub(crate) mod world;
