@@ -19,6 +19,7 @@ pub mod message;
 pub mod migrate;
 mod output;
 mod recipients;
+mod rows;
 pub mod run;
 pub mod send;
 pub mod sender;

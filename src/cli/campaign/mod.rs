@@ -4,10 +4,8 @@
 //! said. Recipients come from files ([`import`]) or by plain SQL; what is wrong with them is found before the start
 //! ([`preflight`]), and how it goes is told in one screen ([`show`]).
 
-mod faults_file;
 mod import;
 mod preflight;
-mod progress;
 mod settings;
 mod show;
 
