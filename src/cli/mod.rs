@@ -14,6 +14,7 @@ pub mod doctor;
 mod duration;
 pub mod failure;
 pub mod failures;
+pub mod import;
 pub mod media;
 pub mod message;
 pub mod migrate;
@@ -74,6 +75,7 @@ enum Command {
     Run(run::Options),
     Migrate(migrate::Options),
     Send(send::Options),
+    Import(import::Options),
     Sender(sender::Options),
     Sequence(sequence::Options),
     Template(template::Options),
@@ -102,6 +104,7 @@ impl Command {
         match self {
             Self::Migrate(_)
             | Self::Send(_)
+            | Self::Import(_)
             | Self::Sender(_)
             | Self::Sequence(_)
             | Self::Template(_)
@@ -160,6 +163,7 @@ impl Cli {
             Command::Run(options) => options.run(context).await,
             Command::Migrate(options) => options.run(context).await,
             Command::Send(options) => options.run(context).await,
+            Command::Import(options) => options.run(context).await,
             Command::Sender(options) => options.run(context).await,
             Command::Sequence(options) => options.run(context).await,
             Command::Template(options) => options.run(context).await,

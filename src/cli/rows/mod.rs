@@ -228,12 +228,6 @@ pub(super) fn recipient(
     phone::normalised(text, country).map_err(|error| Fault::new(line, field, error.to_string()))
 }
 
-/// The text of a JSON string in a field of that name.
-pub(super) fn text(raw: &str, line: u64, field: &str) -> Result<String, Fault> {
-    serde_json::from_str(raw)
-        .map_err(|_| Fault::new(line, field, "it is no string; write it in quotes"))
-}
-
 /// A JSON text that is a cell of that column, or why it is none.
 pub(super) fn json(cell: &str, line: u64, field: &str) -> Result<(), Fault> {
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(cell) {

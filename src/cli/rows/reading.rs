@@ -16,7 +16,7 @@ pub(in crate::cli) struct Reading {
     /// country; without one they cannot be used]
     #[arg(long, value_name = "COUNTRY")]
     pub(in crate::cli) default_country: Option<Country>,
-    /// Under which name the import is remembered [default: the file's name; stdin]
+    /// Under which name the import is remembered [default: the file's name]
     #[arg(long = "as", id = "as", value_name = "NAME")]
     pub(in crate::cli) name: Option<String>,
     /// Where lines that cannot be used are told, as CSV [default: the file's name and .faults.csv]
