@@ -33,7 +33,8 @@ pub(super) async fn in_parts(
 ) -> Result<Vec<RefusedRow>, StoreError> {
     let mut refused = Vec::new();
     // From the back, so that the parts come in the order of the rows.
-    let mut parts = vec![0..rows];
+    let all = 0..rows;
+    let mut parts = Vec::from([all]);
     while let Some(part) = parts.pop() {
         if part.is_empty() {
             continue;

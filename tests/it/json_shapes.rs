@@ -124,6 +124,12 @@ async fn the_page_about_json_says_what_the_commands_print() {
         let printed = shape(&world.says_json(&arguments).await);
         section(&mut page, typed, "", &printed);
     }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("reminders.csv");
+    std::fs::write(&file, "phone,text\n+16505551234,Hello\nbad,line\n").expect("a file");
+    let import = ["import", file.to_str().expect("a path"), "--json"];
+    let imported = shape(&world.says_json(&import).await);
+    section(&mut page, "import", "", &imported);
     let event = shape(&an_event(&world, &shown).await);
     section(&mut page, "tail", TAIL, &event);
     if std::env::var_os("WRITE_DOCS").is_some() {

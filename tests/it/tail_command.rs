@@ -18,17 +18,9 @@ use crate::support::world::{SENDER, World};
 const ANOTHER: &str = "106540352242923";
 
 impl World {
-    /// One number of the database's.
-    async fn figure(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query)
-            .fetch_one(&self.database.pool)
-            .await
-            .expect("an answer")
-    }
-
     /// Batches that were ever told, to anybody.
     async fn batches_ever_told(&self) -> i64 {
-        self.figure(
+        self.number(
             "select case when is_called then last_value else 0 end from wa.tail_batches_batch_seq",
         )
         .await
@@ -268,7 +260,7 @@ async fn each_filter_tells_its_own_and_nothing_else() {
         .run_sql(&insert("sender, payload", &format!("'{ANOTHER}', {hello}")))
         .await;
     world.run_sql(&insert("campaign_id", "1")).await;
-    let of_another = MessageId(world.figure("select max(id) - 1 from wa.outbox").await);
+    let of_another = MessageId(world.number("select max(id) - 1 from wa.outbox").await);
     let of_campaign = MessageId(of_another.0 + 1);
     let id = plain.0.to_string();
 
@@ -343,7 +335,7 @@ async fn a_filter_that_cannot_be_meant_is_refused() {
         let says = world.refuses(&arguments).await;
         assert!(says.contains(words), "{says}");
     }
-    assert_eq!(world.figure("select count(*) from wa.tailers").await, 0);
+    assert_eq!(world.number("select count(*) from wa.tailers").await, 0);
 }
 
 #[tokio::test]
@@ -362,7 +354,7 @@ async fn while_nobody_watches_nothing_is_written() {
     tailing.ended().await;
     world
         .until_true("its process has heard that nobody watches", async || {
-            world.figure("select count(*) from wa.tailers").await == 0
+            world.number("select count(*) from wa.tailers").await == 0
         })
         .await;
     let told = world.batches_ever_told().await;
@@ -390,7 +382,7 @@ async fn what_it_did_not_ask_for_is_not_even_written() {
     world
         .until_true("it is told of the message that it asks for", async || {
             world
-                .figure("select sum(jsonb_array_length(events)) from wa.tail_batches")
+                .number("select sum(jsonb_array_length(events)) from wa.tail_batches")
                 .await
                 == 2
         })
@@ -410,10 +402,10 @@ async fn an_interrupt_ends_it_well_and_it_is_forgotten_at_once() {
     for signal in [Signal::INT, Signal::TERM] {
         let mut tailing = world.tail(&[]);
         tailing.until_noted("Watching").await;
-        assert_eq!(world.figure("select count(*) from wa.tailers").await, 1);
+        assert_eq!(world.number("select count(*) from wa.tailers").await, 1);
         tailing.signal(signal);
         assert_eq!(tailing.ended().await.code(), Some(0));
-        assert_eq!(world.figure("select count(*) from wa.tailers").await, 0);
+        assert_eq!(world.number("select count(*) from wa.tailers").await, 0);
     }
 }
 
@@ -427,11 +419,11 @@ async fn one_that_died_is_forgotten_when_its_time_is_over() {
     world.until_status(message, "read").await;
     world
         .until_true("it is told although it is dead", async || {
-            world.figure("select count(*) from wa.tail_batches").await > 0
+            world.number("select count(*) from wa.tail_batches").await > 0
         })
         .await;
     let personal = world
-        .figure("select count(*) from wa.tail_batches where events::text like '%6505551001%' or events::text like '%wamid%'")
+        .number("select count(*) from wa.tail_batches where events::text like '%6505551001%' or events::text like '%wamid%'")
         .await;
     assert_eq!(personal, 0);
     world
@@ -439,7 +431,7 @@ async fn one_that_died_is_forgotten_when_its_time_is_over() {
         .await;
     world
         .until_true("nothing of it is left", async || {
-            world.figure("select (select count(*) from wa.tailers) + (select count(*) from wa.tail_batches)").await == 0
+            world.number("select (select count(*) from wa.tailers) + (select count(*) from wa.tail_batches)").await == 0
         })
         .await;
     let told = world.batches_ever_told().await;

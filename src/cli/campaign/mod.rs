@@ -294,7 +294,7 @@ impl Create {
             );
         }
         if let Some(imported) = imported {
-            output::print(&imported.in_words())?;
+            output::print(imported.in_words())?;
         }
         output::print(&format!(
             "Check it: wa-outbox campaign preflight {0}; then start it: wa-outbox campaign start {0}",
@@ -318,7 +318,7 @@ impl Import {
         if self.json {
             return output::print_json(&imported);
         }
-        output::print(&imported.in_words())
+        output::print(imported.in_words())
     }
 }
 

@@ -8,7 +8,7 @@ use super::senders::Senders;
 use crate::cli::rows::{BadFile, Fault, NUL, RECIPIENTS, Schema, cannot_be_kept, json, recipient};
 use crate::domain::numbering::Country;
 use crate::domain::placeholders::Variables;
-use crate::message::{self, OnUncertain, Outgoing, Recipient, RowContent};
+use crate::message::{OnUncertain, Outgoing, Recipient, RowContent};
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,7 @@ pub(super) struct Messages {
 #[derive(Debug)]
 pub(super) struct Row {
     line: u64,
+    bytes: usize,
     pub(super) message: Outgoing,
 }
 
@@ -156,6 +157,7 @@ impl Messages {
     }
 
     fn row(&self, line: u64, mut values: Values) -> Result<Row, Fault> {
+        let bytes = values.texts.iter().flatten().map(String::len).sum();
         let named = values.take(Column::Sender);
         let sender = self.senders.of_row(named, line)?;
         let content = content(line, &mut values)?;
@@ -198,7 +200,11 @@ impl Messages {
             on_uncertain,
             reference: values.take(Column::Reference),
         };
-        Ok(Row { line, message })
+        Ok(Row {
+            line,
+            bytes,
+            message,
+        })
     }
 
     fn recipient(
@@ -267,7 +273,9 @@ fn content(line: u64, values: &mut Values) -> Result<RowContent, Fault> {
             "it is missing, and so is text; write what is to be sent into one of them",
         ),
         (None, Some(text), None, None) => {
-            Ok(RowContent::Payload(Box::new(message::text(text).into())))
+            let body = serde_json::Value::from(text);
+            let payload = format!(r#"{{"type":"text","text":{{"body":{body}}}}}"#);
+            Ok(RowContent::Written(payload))
         }
         (None, None, Some(payload), None) => {
             json(&payload, line, Column::Payload.name())?;
@@ -371,11 +379,7 @@ impl Schema for Messages {
     }
 
     fn bytes(row: &Row) -> usize {
-        match &row.message.content {
-            RowContent::Written(payload) => payload.len(),
-            // A text has 4,096 characters at most, and one that has more is refused.
-            RowContent::Payload(_) | RowContent::Campaign { .. } => 1_000,
-        }
+        row.bytes
     }
 }
 

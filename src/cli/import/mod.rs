@@ -194,6 +194,11 @@ impl Import<'_> {
             let refused = written.refused.iter();
             faults.extend(refused.map(|row| fault_of(row, part.row_lines[row.place])));
             faults.sort_by_key(|fault| fault.line);
+            if let (true, Some(first)) = (self.strict, faults.first()) {
+                written.undo().await?;
+                run.stop(Some(first), self.dry)?;
+                return Ok(self.imported(run.end()?, name, before));
+            }
             // Before it is durable: a fault may be told twice to nobody, but must not be lost.
             run.faults.write(&faults)?;
             let told = TOLD_AT_ONCE.saturating_sub(self.told.len());

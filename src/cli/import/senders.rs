@@ -39,6 +39,7 @@ impl Senders {
     /// The sender of a row that names this one, or none.
     pub(super) fn of_row(&self, named: Option<String>, line: u64) -> Result<Option<String>, Fault> {
         let refused = |reason: String| Err(Fault::new(line, "sender", reason));
+        let named = named.map(|named| named.trim().to_owned());
         let sender = named.or_else(|| self.usual.clone());
         match (&self.known, sender) {
             (Some(known), Some(sender)) if !known.contains_key(&sender) => {

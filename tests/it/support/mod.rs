@@ -6,6 +6,7 @@ pub(crate) mod callbacks;
 pub(crate) mod collector;
 pub(crate) mod commands;
 pub(crate) mod database;
+pub(crate) mod desk;
 pub(crate) mod make;
 pub(crate) mod process;
 pub(crate) mod provider;
