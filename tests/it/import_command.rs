@@ -371,15 +371,7 @@ async fn who_may_only_produce_may_import() {
     let world = World::at_rest().await;
     let desk = Desk::new();
     let file = desk.file("reminders.csv", texts(2) + "+4915120000009,\n");
-    let joined = if world.database.url.contains('?') {
-        '&'
-    } else {
-        '?'
-    };
-    let url = format!(
-        "{}{joined}options=-c%20role%3Dwa_producer",
-        world.database.url
-    );
+    let url = world.database.url_as("wa_producer");
     let output = world
         .command_with(&[("DATABASE_URL", &url)], &["import", &file])
         .await;

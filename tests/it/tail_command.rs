@@ -516,6 +516,19 @@ async fn a_line_for_people_shows_a_number_only_when_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn who_may_only_look_may_watch() {
+    let world = World::start().await;
+    let url = world.database.url_as("wa_viewer");
+    let mut tailing = Tailing::start(&url, &["--json", "--sender", SENDER]);
+    tailing.until_noted("tells what it does.").await;
+    let message = world.enqueue(a_text()).await;
+    way_of(&tailing, message, "read").await;
+    tailing.signal(Signal::INT);
+    assert_eq!(tailing.ended().await.code(), Some(0));
+    assert_eq!(world.number("select count(*) from wa.tailers").await, 0);
+}
+
+#[tokio::test]
 async fn a_broken_connection_costs_it_no_event() {
     let world = World::start().await;
     let cable = Cable::to(&world.database.url).await.expect("a cable");
