@@ -16,6 +16,7 @@ pub mod service;
 pub mod simulator;
 pub mod standing;
 pub mod store;
+pub mod tail;
 pub mod telemetry;
 pub mod throttle;
 pub mod traces;

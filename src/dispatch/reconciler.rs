@@ -16,13 +16,18 @@ use tracing::{info, warn};
 
 use super::ownership::Holding;
 use super::signals::Signals;
+use super::telling;
 use crate::crash::crash_point;
+use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{Epoch, SenderId};
+use crate::domain::outcome::{Doubt, LostAnswer};
+use crate::domain::transition::doubt_in_words;
 use crate::metrics::Metrics;
 use crate::store::lease::Suspect;
 use crate::store::sweep::{BegunBefore, Place};
 use crate::store::uncertain::{Settled, UncertainPolicy};
 use crate::store::{Store, StoreError};
+use crate::tail::Tail;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -40,6 +45,7 @@ pub struct Reconciler {
     store: Store,
     policy: UncertainPolicy,
     metrics: Arc<Metrics>,
+    tail: Tail,
     seen: BTreeMap<SenderId, Epoch>,
     /// Senders that may still have requests of an earlier epoch.
     searches: BTreeMap<SenderId, Search>,
@@ -66,11 +72,12 @@ impl Search {
 
 impl Reconciler {
     /// With the defaults for senders and messages that do not say.
-    pub fn new(store: Store, policy: UncertainPolicy, metrics: Arc<Metrics>) -> Self {
+    pub fn new(store: Store, policy: UncertainPolicy, metrics: Arc<Metrics>, tail: Tail) -> Self {
         Self {
             store,
             policy,
             metrics,
+            tail,
             seen: BTreeMap::new(),
             searches: BTreeMap::new(),
             begun: BTreeSet::new(),
@@ -169,12 +176,20 @@ impl Reconciler {
         }
         let known = self.suspects.iter().cloned().collect::<Vec<_>>();
         let swept = self.store.sweep_suspects(&known).await?;
-        self.metrics.messages.uncertain.inc_by(swept.uncertain);
-        if swept.uncertain > 0 {
+        let uncertain = swept.uncertain.len() as u64;
+        self.metrics.messages.uncertain.inc_by(uncertain);
+        if uncertain > 0 {
             warn!(
-                "{} messages were begun when nobody waited for it any more; they are uncertain now",
-                swept.uncertain
+                "{uncertain} messages were begun when nobody waited for it any more; they are uncertain now"
             );
+            self.tail.tell(|at| {
+                let event = |one: &Suspect| Event {
+                    message: Some(one.id.0),
+                    text: Some("it was begun when nobody waited for it any more".to_owned()),
+                    ..Event::new(at, EventKind::Uncertain, one.sender.as_str())
+                };
+                swept.uncertain.iter().map(event).collect::<Vec<_>>()
+            });
         }
         self.suspects = swept.remaining;
         Ok(())
@@ -212,6 +227,13 @@ impl Reconciler {
         self.begun = swept.remaining.into_iter().collect();
         let uncertain = swept.uncertain.len() as u64;
         self.metrics.messages.uncertain.inc_by(uncertain);
+        self.tail.tell(|at| {
+            let event = |one: &BegunBefore| Event {
+                text: Some(doubt_in_words(&Doubt::AnswerLost(LostAnswer::Swept))),
+                ..telling::attempt(at, EventKind::Uncertain, &one.sender, one.id, one.attempt)
+            };
+            swept.uncertain.iter().map(event).collect::<Vec<_>>()
+        });
         let mut lost: BTreeMap<&SenderId, usize> = BTreeMap::new();
         for one in &swept.uncertain {
             *lost.entry(&one.sender).or_default() += 1;

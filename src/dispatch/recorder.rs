@@ -12,10 +12,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+use super::telling;
 use crate::crash::crash_point;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::record::{Record, Recorded};
+use crate::tail::Tail;
 use crate::traces::EndedTrace;
 
 /// How records are grouped.
@@ -84,6 +86,7 @@ pub struct Recorder {
     records: mpsc::UnboundedReceiver<Written>,
     backlog: Arc<Backlog>,
     metrics: Arc<Metrics>,
+    tail: Tail,
 }
 
 /// Between two tries to write what the database did not take.
@@ -95,6 +98,7 @@ impl Recorder {
         store: Store,
         settings: RecorderSettings,
         metrics: Arc<Metrics>,
+        tail: Tail,
     ) -> (Self, RecorderQueue) {
         let (sender, records) = mpsc::unbounded_channel();
         let backlog = Arc::new(Backlog::default());
@@ -109,6 +113,7 @@ impl Recorder {
                 records,
                 backlog,
                 metrics,
+                tail,
             },
             queue,
         )
@@ -147,7 +152,7 @@ impl Recorder {
         }
     }
 
-    fn count(&self, new: Recorded) {
+    fn count(&self, new: &Recorded) {
         let messages = &self.metrics.messages;
         messages.accepted.inc_by(new.accepted);
         messages.failed.inc_by(new.failed);
@@ -167,7 +172,13 @@ impl Recorder {
                 .failing
                 .store(written.is_err(), Ordering::Release);
             match written {
-                Ok(recorded) => self.count(recorded),
+                Ok(recorded) => {
+                    self.count(&recorded);
+                    self.tail.tell(|at| {
+                        let outcome = |record| telling::outcome(at, record, &recorded);
+                        part.iter().filter_map(outcome).collect::<Vec<_>>()
+                    });
+                }
                 Err(error) if error.may_go_in_parts() && part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.push(second);

@@ -25,6 +25,7 @@ use crate::metrics::{Metrics, SenderMeter};
 use crate::provider::{Endpoint, Envelope, Expected, Gate, Payload, Provider, Recipient, Request};
 use crate::store::claim::{Begun, Due};
 use crate::store::record::{Account, Record};
+use crate::tail::Tail;
 use crate::throttle::Permit;
 use crate::traces::{EndedTrace, LeavingTrace, Traces};
 
@@ -51,6 +52,8 @@ pub struct Sending {
     pub metrics: Arc<Metrics>,
     /// Where the course of an attempt is told.
     pub traces: Traces,
+    /// Where it is told to those who watch.
+    pub tail: Tail,
 }
 
 /// One begun attempt on its way out. Can be sent once: sending consumes it.

@@ -85,6 +85,16 @@ impl StoreError {
         self.is_refusal_of_data() || error.code().is_some_and(|code| code == "57014")
     }
 
+    /// Whether somebody else was in the way at that moment (a deadlock, a conflict of snapshots), so that the same may well be done
+    /// when it is tried again.
+    pub fn may_be_tried_again(&self) -> bool {
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        let code = source.as_database_error().and_then(DatabaseError::code);
+        code.is_some_and(|code| code == "40P01" || code == "40001")
+    }
+
     /// Whether the role may not do that (42501).
     pub fn is_missing_right(&self) -> bool {
         let Self::Database { source, .. } = self else {
@@ -101,6 +111,15 @@ impl StoreError {
         };
         let refusal = Refusal::of(source)?;
         Some((refusal.message, refusal.hint))
+    }
+
+    /// What to do about a refusal, where the schema says so. Never what Postgres adds by itself: that may be the whole row.
+    pub fn fix(&self) -> Option<&str> {
+        let Self::Database { source, .. } = self else {
+            return None;
+        };
+        let error = source.as_database_error()?;
+        error.try_downcast_ref::<PgDatabaseError>()?.hint()
     }
 
     /// The column that the schema refused, where it named one.

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use super::connections::Transaction;
 use super::error::Doing;
+use super::status::Told;
 use super::{Store, StoreError};
 
 /// A receiver that has said nothing for so long does not listen. A shorter break does not matter: WhatsApp tries again at once
@@ -28,6 +29,7 @@ pub struct InboxBatch {
     /// What came, oldest first; at least one.
     pub deliveries: Vec<Delivery>,
     pub(super) sent_delays: Vec<Duration>,
+    pub(super) told: Vec<Told>,
 }
 
 /// What became of one delivery.
@@ -93,6 +95,7 @@ impl Store {
             transaction,
             deliveries,
             sent_delays: Vec::new(),
+            told: Vec::new(),
         }))
     }
 
@@ -117,6 +120,11 @@ impl InboxBatch {
     /// answer told.
     pub fn sent_delays(&mut self) -> Vec<Duration> {
         std::mem::take(&mut self.sent_delays)
+    }
+
+    /// What the statuses that were applied have told of messages of ours, in their order.
+    pub fn told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
     }
 
     /// Marks the deliveries as handled and makes everything applied from them durable.

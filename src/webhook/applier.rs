@@ -18,16 +18,20 @@ use tracing::{debug, info, warn};
 use super::payload::{Delivery, TemplateEffect, TemplateUpdate};
 use crate::crash::crash_point;
 use crate::domain::account_news::{AccountNews, OurNumber};
+use crate::domain::event::{Event, EventKind};
 use crate::domain::hold::TemplateKey;
+use crate::domain::status::Status;
 use crate::domain::token::{Callback, TokenKey};
+use crate::domain::transition::in_words;
 use crate::metrics::Metrics;
 use crate::store::account_news::NewsApplied;
 use crate::store::campaign_work::CampaignChange;
 use crate::store::inbox::{self, Handled};
-use crate::store::status::{Applied, StatusSeen};
+use crate::store::status::{Applied, StatusSeen, Told};
 use crate::store::suppression::Preference;
 use crate::store::template_hold::TemplateNews;
 use crate::store::{Store, StoreError};
+use crate::tail::Tail;
 use crate::traces::Traces;
 
 /// A status may come a moment before the answer that tells its wamid: those are looked at again often, for a minute.
@@ -51,6 +55,7 @@ pub struct Applier {
     batch: i64,
     metrics: Arc<Metrics>,
     traces: Traces,
+    tail: Tail,
 }
 
 /// What one look did.
@@ -105,6 +110,7 @@ impl Applier {
         batch: u32,
         metrics: Arc<Metrics>,
         traces: Traces,
+        tail: Tail,
     ) -> Self {
         Self {
             store,
@@ -112,6 +118,7 @@ impl Applier {
             batch: i64::from(batch.max(1)),
             metrics,
             traces,
+            tail,
         }
     }
 
@@ -137,7 +144,11 @@ impl Applier {
                     (match_all_at, no_older_than) = (now + MATCH_ALL_EVERY, MATCH_FOR);
                 }
                 match self.store.match_again(no_older_than).await {
-                    Ok(matched) => drop(self.metrics.webhooks.matched_later.inc_by(matched)),
+                    Ok(told) => {
+                        let matched = told.len() as u64;
+                        self.metrics.webhooks.matched_later.inc_by(matched);
+                        self.tell(&told);
+                    }
                     Err(error) => warn!(
                         error = &error as &dyn std::error::Error,
                         "Could not match early statuses; trying again"
@@ -229,12 +240,13 @@ impl Applier {
             .await
             .map_err(at)?;
         report.paused_campaigns = applied.paused.len();
-        let sent_delays = batch.sent_delays();
+        let (sent_delays, told) = (batch.sent_delays(), batch.told());
         crash_point!("apply.asked");
         batch.commit(&handled).await.map_err(at)?;
         crash_point!("apply.committed");
         self.traces.applied(traced, taken, Instant::now());
         self.count(&report, &sent_delays);
+        self.tell(&told);
         say(&applied);
         if report.statuses.held_templates > 0 {
             warn!(
@@ -272,6 +284,23 @@ impl Applier {
         for delay in sent_delays {
             self.metrics.took.sent_status.observe(*delay);
         }
+    }
+
+    /// Tells those who watch, once it is durable.
+    fn tell(&self, told: &[Told]) {
+        self.tail.tell(|at| {
+            let event = |one: &Told| Event {
+                message: Some(one.id.0),
+                attempt: Some(one.attempt.0),
+                code: one.error.as_ref().and_then(|error| error.code),
+                text: match one.status {
+                    None => Some("a status webhook told it before its answer".to_owned()),
+                    Some(_) => one.error.as_ref().map(in_words),
+                },
+                ..Event::new(at, kind_of(one.status), one.sender.as_str())
+            };
+            told.iter().map(event).collect::<Vec<_>>()
+        });
     }
 
     fn read(&self, delivery: &inbox::Delivery, found: &mut Found, report: &mut Report) -> Handled {
@@ -357,6 +386,17 @@ impl Applier {
             bad_entries,
             unreadable: false,
         }
+    }
+}
+
+fn kind_of(status: Option<Status>) -> EventKind {
+    match status {
+        None => EventKind::Accepted,
+        Some(Status::Sent) => EventKind::Sent,
+        Some(Status::Delivered) => EventKind::Delivered,
+        Some(Status::Read) => EventKind::Read,
+        Some(Status::Played) => EventKind::Played,
+        Some(Status::Failed) => EventKind::Undelivered,
     }
 }
 

@@ -14,9 +14,9 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::find;
-use super::progress::Progress;
 use crate::cli::failure::Problem;
 use crate::cli::recipients::LINE;
+use crate::cli::rows::Progress;
 use crate::cli::{Context, output};
 use crate::domain::forecast::{Group, Plan};
 use crate::domain::id::MessageId;
