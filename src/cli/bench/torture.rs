@@ -33,6 +33,11 @@ const LEASE: Duration = Duration::from_secs(3);
 const WINDOW_S: u32 = 10;
 /// Members of a sequence.
 const LENGTH: u32 = 5;
+const SECOND: Duration = Duration::from_secs(1);
+/// What a thawed worker has written by then comes.
+const COMES_WITHIN: Duration = Duration::from_millis(1_500);
+/// What is left of a pace around a freeze.
+const BURST: f64 = 1.1;
 /// So many messages wait at most, so that the queue neither runs dry nor outlasts the run.
 const BACKLOG: i64 = 4_000;
 
@@ -79,8 +84,11 @@ struct Report {
     lost: u64,
     /// Members of a sequence that left before the delivery of the one before was told.
     order_violations: u64,
-    /// Of any sender in any second.
+    /// Of any sender in any second in which no worker was frozen.
     most_in_one_second: usize,
+    /// In the others: a thread that is stopped between its last look and its write writes when it is thawed, whoever looked after the
+    /// sender meanwhile.
+    most_around_a_freeze: usize,
     rate: f64,
 }
 
@@ -113,6 +121,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         mishaps: BTreeMap::new(),
         restarts: 0,
         started_workers: 0,
+        freezes: Vec::new(),
     };
     scene.start_worker(RECEIVER, "webhook")?;
     for _ in 0..WORKERS {
@@ -224,6 +233,8 @@ struct Torture {
     mishaps: BTreeMap<Mishap, u32>,
     restarts: u32,
     started_workers: usize,
+    /// When a worker was frozen, until what it wrote then has come, on the ledger's clock.
+    freezes: Vec<(Duration, Duration)>,
 }
 
 impl Torture {
@@ -298,9 +309,12 @@ impl Torture {
             }
             Mishap::WorkerFrozen => {
                 let victim = self.any_worker(scene)?;
+                let from = scene.started.elapsed();
                 scene.workers[&victim].freeze()?;
                 tokio::time::sleep(LEASE.mul_f64(0.8) + self.a_while(2.0)).await;
                 scene.workers[&victim].thaw()?;
+                self.freezes
+                    .push((from, scene.started.elapsed() + COMES_WITHIN));
             }
             Mishap::PostgresKilled => scene.kill_postgres().await?,
             Mishap::DatabaseCut | Mishap::ConnectionsForgotten => {
@@ -328,6 +342,35 @@ impl Torture {
         self.start_again(scene)?;
         let progress = (!self.quiet).then_some("torture");
         scene.until_all_have_ended(progress).await
+    }
+
+    /// The most requests of any sender in any second: of those in which nobody was frozen, and of the others.
+    fn most_in_one_second(&self, scene: &Scene) -> (usize, usize) {
+        let mut times = BTreeMap::<String, Vec<Duration>>::new();
+        for entry in scene.simulator.ledger().all() {
+            times
+                .entry(entry.number.to_string())
+                .or_default()
+                .push(entry.at);
+        }
+        let (mut calm, mut frozen) = (0, 0);
+        for of_sender in times.values_mut() {
+            of_sender.sort_unstable();
+            let mut first = 0;
+            for (last, at) in of_sender.iter().enumerate() {
+                while of_sender[first] + SECOND <= *at {
+                    first += 1;
+                }
+                let requests = last - first + 1;
+                let is_around =
+                    |(from, until): &(Duration, Duration)| of_sender[first] < *until && *from < *at;
+                match self.freezes.iter().any(is_around) {
+                    true => frozen = frozen.max(requests),
+                    false => calm = calm.max(requests),
+                }
+            }
+        }
+        (calm, frozen)
     }
 
     async fn report(
@@ -360,9 +403,7 @@ impl Torture {
             .fetch_one(scene.store.pool())
             .await?;
         let ended: i64 = outcomes.states.values().sum();
-        let ledger = scene.simulator.ledger();
-        let fastest = (1..=SENDERS)
-            .map(|nth| ledger.max_in_any_window(sender(nth).as_str(), Duration::from_secs(1)));
+        let (calm, frozen) = self.most_in_one_second(scene);
         let count = |mishap| self.mishaps.get(&mishap).copied().unwrap_or_default();
         Ok(Report {
             seed,
@@ -381,7 +422,8 @@ impl Torture {
             uncertain,
             duplicates,
             order_violations: Story::of(&scene.simulator).violations(),
-            most_in_one_second: fastest.max().unwrap_or_default(),
+            most_in_one_second: calm,
+            most_around_a_freeze: frozen,
             rate,
             mishaps: self.mishaps,
             outcomes,
@@ -393,12 +435,14 @@ impl Report {
     fn broken_promises(&self) -> Vec<String> {
         let open = u64::from(self.outcomes.is_open());
         let fast = u64::from(self.most_in_one_second as f64 > self.rate.ceil());
+        let burst = u64::from(self.most_around_a_freeze as f64 > self.rate * BURST);
         [
             (self.outcomes.accepted_twice, "messages were taken twice"),
             (self.lost, "messages were lost"),
             (open, "state is left that is no end"),
             (self.order_violations, "members of sequences left too early"),
             (fast, "sender went too fast"),
+            (burst, "sender went much too fast after a freeze"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)
@@ -421,6 +465,7 @@ impl Report {
             ("lost", self.lost),
             ("out of order", self.order_violations),
             ("most in one second", self.most_in_one_second as u64),
+            ("  around a freeze", self.most_around_a_freeze as u64),
         ] {
             println!("  {what:<30} {count:>10}");
         }
