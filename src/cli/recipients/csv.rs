@@ -68,6 +68,9 @@ impl Csv {
             let wrong = match name.as_str() {
                 "" => Some(format!("column {number} has no name")),
                 LINE => Some(format!("{LINE} is kept for the line's number")),
+                name if name.contains('\0') => {
+                    Some(format!("the name of column {number} has a NUL (\\u0000)"))
+                }
                 name if names[..index].iter().any(|other| other == name) => {
                     Some(format!("{name:?} stands twice"))
                 }

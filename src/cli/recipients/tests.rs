@@ -246,6 +246,10 @@ fn a_file_without_a_usable_header_is_refused_as_a_whole() {
             "its first line is no header: column 2 has no name",
         ),
         (
+            b"phone,na\0me\n",
+            "its first line is no header: the name of column 2 has a NUL (\\u0000)",
+        ),
+        (
             b"phone,x,x\n",
             "its first line is no header: \"x\" stands twice",
         ),
