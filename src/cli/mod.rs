@@ -18,7 +18,7 @@ pub mod media;
 pub mod message;
 pub mod migrate;
 mod output;
-mod recipients;
+pub mod recipients;
 pub mod run;
 pub mod send;
 pub mod sender;

@@ -12,6 +12,7 @@ mod deploy;
 mod doctor;
 mod embedded;
 mod enqueue;
+mod fuzz;
 mod g1_no_loss;
 mod g2_never_again;
 mod g3_retry;

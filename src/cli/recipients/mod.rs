@@ -14,7 +14,7 @@ mod tests;
 
 use std::io::{self, BufRead};
 
-pub(super) use lines::Place;
+pub use lines::Place;
 pub(super) use open::{Opened, is_stdin, open};
 
 use csv::Csv;
@@ -25,39 +25,41 @@ use crate::domain::phone;
 
 /// A row that can be used.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub struct Row {
     /// Where it begins, from 1.
-    pub(super) line: u64,
+    pub line: u64,
     /// E.164, without separators.
-    pub(super) recipient: String,
+    pub recipient: String,
     /// A JSON object, with the line as [`LINE`].
-    pub(super) variables: String,
+    pub variables: String,
 }
 
 /// The variable that keeps a row's line, so that a fault found later can still name it.
-pub(super) const LINE: &str = "_line";
+pub const LINE: &str = "_line";
 
 /// A line that cannot be used. Its reason shows no value: it may be personal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub struct Fault {
     /// Where it begins, from 1.
-    pub(super) line: u64,
+    pub line: u64,
     /// Which of its fields; `line` for all of it.
-    pub(super) field: String,
+    pub field: String,
     /// What is wrong, and what to do.
-    pub(super) reason: String,
+    pub reason: String,
 }
 
 /// What a line turned out to be.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub enum Entry {
+    /// It can be used.
     Row(Row),
+    /// It cannot.
     Fault(Fault),
 }
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
+pub enum Format {
     /// A header row, then a row for each recipient; `,`, `;` or tabs between the fields
     Csv,
     /// A JSON object in each line
@@ -66,17 +68,28 @@ pub(super) enum Format {
 
 /// A file of which nothing can be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BadFile {
+pub enum BadFile {
+    /// By the system.
     #[error("it could not be read")]
     Read(#[from] io::Error),
+    /// Nothing in it.
     #[error("it is empty")]
     Empty,
+    /// Another encoding.
     #[error("it is written in UTF-16; save it as UTF-8")]
     Utf16,
+    /// A first line that names no columns.
     #[error("its first line is no header: {0}")]
     Header(String),
+    /// No column for the number.
     #[error("it has no column {wanted}; it has: {columns}")]
-    NoRecipient { wanted: String, columns: String },
+    NoRecipient {
+        /// How it may be called.
+        wanted: String,
+        /// What there is.
+        columns: String,
+    },
+    /// Another file than an earlier run has read.
     #[error(
         "it is not the file that was begun: something in its first {0} lines has changed since"
     )]
@@ -84,7 +97,7 @@ pub(super) enum BadFile {
 }
 
 /// A file of recipients.
-pub(super) struct Reader<R> {
+pub struct Reader<R> {
     lines: Lines<R>,
     rows: Rows,
     country: Option<Country>,
@@ -100,7 +113,7 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// When it cannot be read, or has no header that could be used.
-    pub(super) fn new(source: R, format: Format, recipient: Option<&str>) -> Result<Self, BadFile> {
+    pub fn new(source: R, format: Format, recipient: Option<&str>) -> Result<Self, BadFile> {
         let mut lines = Lines::new(source)?;
         let rows = match format {
             Format::Csv => Rows::Csv(Csv::with_header(&mut lines, recipient)?),
@@ -116,7 +129,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Numbers without + are read as they are dialled in this country; in none, they are faults.
-    pub(super) fn dialled_in(&mut self, country: Option<Country>) {
+    pub fn dialled_in(&mut self, country: Option<Country>) {
         self.country = country;
     }
 
@@ -124,7 +137,7 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// When it cannot be read, or is another file up to there.
-    pub(super) fn go_to(&mut self, place: &Place) -> Result<(), BadFile> {
+    pub fn go_to(&mut self, place: &Place) -> Result<(), BadFile> {
         if self.lines.go_to(place)? {
             Ok(())
         } else {
@@ -133,12 +146,12 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Where it stands: behind the last entry.
-    pub(super) fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         self.lines.place()
     }
 
     /// The variables that every row has; none where each row has its own.
-    pub(super) fn columns(&self) -> Option<Vec<&str>> {
+    pub fn columns(&self) -> Option<Vec<&str>> {
         match &self.rows {
             Rows::Csv(csv) => Some(csv.variables().collect()),
             Rows::Jsonl { .. } => None,
@@ -149,7 +162,7 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// When the file cannot be read on.
-    pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
+    pub fn next(&mut self) -> io::Result<Option<Entry>> {
         match &mut self.rows {
             Rows::Csv(csv) => csv.next(&mut self.lines, self.country),
             Rows::Jsonl { recipient } => {
