@@ -68,7 +68,7 @@ impl<'a> Asked<'a> {
 }
 
 fn rest_of(mut reader: Reader<&[u8]>) -> Vec<Entry> {
-    std::iter::from_fn(|| reader.next().expect("bytes can be read")).collect()
+    std::iter::from_fn(|| reader.next_entry().expect("bytes can be read")).collect()
 }
 
 fn is_object_with_line(variables: &str, line: u64) {
@@ -98,7 +98,7 @@ fn goes_on_where_it_was(asked: &Asked<'_>, file: &[u8], entries: &[Entry]) {
     let cut = entries.len() / 2;
     let mut first = asked.open(file).expect("it was opened before");
     for _ in 0..cut {
-        first.next().expect("bytes can be read");
+        first.next_entry().expect("bytes can be read");
     }
     let place = first.place();
     let mut second = asked.open(file).expect("it was opened before");

@@ -63,7 +63,14 @@ impl Csv {
     }
 
     fn new(delimiter: u8, names: Vec<String>, wanted: Option<&str>) -> Result<Self, BadFile> {
-        for (index, name) in names.iter().enumerate() {
+        let place = |wanted: &str| names.iter().position(|name| name.to_lowercase() == wanted);
+        let recipient = match wanted {
+            Some(wanted) => names.iter().position(|name| name == wanted),
+            None => RECIPIENTS.into_iter().find_map(place),
+        };
+        let column = |(index, name): (usize, &String)| Column::new(name, Some(index) == recipient);
+        let columns: Vec<Column> = names.iter().enumerate().map(column).collect();
+        for (index, Column { name, .. }) in columns.iter().enumerate() {
             let number = index + 1;
             let wrong = match name.as_str() {
                 "" => Some(format!("column {number} has no name")),
@@ -71,7 +78,7 @@ impl Csv {
                 name if name.contains('\0') => {
                     Some(format!("the name of column {number} has a NUL (\\u0000)"))
                 }
-                name if names[..index].iter().any(|other| other == name) => {
+                name if columns[..index].iter().any(|other| other.name == name) => {
                     Some(format!("{name:?} stands twice"))
                 }
                 name if name.starts_with('+') && name.len() > 6 => {
@@ -84,22 +91,13 @@ impl Csv {
                 return Err(BadFile::Header(wrong));
             }
         }
-        let place = |wanted: &str| names.iter().position(|name| name.to_lowercase() == wanted);
-        let recipient = match wanted {
-            Some(wanted) => names.iter().position(|name| name == wanted),
-            None => RECIPIENTS.into_iter().find_map(place),
-        };
-        let Some(recipient) = recipient else {
+        if recipient.is_none() {
             return Err(BadFile::NoRecipient {
                 wanted: wanted.map_or_else(|| RECIPIENTS.join(" or "), str::to_owned),
                 columns: names.join(", "),
             });
-        };
-        let column = |(index, name): (usize, String)| Column::new(name, index == recipient);
-        Ok(Self {
-            delimiter,
-            columns: names.into_iter().enumerate().map(column).collect(),
-        })
+        }
+        Ok(Self { delimiter, columns })
     }
 
     /// The variables that its rows have.
@@ -216,15 +214,15 @@ impl Csv {
 }
 
 impl Column {
-    fn new(name: String, is_recipient: bool) -> Self {
+    fn new(name: &str, is_recipient: bool) -> Self {
         let (name, kind) = match name.strip_suffix(JSON).map(str::trim_end) {
             _ if is_recipient => (name, Kind::Recipient),
-            Some(before) if !before.is_empty() => (before.to_owned(), Kind::Json),
+            Some(before) if !before.is_empty() => (before, Kind::Json),
             Some(_) | None => (name, Kind::Text),
         };
         Self {
-            key: format!("{}:", quoted(&name)),
-            name,
+            key: format!("{}:", quoted(name)),
+            name: name.to_owned(),
             kind,
         }
     }

@@ -162,7 +162,7 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// When the file cannot be read on.
-    pub fn next(&mut self) -> io::Result<Option<Entry>> {
+    pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
         match &mut self.rows {
             Rows::Csv(csv) => csv.next(&mut self.lines, self.country),
             Rows::Jsonl { recipient } => {
