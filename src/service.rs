@@ -105,6 +105,16 @@ pub enum ServiceError {
     },
 }
 
+impl ServiceError {
+    /// Whether other settings are what it takes.
+    pub fn is_of_settings(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::AppSecret(_) | Self::ShortSecret { .. } => true,
+            Self::Store(_) | Self::Provider(_) | Self::Traces(_) | Self::Listen { .. } => false,
+        }
+    }
+}
+
 /// A running service.
 pub struct Service {
     /// The database it works on.

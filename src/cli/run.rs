@@ -13,8 +13,9 @@ use anyhow::{Context as _, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
+use super::context::unreachable;
 use super::{Context, default_sender};
-use crate::service::{self, Role, Service};
+use crate::service::{self, Role, Service, ServiceError};
 use crate::store::{Store, StoreError};
 
 /// Send what is due, receive webhooks and answer operators, until stopped
@@ -113,7 +114,11 @@ impl Options {
     /// The database, with every migration of this version and the sender that the settings name.
     async fn database(&self, context: &Context) -> anyhow::Result<Store> {
         let config = context.config()?;
-        let store = service::connect(config, context.env()).await?;
+        let store = service::connect(config, context.env()).await;
+        let store = store.map_err(|error| match error {
+            ServiceError::Store(error) => unreachable(error).into(),
+            other => anyhow::Error::from(other),
+        })?;
         match store.require_current_schema().await {
             // Asked first, because a role that may work but not migrate need not migrate what is current.
             Ok(()) => {}

@@ -15,6 +15,11 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// What should be the address of the database is none. It is not repeated: a password may stand in it.
+    #[error(
+        "database.url is no address of Postgres; write it as in postgres://user@localhost/app (DATABASE_URL)"
+    )]
+    Address(#[source] sqlx::Error),
     /// A migration could not be applied.
     #[error("could not migrate the database")]
     Migrate(#[source] sqlx::migrate::MigrateError),

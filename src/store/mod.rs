@@ -145,7 +145,7 @@ impl Store {
     /// the database would mix our statements up.
     pub async fn connect(settings: &ConnectSettings) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(&settings.url)
-            .doing("read the database's URL")?
+            .map_err(StoreError::Address)?
             .application_name("wa-outbox");
         // By hand first: what is lent later would only say that it came too late, and not why.
         let way = pooler::explore(options, &settings.limits(), LENT_WITHIN).await?;
