@@ -1,6 +1,7 @@
 //! The promises of the product, on real Postgres and over real HTTP. A file for a promise.
 
 mod admin_guard;
+mod bad_inputs;
 mod broken_part;
 mod campaign_command;
 mod campaigns;
