@@ -11,9 +11,10 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::context::unreachable;
+use super::failure::Problem;
 use super::{Context, default_sender};
 use crate::service::{self, Role, Service, ServiceError};
 use crate::store::{Store, StoreError};
@@ -119,11 +120,17 @@ impl Options {
             ServiceError::Store(error) => unreachable(error).into(),
             other => anyhow::Error::from(other),
         })?;
-        match store.require_current_schema().await {
+        let schema = store.schema().await?;
+        match schema.check() {
             // Asked first, because a role that may work but not migrate need not migrate what is current.
             Ok(()) => {}
-            Err(StoreError::NotMigrated { .. }) if !self.no_migrate => store.migrate().await?,
+            Err(missing @ StoreError::NotMigrated { .. }) if !self.no_migrate => {
+                migrate(&store, missing).await?;
+            }
             Err(error) => return Err(error.into()),
+        }
+        if let Some(newer) = schema.newer_in_words() {
+            warn!("{newer}: it works on; bring this process up to date, too");
         }
         default_sender(config, &store)
             .await
@@ -141,6 +148,21 @@ impl Options {
         .filter_map(|(role, name)| self.roles.contains(&role).then_some(name))
         .collect();
         names.join(", ")
+    }
+}
+
+/// Applies what is missing. Who may work but not migrate is told what is missing, and who may.
+async fn migrate(store: &Store, missing: StoreError) -> anyhow::Result<()> {
+    match store.migrate().await {
+        Err(error) if error.is_missing_right() => {
+            let fix = "run wa-outbox migrate once, as the owner of the schema wa";
+            Err(
+                Problem::failed("this role may not migrate the database", fix)
+                    .because(missing)
+                    .into(),
+            )
+        }
+        done => Ok(done?),
     }
 }
 

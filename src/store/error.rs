@@ -1,6 +1,7 @@
 //! What can go wrong with the database, in words for the one who runs it.
 
 use sqlx::error::DatabaseError;
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgDatabaseError;
 
 /// An error of the store.
@@ -31,6 +32,16 @@ pub enum StoreError {
         /// Its number.
         version: i64,
         /// What it adds.
+        description: String,
+    },
+    /// A newer version has taken away what this one needs.
+    #[error(
+        "the database has left this version behind: migration {version} ({description}) took away what it uses; run a newer version"
+    )]
+    TooOld {
+        /// Its number.
+        version: i64,
+        /// What it took away.
         description: String,
     },
     /// The pooler runs statements of others for ours.
@@ -92,7 +103,14 @@ impl StoreError {
 
     /// Whether the role may not do that (42501).
     pub fn is_missing_right(&self) -> bool {
-        let Self::Database { source, .. } = self else {
+        let source = if let Self::Database { source, .. } = self {
+            source
+        } else if let Self::Migrate(
+            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _),
+        ) = self
+        {
+            source
+        } else {
             return false;
         };
         let code = source.as_database_error().and_then(DatabaseError::code);

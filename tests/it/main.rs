@@ -32,6 +32,7 @@ mod metrics;
 mod outcomes;
 mod pgbouncer;
 mod providers;
+mod schema_versions;
 mod sender_settings;
 mod sick_database;
 mod silent_connections;

@@ -50,13 +50,23 @@ impl World {
 
     /// Starts a worker process that reaches the database by this address.
     pub(crate) fn spawn_process(&self, name: &str, database_url: &str) -> Process {
-        Process::spawn(name, &environment(&self.config, database_url))
+        let environment = environment(&self.config, database_url);
+        Process::spawn(env!("CARGO_BIN_EXE_wa-outbox"), name, &environment)
+    }
+
+    /// Starts the program of another version as a worker process.
+    pub(crate) fn spawn_program(&self, program: &str, name: &str) -> Process {
+        Process::spawn(
+            program,
+            name,
+            &environment(&self.config, &self.database.url),
+        )
     }
 }
 
 impl Process {
-    fn spawn(name: &str, environment: &BTreeMap<String, String>) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wa-outbox"))
+    fn spawn(program: &str, name: &str, environment: &BTreeMap<String, String>) -> Self {
+        let mut child = Command::new(program)
             .arg("run")
             .env_clear()
             .envs(environment)
@@ -94,6 +104,12 @@ impl Process {
         tokio::time::timeout(PATIENCE, waiting)
             .await
             .unwrap_or_else(|_| panic!("{} never said {words:?}", self.log.name))
+    }
+
+    /// How many of its lines so far have these words.
+    pub(crate) fn count_logged(&self, words: &str) -> usize {
+        let lines = self.log.lines();
+        lines.iter().filter(|line| line.contains(words)).count()
     }
 
     /// SIGKILL: it ends without another instruction.
