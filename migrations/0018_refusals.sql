@@ -92,3 +92,149 @@ begin
   return digits;
 end
 $$;
+
+-- A worker reads rows ahead, hundreds of each sender, into its memory: none may be larger than anything that WhatsApp takes.
+create or replace function wa.payload_is_plain(payload json) returns boolean
+language sql immutable parallel safe as $$
+  select case
+    when octet_length(payload::text) > 1048576 then false
+    when payload::text ~ '\\u(00[0-7]|[dD][89a-fA-F])|"(to|recipient|recipient_type|messaging_product|biz_opaque_callback_data)"|"(body|name|code)"\s*:\s*(null|"")' then false
+    when json_typeof(payload) = 'object' then
+      case payload ->> 'type'
+        when 'text' then json_typeof(payload -> 'text' -> 'body') = 'string' and length(payload::text) <= 4096
+        when 'template' then payload -> 'template' ->> 'name' ~ '^[a-z0-9_]+$'
+        when 'interactive' then json_typeof(payload -> 'interactive' -> 'type') = 'string'
+        when 'image' then (coalesce(payload -> 'image' ->> 'id', '') = '') <> (coalesce(payload -> 'image' ->> 'link', '') = '')
+        when 'video' then (coalesce(payload -> 'video' ->> 'id', '') = '') <> (coalesce(payload -> 'video' ->> 'link', '') = '')
+        when 'document' then (coalesce(payload -> 'document' ->> 'id', '') = '') <> (coalesce(payload -> 'document' ->> 'link', '') = '')
+        when 'audio' then (coalesce(payload -> 'audio' ->> 'id', '') = '') <> (coalesce(payload -> 'audio' ->> 'link', '') = '')
+        when 'sticker' then (coalesce(payload -> 'sticker' ->> 'id', '') = '') <> (coalesce(payload -> 'sticker' ->> 'link', '') = '')
+        when 'location' then payload -> 'location' ->> 'latitude' is not null and payload -> 'location' ->> 'longitude' is not null
+        when 'reaction' then payload -> 'reaction' ->> 'message_id' <> '' and payload -> 'reaction' ->> 'emoji' is not null
+        when 'pin' then json_typeof(payload -> 'pin') = 'object'
+      end
+  end
+$$;
+
+create or replace function wa.checked_payload(payload json, recipient text, validate text) returns json
+language plpgsql set search_path = pg_catalog as $$
+declare
+  kind text;
+  content_type text;
+  callback_data text;
+begin
+  if octet_length(payload::text) > 1048576 then
+    perform wa.refuse('payload', format('payload has %s bytes, more than a megabyte', octet_length(payload::text)),
+      'send media by id or link, and long texts in parts');
+  end if;
+  begin
+    perform payload::jsonb;
+  exception
+    when numeric_value_out_of_range then null;   -- it is sent as it is written, not stored as a number
+    when others then
+      perform wa.refuse('payload', 'payload cannot be stored as text: ' || sqlerrm,
+        'a NUL (\u0000) or half a surrogate pair cannot be sent; take it out');
+  end;
+  if json_typeof(payload) <> 'object' then
+    perform wa.refuse('payload', format('payload is %s, not an object', json_typeof(payload)),
+      'write the message body of the Cloud API, e.g. {"type":"text","text":{"body":"Hello"}}');
+  end if;
+  if payload ->> 'messaging_product' <> 'whatsapp' then
+    perform wa.refuse('payload', format('payload.messaging_product is %s', wa.shown(payload ->> 'messaging_product')),
+      'leave it out: it is added when the message is sent');
+  end if;
+  if payload -> 'to' is not null and regexp_replace(payload ->> 'to', '[^0-9]', '', 'g') <> regexp_replace(recipient, '[^0-9]', '', 'g')
+     or payload -> 'recipient' is not null and payload ->> 'recipient' <> recipient then
+    perform wa.refuse('payload', 'payload names another recipient than the column recipient',
+      'leave "to" and "recipient" out of the payload; the column recipient decides');
+  end if;
+  callback_data := payload ->> 'biz_opaque_callback_data';
+  if json_typeof(payload -> 'biz_opaque_callback_data') <> 'string' then
+    perform wa.refuse('payload', format('payload.biz_opaque_callback_data is %s, not a string', json_typeof(payload -> 'biz_opaque_callback_data')),
+      'write it as a string');
+  end if;
+  if length(callback_data) > 448 then
+    perform wa.refuse('payload', format('payload.biz_opaque_callback_data has %s characters, more than 448', length(callback_data)),
+      'shorten it: WhatsApp takes 512 and our own token in front of it needs the rest');
+  end if;
+  perform wa.refuse_null(payload, '{type}', 'set "type" to one of: ' || array_to_string(wa.message_types(), ', '));
+  kind := coalesce(payload ->> 'type', case when payload -> 'text' is not null then 'text' end);
+  if kind is null and payload ->> 'status' = 'read' then
+    if json_typeof(payload -> 'message_id') is distinct from 'string' or payload ->> 'message_id' = '' then
+      perform wa.refuse('payload', format('payload.message_id is %s', case json_typeof(payload -> 'message_id')
+          when 'string' then 'empty' else coalesce('a ' || json_typeof(payload -> 'message_id') || ', not a string', 'missing') end),
+        'name the wamid of the message to be marked as read');
+    end if;
+    return payload;
+  end if;
+  if kind is null then
+    perform wa.refuse('payload', 'payload.type is missing', 'set "type" to one of: ' || array_to_string(wa.message_types(), ', '));
+  end if;
+  if kind <> all (wa.message_types()) and (validate = 'refuse' or json_typeof(payload -> kind) is distinct from 'object') then
+    perform wa.refuse('payload', format('payload.type is %s, which is no message type', wa.shown(kind)),
+      'set "type" to one of: ' || array_to_string(wa.message_types(), ', '));
+  end if;
+  content_type := case when kind = 'contacts' then 'array' else 'object' end;
+  if json_typeof(payload -> kind) is distinct from content_type then
+    perform wa.refuse('payload', format('payload.%s is %s, not an %s', kind, coalesce(json_typeof(payload -> kind), 'missing'), content_type),
+      format('a message of type %L carries its content under the key %L', kind, kind));
+  end if;
+  if kind = 'text' then
+    perform wa.refuse_null(payload, '{text,body}', 'write what the message says, e.g. {"type":"text","text":{"body":"Hello"}}');
+  elsif kind = 'template' then
+    perform wa.refuse_null(payload, '{template,name}', 'write the template''s name as it was approved');
+    perform wa.refuse_null(payload, '{template,language,code}', 'write the template''s language, e.g. "language":{"code":"en_US"}');
+  end if;
+  if validate = 'refuse' then
+    perform wa.check_content(payload, kind);
+  end if;
+  return payload;
+end
+$$;
+
+create or replace function wa.campaign_row_is_filled() returns trigger
+language plpgsql security definer set search_path = pg_catalog as $$
+declare
+  one record;
+begin
+  select c.sender, c.priority, c.state, c.expires_after, c.name into one from wa.campaigns c where c.id = new.campaign_id;
+  if not found then
+    perform wa.refuse('campaign_id', format('campaign_id is %s: there is no such campaign', new.campaign_id),
+      'see which there are: wa-outbox campaign list');
+  end if;
+  if one.state in ('cancelled', 'done') then
+    perform wa.refuse('campaign_id', format('campaign %s is %s', one.name, one.state), case one.state
+      when 'done' then 'to add recipients, start it again: wa-outbox campaign start ' || one.name else 'make a new campaign' end);
+  end if;
+  if new.variables is null then
+    new.variables := '{}';
+  elsif jsonb_typeof(new.variables) <> 'object' then
+    perform wa.refuse('variables', format('variables is %s, not an object', jsonb_typeof(new.variables)),
+      'write the values by name, e.g. {"first_name":"Ada"}');
+  elsif pg_column_size(new.variables) > 1048576 then
+    perform wa.refuse('variables', format('variables has %s bytes, more than a megabyte', pg_column_size(new.variables)),
+      'give what the placeholders need, and nothing else');
+  end if;
+  if new.payload is not null then
+    perform wa.refuse('payload', 'payload is given together with campaign_id', 'leave it out: the campaign has the payload, variables fill it');
+  end if;
+  if new.sequence is not null then
+    perform wa.refuse('sequence', 'sequence is given together with campaign_id', 'leave one of them out: a campaign keeps no order');
+  end if;
+  if new.sender is null then
+    new.sender := one.sender;
+  elsif new.sender <> one.sender then
+    perform wa.refuse('sender', format('sender %s is not the campaign''s, %s', wa.shown(new.sender), wa.shown(one.sender)), 'leave it out');
+  end if;
+  -- 5 is what an INSERT that does not say has.
+  if new.priority is null or new.priority = 5 then
+    new.priority := one.priority;
+  elsif new.priority <> one.priority then
+    perform wa.refuse('priority', format('priority is %s and the campaign''s is %s', new.priority, one.priority), 'leave it out');
+  end if;
+  if new.expires_at is null and one.expires_after is not null then
+    new.expires_at := greatest(new.due_at, now()) + one.expires_after;
+  end if;
+  return new;
+end
+$$;

@@ -78,6 +78,12 @@ pub(super) async fn section() -> Section {
             "insert into wa.outbox (recipient, payload, wamid) values ('{ALICE}', '{TEXT}', 'wamid.A')"
         ),
         "update wa.outbox set payload = null where id = 1".to_owned(),
+        format!(
+            "insert into wa.outbox (recipient, payload) values ('{ALICE}', json_build_object('type', 'text', 'text', json_build_object('body', repeat('x', 2000000))))"
+        ),
+        format!(
+            "insert into wa.outbox (campaign_id, recipient, variables) values (1, '{ALICE}', jsonb_build_object('name', repeat('x', 2000000)))"
+        ),
         "select wa.cancel(4711)".to_owned(),
         "select wa.enqueue_template('+16505551001', 'Order Shipped', 'en_US')".to_owned(),
     ];

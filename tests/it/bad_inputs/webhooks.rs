@@ -97,6 +97,12 @@ pub(super) async fn section() -> Section {
             ask(Method::GET, world.admin_url(path), String::new(), None).await,
         ));
     }
+    let large = format!("token={}", "x".repeat(70_000));
+    let login = world.admin_url("/login");
+    bad.push(Bad::new(
+        "POST /login with more than 64 kB",
+        ask(Method::POST, login, large, None).await,
+    ));
     (
         "Webhooks, and other requests",
         "What is not proved gets no word of explanation: it may come from whoever wants to know. It is logged and counted.",
@@ -109,7 +115,11 @@ async fn ask(method: Method, url: String, body: String, signature: Option<&str>)
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .expect("a client");
-    let mut request = client.request(method, url).body(body);
+    let form = "application/x-www-form-urlencoded";
+    let mut request = client
+        .request(method, url)
+        .header("Content-Type", form)
+        .body(body);
     if let Some(signature) = signature {
         request = request.header("X-Hub-Signature-256", signature);
     }
