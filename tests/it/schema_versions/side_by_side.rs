@@ -20,8 +20,7 @@ async fn enqueue(world: &World, count: usize) -> Vec<wa_outbox::domain::id::Mess
 
 /// How many senders each worker has.
 async fn shares(world: &World) -> Vec<i64> {
-    let ask =
-        "select count(*) from wa.leases where worker is not null group by worker order by 1";
+    let ask = "select count(*) from wa.leases where worker is not null group by worker order by 1";
     sqlx::query_scalar(ask)
         .fetch_all(&world.database.pool)
         .await
