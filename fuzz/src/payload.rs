@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use wa_outbox::message::{self, rules};
+use wa_outbox::provider::file_reference::{file_references, with_ids};
 use wa_outbox::provider::{Envelope, Payload, Recipient};
 
 const OURS: [&str; 4] = ["messaging_product", "recipient_type", "to", "recipient"];
@@ -22,6 +23,7 @@ pub(crate) fn check(input: &[u8]) {
             return;
         }
     };
+    files_become_ids(text, value.as_ref());
     let _ = (
         payload.kind(),
         payload.template(),
@@ -126,4 +128,32 @@ fn is_looked_at(value: &Value) {
         }
     }
     let _ = rules::check_address(value);
+}
+
+/// A file that is named becomes an id, and every other value stays.
+fn files_become_ids(text: &str, value: Option<&Value>) {
+    let references = file_references(text);
+    let filled =
+        with_ids(text, &references, |_| Ok::<_, ()>("4711".to_owned())).expect("an id of each");
+    if references.is_empty() {
+        assert_eq!(filled, text);
+        return;
+    }
+    assert!(file_references(&filled).is_empty(), "a file is still named");
+    serde_json::from_str::<serde::de::IgnoredAny>(&filled).expect("JSON");
+    if let (Some(value), Ok(filled)) = (value, serde_json::from_str::<Value>(&filled)) {
+        let others = |value: &Value| {
+            value
+                .as_object()
+                .map(|members| members.keys().cloned().collect::<Vec<_>>())
+        };
+        let outside = |keys: Option<Vec<String>>| {
+            keys.map(|keys| {
+                keys.into_iter()
+                    .filter(|key| key != "id" && key != "link")
+                    .collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(outside(others(value)), outside(others(&filled)));
+    }
 }

@@ -33,6 +33,7 @@ mod outcomes;
 mod pgbouncer;
 mod providers;
 mod schema_versions;
+mod security;
 mod sender_settings;
 mod sick_database;
 mod silent_connections;
