@@ -41,7 +41,16 @@ pub(crate) fn check(input: &[u8]) {
         is_json(filled.ok().as_deref());
         return;
     }
-    match (filled, by_value(&fixed, &given)) {
+    match (
+        filled,
+        by_value(
+            &fixed,
+            &Given {
+                values: &given,
+                texts: &read,
+            },
+        ),
+    ) {
         (Ok(filled), Ok(expected)) => {
             let filled: Value = serde_json::from_str(&filled).expect("JSON");
             assert_eq!(filled, expected);
@@ -64,10 +73,16 @@ fn has_twins(text: &str, value: &Value) -> bool {
     strings(text) > strings(&value.to_string())
 }
 
+/// The variables, as values and as they were written.
+struct Given<'a> {
+    values: &'a Map<String, Value>,
+    texts: &'a Variables<'a>,
+}
+
 #[derive(Debug)]
 struct CannotFill;
 
-fn by_value(fixed: &Value, given: &Map<String, Value>) -> Result<Value, CannotFill> {
+fn by_value(fixed: &Value, given: &Given<'_>) -> Result<Value, CannotFill> {
     Ok(match fixed {
         Value::String(text) => by_text(text, given)?,
         Value::Array(list) => Value::Array(
@@ -85,7 +100,7 @@ fn by_value(fixed: &Value, given: &Map<String, Value>) -> Result<Value, CannotFi
     })
 }
 
-fn by_text(text: &str, given: &Map<String, Value>) -> Result<Value, CannotFill> {
+fn by_text(text: &str, given: &Given<'_>) -> Result<Value, CannotFill> {
     let whole = text
         .strip_prefix("{{")
         .and_then(|rest| rest.strip_suffix("}}"));
@@ -107,7 +122,10 @@ fn by_text(text: &str, given: &Map<String, Value>) -> Result<Value, CannotFill> 
             match variable(name, given)? {
                 Value::String(text) => filled.push_str(text),
                 Value::Object(_) | Value::Array(_) => return Err(CannotFill),
-                other => filled.push_str(&other.to_string()),
+                // As it was written: 1.50 is a price.
+                Value::Null | Value::Bool(_) | Value::Number(_) => {
+                    filled.push_str(given.texts.get(name.trim()).expect("it was found"));
+                }
             }
             rest = behind;
         }
@@ -116,8 +134,9 @@ fn by_text(text: &str, given: &Map<String, Value>) -> Result<Value, CannotFill> 
     Ok(Value::String(filled))
 }
 
-fn variable<'a>(name: &str, given: &'a Map<String, Value>) -> Result<&'a Value, CannotFill> {
+fn variable<'a>(name: &str, given: &Given<'a>) -> Result<&'a Value, CannotFill> {
     given
+        .values
         .get(name.trim())
         .filter(|value| !value.is_null())
         .ok_or(CannotFill)
