@@ -4,6 +4,7 @@
 //! its answer; every answer is written; then the rest ends. So after a clean stop no message is uncertain. The time it may take is the
 //! response timeout and a little: an answer cannot come later.
 
+mod listener;
 mod operators;
 mod supervision;
 mod telling;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use listener::LIMITS;
 use operators::{admin_access, shared_secrets};
 use supervision::Supervision;
 use watching::{progress_of, watch_over};
@@ -105,6 +107,16 @@ pub enum ServiceError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl ServiceError {
+    /// Whether other settings are what it takes.
+    pub fn is_of_settings(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::AppSecret(_) | Self::ShortSecret { .. } => true,
+            Self::Store(_) | Self::Provider(_) | Self::Traces(_) | Self::Listen { .. } => false,
+        }
+    }
 }
 
 /// A running service.
@@ -434,19 +446,7 @@ impl Service {
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let stop = self.stop.clone();
-        let serving = async move {
-            let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-            let served = axum::serve(listener, service)
-                .with_graceful_shutdown(stop.cancelled_owned())
-                .await;
-            if let Err(error) = served {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "The listener on {address} ended"
-                );
-            }
-        };
+        let serving = listener::serve(listener, routes, LIMITS, self.stop.clone());
         self.tasks
             .spawn(self.parts.of("listener on a port", serving));
         info!("Listening on {address} ({setting})");

@@ -17,7 +17,7 @@ pub mod tail;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
@@ -100,6 +100,9 @@ impl Found {
     }
 }
 
+/// The largest body that is read: a form with a reason, or a list of messages.
+const LARGEST_FORM: usize = 64 * 1024;
+
 /// The routes of the admin listener. `policy`: what workers do with lost answers where neither message nor sender says. With `stop`
 /// pages that are live end.
 pub fn routes(
@@ -129,6 +132,7 @@ pub fn routes(
         .with_state(health)
         .merge(logins)
         .merge(dashboard::routes(dashboard))
+        .layer(DefaultBodyLimit::max(LARGEST_FORM))
         // The last one, so that it lies before all of them and before what is not there.
         .layer(from_fn_with_state(guard, guard::look))
 }

@@ -12,7 +12,7 @@ use super::failure::Problem;
 use super::output;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Environment};
-use crate::store::{ConnectSettings, Store};
+use crate::store::{ConnectSettings, Store, StoreError};
 
 /// Settings, database, environment and clock of one run of the program.
 #[derive(Debug)]
@@ -94,11 +94,7 @@ impl Context {
             statement_timeout: config.database.statement_timeout,
             lock_timeout: config.database.lock_timeout,
         };
-        let store = Store::connect(&settings).await.map_err(|error| {
-            let fix =
-                "see that DATABASE_URL (or database.url) is right and that Postgres runs there";
-            Problem::failed("could not connect to the database", fix).because(error)
-        })?;
+        let store = Store::connect(&settings).await.map_err(unreachable)?;
         Ok(Connected(store))
     }
 
@@ -128,6 +124,12 @@ impl Context {
             )),
         }
     }
+}
+
+/// The database cannot be reached.
+pub(super) fn unreachable(error: StoreError) -> Problem {
+    let fix = "see that DATABASE_URL (or database.url) is right and that Postgres runs there";
+    Problem::failed("could not connect to the database", fix).because(error)
 }
 
 #[cfg(test)]

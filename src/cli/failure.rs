@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
+use crate::service::ServiceError;
 use crate::store::StoreError;
 use crate::store::outbox::EnqueueError;
 use crate::telemetry::TelemetryError;
@@ -93,7 +94,7 @@ fn words(error: &anyhow::Error) -> String {
             // What follows is the same refusal in the driver's words.
             break;
         }
-        if let Some((reason, hint)) = cause.downcast_ref::<StoreError>().and_then(told) {
+        if let Some((reason, hint)) = of_store(cause).and_then(told) {
             lines.push(reason);
             fix = hint.or(fix);
             break;
@@ -140,6 +141,14 @@ fn in_the_servers_words(error: &StoreError) -> Option<String> {
     Some(error.message().to_owned())
 }
 
+/// An error of the store, also one that a service hands on as its own.
+fn of_store<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a StoreError> {
+    if let Some(ServiceError::Store(error)) = cause.downcast_ref() {
+        return Some(error);
+    }
+    cause.downcast_ref()
+}
+
 /// Our constraints are named as the sentence they enforce.
 fn broken_rule(message: &str) -> Option<String> {
     let kinds = [
@@ -171,6 +180,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     let of_settings = |cause: &(dyn Error + 'static)| {
         cause.is::<ConfigError>()
             || matches!(cause.downcast_ref(), Some(TelemetryError::Filter { .. }))
+            || (cause.downcast_ref()).is_some_and(ServiceError::is_of_settings)
     };
     if error.chain().any(of_settings) {
         return BAD_SETTINGS;
@@ -216,6 +226,11 @@ mod tests {
         };
         let settings: anyhow::Error = Err::<(), _>(missing).context("at start").expect_err("bad");
         assert_eq!(exit_code(&settings), 64);
+        let missing = ConfigError::Missing {
+            field: "database.url",
+            fix: "set it",
+        };
+        assert_eq!(exit_code(&ServiceError::from(missing).into()), 64);
         assert_eq!(exit_code(&Problem::usage("a", "b").into()), 2);
         assert_eq!(exit_code(&Problem::failed("a", "b").into()), 1);
         assert_eq!(exit_code(&anyhow::anyhow!("a")), 1);

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::failure::Problem;
 use super::{Context, DefaultSender, default_sender, output};
-use crate::store::{MigrationState, Store, migrator};
+use crate::store::{MigrationState, Schema, Store, migrator};
 
 /// Bring the database to the schema of this version
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ impl Options {
         }
         let store = context.store().await?;
         if self.check {
-            return check(&store.migrations().await?);
+            return check(&store.schema().await?);
         }
         apply(context, store).await
     }
@@ -60,26 +60,33 @@ fn sql() -> String {
     script
 }
 
-fn check(migrations: &[MigrationState]) -> anyhow::Result<()> {
-    let missing: Vec<&MigrationState> = migrations.iter().filter(|one| !one.applied).collect();
+fn check(schema: &Schema) -> anyhow::Result<()> {
+    let missing: Vec<&MigrationState> = schema.missing().collect();
     if missing.is_empty() {
-        return output::print("The database has every migration of this version.");
+        schema.check()?;
+        let all = "The database has every migration of this version.";
+        let newer = schema.newer_in_words();
+        let newer = newer.map_or_else(String::new, |newer| format!("\n{newer}."));
+        return output::print(&format!("{all}{newer}"));
     }
     output::print(&listed("missing", &missing))?;
     let count = missing.len();
-    let what = format!("{count} of {} migrations are missing", migrations.len());
+    let what = format!("{count} of {} migrations are missing", schema.known.len());
     Err(Problem::failed(what, "apply them: wa-outbox migrate").into())
 }
 
 async fn apply(context: &Context, store: &Store) -> anyhow::Result<()> {
-    let before = store.migrations().await?;
+    let before = store.schema().await?;
     store.migrate().await?;
-    let applied: Vec<&MigrationState> = before.iter().filter(|one| !one.applied).collect();
+    let applied: Vec<&MigrationState> = before.missing().collect();
     let mut text = if applied.is_empty() {
         "The database had every migration of this version already.\n".to_owned()
     } else {
         listed("applied", &applied)
     };
+    if let Some(newer) = before.newer_in_words() {
+        text.push_str(&format!("{newer}.\n"));
+    }
     let sender = default_sender(context.config()?, store)
         .await
         .context("could not set up the sender that the settings name")?;
@@ -131,13 +138,17 @@ mod tests {
 
     #[test]
     fn a_missing_migration_fails_the_check() {
-        let state = |version, applied| MigrationState {
+        let state = |(version, applied)| MigrationState {
             version,
             description: "outbox".to_owned(),
             applied,
         };
-        assert!(check(&[state(1, true)]).is_ok());
-        let error = check(&[state(1, true), state(2, false)]).expect_err("one is missing");
+        let schema = |known: &[(i64, bool)]| Schema {
+            known: known.iter().copied().map(state).collect(),
+            newer: Vec::new(),
+        };
+        assert!(check(&schema(&[(1, true)])).is_ok());
+        let error = check(&schema(&[(1, true), (2, false)])).expect_err("one is missing");
         assert_eq!(error.to_string(), "1 of 2 migrations are missing");
     }
 }

@@ -11,10 +11,12 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
+use super::context::unreachable;
+use super::failure::Problem;
 use super::{Context, default_sender};
-use crate::service::{self, Role, Service};
+use crate::service::{self, Role, Service, ServiceError};
 use crate::store::{Store, StoreError};
 
 /// Send what is due, receive webhooks and answer operators, until stopped
@@ -113,12 +115,22 @@ impl Options {
     /// The database, with every migration of this version and the sender that the settings name.
     async fn database(&self, context: &Context) -> anyhow::Result<Store> {
         let config = context.config()?;
-        let store = service::connect(config, context.env()).await?;
-        match store.require_current_schema().await {
+        let store = service::connect(config, context.env()).await;
+        let store = store.map_err(|error| match error {
+            ServiceError::Store(error) => unreachable(error).into(),
+            other => anyhow::Error::from(other),
+        })?;
+        let schema = store.schema().await?;
+        match schema.check() {
             // Asked first, because a role that may work but not migrate need not migrate what is current.
             Ok(()) => {}
-            Err(StoreError::NotMigrated { .. }) if !self.no_migrate => store.migrate().await?,
+            Err(missing @ StoreError::NotMigrated { .. }) if !self.no_migrate => {
+                migrate(&store, missing).await?;
+            }
             Err(error) => return Err(error.into()),
+        }
+        if let Some(newer) = schema.newer_in_words() {
+            warn!("{newer}: it works on; bring this process up to date, too");
         }
         default_sender(config, &store)
             .await
@@ -136,6 +148,21 @@ impl Options {
         .filter_map(|(role, name)| self.roles.contains(&role).then_some(name))
         .collect();
         names.join(", ")
+    }
+}
+
+/// Applies what is missing. Who may work but not migrate is told what is missing, and who may.
+async fn migrate(store: &Store, missing: StoreError) -> anyhow::Result<()> {
+    match store.migrate().await {
+        Err(error) if error.is_missing_right() => {
+            let fix = "run wa-outbox migrate once, as the owner of the schema wa";
+            Err(
+                Problem::failed("this role may not migrate the database", fix)
+                    .because(missing)
+                    .into(),
+            )
+        }
+        done => Ok(done?),
     }
 }
 

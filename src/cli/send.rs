@@ -241,10 +241,15 @@ pub(super) fn read_payload(path: &Path) -> anyhow::Result<String> {
     } else {
         (std::fs::read_to_string(path), path.display().to_string())
     };
-    let text = read.with_context(|| format!("could not read the payload from {place}"))?;
+    let text = read.map_err(|error| {
+        let fix = "see that the file is there, may be read and is UTF-8";
+        Problem::failed(format!("could not read the payload from {place}"), fix).because(error)
+    })?;
     // The database would say so too, but not at which line.
-    serde_json::from_str::<&serde_json::value::RawValue>(&text)
-        .with_context(|| format!("the payload from {place} is not JSON"))?;
+    serde_json::from_str::<&serde_json::value::RawValue>(&text).map_err(|error| {
+        let fix = r#"write the body of a message, such as {"type":"text","text":{"body":"Hello"}}"#;
+        Problem::failed(format!("the payload from {place} is not JSON"), fix).because(error)
+    })?;
     Ok(text)
 }
 

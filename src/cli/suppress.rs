@@ -309,7 +309,7 @@ impl Import {
         let mut reader = file.reader;
         let (mut written, mut faults, mut batch) = (0, 0_u64, Vec::with_capacity(AT_ONCE));
         loop {
-            let entry = reader.next()?;
+            let entry = reader.next_entry()?;
             let is_end = entry.is_none();
             match entry {
                 Some(Entry::Row(row)) => {

@@ -4,6 +4,13 @@
 
 use crate::cli::output::plain;
 
+/// A message's id, as it is typed.
+pub(super) fn message_id(text: &str) -> Result<i64, &'static str> {
+    text.parse().map_err(|_| {
+        "a message's id is a number; by your own id it is found with: wa-outbox message list --reference TEXT"
+    })
+}
+
 /// A span of time, in one number.
 pub(super) fn span(seconds: u64) -> String {
     match seconds {

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use super::failure::Problem;
 use super::failures::many;
 use super::table::{Table, numbers, words};
+use super::text::message_id;
 use super::{Context, output};
 use crate::domain::id::{MessageId, Wamid};
 use crate::standing::time::age;
@@ -78,7 +79,7 @@ struct List {
 )]
 struct Resolve {
     /// The message
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = message_id)]
     id: Option<i64>,
     /// All uncertain messages that are like what follows
     #[arg(long, conflicts_with = "accepted")]

@@ -60,7 +60,22 @@ fn section<T: DeserializeOwned>(name: &'static str) -> Section {
 fn try_out<T: DeserializeOwned>(settings: Table) -> Result<(), String> {
     T::deserialize(Value::Table(settings))
         .map(|_| ())
-        .map_err(|error| error.message().to_owned())
+        .map_err(|error| in_words(error.message()))
+}
+
+/// A word that is none of those there are is told in other words than those of a programmer.
+fn in_words(message: &str) -> String {
+    let known = message
+        .strip_prefix("unknown variant ")
+        .and_then(|message| message.split_once(", expected "));
+    let Some((_, known)) = known else {
+        return message.to_owned();
+    };
+    let known = known.replace('`', "\"").replace("one of ", "");
+    match known.rsplit_once(", ") {
+        Some((others, last)) => format!("must be {others} or {last}"),
+        None => format!("must be {known}"),
+    }
 }
 
 /// The names of a type's fields, as they are written. A type tells them when it asks to be read; nothing is read.

@@ -342,7 +342,7 @@ fn a_value_of_the_wrong_kind_is_refused_by_name() {
         ),
         (
             "[reconcile]\non_uncertain = 'pray'",
-            "unknown variant `pray`, expected `retry` or `hold`",
+            "must be \"retry\" or \"hold\"",
         ),
         (
             "[webhook]\nlisten = ':8080'",

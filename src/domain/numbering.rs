@@ -60,10 +60,18 @@ impl std::fmt::Display for Country {
     }
 }
 
+/// How many digits may be dialled: 15 of a number (E.164), and an international prefix.
+const DIALLED: std::ops::RangeInclusive<usize> = 2..=17;
+
 impl Country {
     /// The number in E.164 that one reaches who dials `digits` in this country; none where it has no such number, or where the digits
     /// may as well be meant with its calling code in front: a message must not go to a stranger.
     pub fn reached_by(self, digits: &str) -> Option<String> {
+        // The library would look for a number in any text: it passes over what stands behind one, and takes digits of any script.
+        let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+        if !are_digits || !DIALLED.contains(&digits.len()) {
+            return None;
+        }
         let number = self.existing(digits, Some(self.0))?;
         let code = PHONE_NUMBER_UTIL.get_country_code_for_region(self.0)?;
         let other = digits.starts_with(&code.to_string());

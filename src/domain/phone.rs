@@ -52,8 +52,9 @@ pub fn normalised(text: &str, country: Option<Country>) -> Result<String, NotAPh
     if !number.starts_with('+') {
         let country = country.ok_or(NotAPhone::NoPlus)?;
         let reached = country.reached_by(&number);
-        return reached.ok_or(NotAPhone::NotDialled(country));
+        number = reached.ok_or(NotAPhone::NotDialled(country))?;
     }
+    // Also of what was dialled: the plans of some countries have numbers that are longer than E.164 allows.
     let digits = &number.as_bytes()[1..];
     let is_whole = (7..=15).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
     if is_whole && digits[0] != b'0' {
@@ -69,10 +70,10 @@ pub fn is_normal(text: &str) -> bool {
 }
 
 fn separates(character: char) -> bool {
-    character.is_ascii_whitespace()
+    character.is_whitespace()
         || matches!(
             character,
-            '(' | ')' | '.' | '-' | '/' | '\u{b}' | '\u{a0}' | '\u{2010}'..='\u{2015}'
+            '(' | ')' | '.' | '-' | '/' | '\u{2010}'..='\u{2015}'
         )
 }
 
@@ -96,6 +97,7 @@ mod tests {
             " +1 (650) 555-1234 ",
             "+1.650/555\u{a0}12\u{2013}34",
             "\t+1650 555 1234\r",
+            "+1\u{202f}650\u{3000}555\u{2009}1234",
         ] {
             assert_eq!(
                 normalised(text, None).as_deref(),
@@ -152,10 +154,16 @@ mod tests {
             ("4915123456789", "DE"),
             ("650555123", "US"),
             ("0151;23456789", "DE"),
+            ("0151 23456789+", "DE"),
+            ("0151 23456789#5", "DE"),
+            ("٠١٥١٢٣٤٥٦٧٨٩", "DE"),
         ] {
             let country = country.parse().expect("a country");
             let refused = Err(NotAPhone::NotDialled(country));
             assert_eq!(normalised(text, Some(country)), refused, "{text}");
         }
+        // Germany's plan has such numbers.
+        let too_long = read("0574486905744869", "DE");
+        assert_eq!(too_long, Err(NotAPhone::Form));
     }
 }

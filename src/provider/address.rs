@@ -276,6 +276,14 @@ pub fn address_of(sender: &SenderId, settings: &AddressSettings<'_>) -> Result<U
     below(&base, &path)
 }
 
+/// Whether the API can be at this address.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_base_url(base_url: &str) -> Result<(), AddressError> {
+    base_of(base_url).map(drop)
+}
+
 fn below(base: &Url, path: &str) -> Result<Url, AddressError> {
     let joined = format!("{}/{path}", base.as_str().trim_end_matches('/'));
     Url::parse(&joined).map_err(|_| {

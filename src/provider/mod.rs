@@ -20,7 +20,7 @@ mod trial;
 pub mod verdict;
 pub mod wire;
 
-pub use address::{Access, AddressError, AddressSettings, Endpoint, Target};
+pub use address::{Access, AddressError, AddressSettings, Endpoint, Target, check_base_url};
 pub use body::Gate;
 pub use client::{HttpSettings, Provider, ProviderError, Request};
 pub use codes::{Class, Dialect, Fault, classify, explain};

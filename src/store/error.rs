@@ -1,6 +1,7 @@
 //! What can go wrong with the database, in words for the one who runs it.
 
 use sqlx::error::DatabaseError;
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgDatabaseError;
 
 /// An error of the store.
@@ -15,6 +16,11 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// What should be the address of the database is none. It is not repeated: a password may stand in it.
+    #[error(
+        "database.url is no address of Postgres; write it as in postgres://user@localhost/app (DATABASE_URL)"
+    )]
+    Address(#[source] sqlx::Error),
     /// A migration could not be applied.
     #[error("could not migrate the database")]
     Migrate(#[source] sqlx::migrate::MigrateError),
@@ -26,6 +32,16 @@ pub enum StoreError {
         /// Its number.
         version: i64,
         /// What it adds.
+        description: String,
+    },
+    /// A newer version has taken away what this one needs.
+    #[error(
+        "the database has left this version behind: migration {version} ({description}) took away what it uses; run a newer version"
+    )]
+    TooOld {
+        /// Its number.
+        version: i64,
+        /// What it took away.
         description: String,
     },
     /// The pooler runs statements of others for ours.
@@ -97,7 +113,14 @@ impl StoreError {
 
     /// Whether the role may not do that (42501).
     pub fn is_missing_right(&self) -> bool {
-        let Self::Database { source, .. } = self else {
+        let source = if let Self::Database { source, .. } = self {
+            source
+        } else if let Self::Migrate(
+            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _),
+        ) = self
+        {
+            source
+        } else {
             return false;
         };
         let code = source.as_database_error().and_then(DatabaseError::code);

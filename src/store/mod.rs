@@ -35,6 +35,7 @@ pub mod pooler;
 pub mod recipients;
 pub mod record;
 pub mod runtime;
+pub mod schema;
 pub mod sender;
 pub mod sequence;
 pub mod status;
@@ -50,16 +51,14 @@ pub mod webhook_health;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, Executor as _, PgPool};
 
 use connections::{Connections, Terms};
 use error::Doing;
 pub use error::StoreError;
 use pooler::{Limit, Pooling};
-
-use crate::crash::crash_point;
+pub use schema::{MigrationState, Schema, migrator};
 
 /// How to reach the database, and how long a statement may take there.
 #[derive(Clone, Debug)]
@@ -126,31 +125,12 @@ pub struct Store {
     pooling: Pooling,
 }
 
-/// A migration and whether this database has it.
-#[derive(Debug)]
-pub struct MigrationState {
-    /// Its number.
-    pub version: i64,
-    /// What it adds.
-    pub description: String,
-    /// Whether it has been applied.
-    pub applied: bool,
-}
-
-/// The migrations of this version, recorded in `wa.migrations`.
-pub fn migrator() -> Migrator {
-    let mut migrator = sqlx::migrate!();
-    migrator.table_name = "wa.migrations".into();
-    migrator.create_schemas = vec!["wa".into()].into();
-    migrator
-}
-
 impl Store {
     /// Connects, and fails with the reason when that is not possible within five seconds, or when the pooler in front of
     /// the database would mix our statements up.
     pub async fn connect(settings: &ConnectSettings) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(&settings.url)
-            .doing("read the database's URL")?
+            .map_err(StoreError::Address)?
             .application_name("wa-outbox");
         // By hand first: what is lent later would only say that it came too late, and not why.
         let way = pooler::explore(options, &settings.limits(), LENT_WITHIN).await?;
@@ -192,72 +172,6 @@ impl Store {
     /// The connections, for what is not ours to wrap (a caller's transaction, a question of its own).
     pub fn pool(&self) -> &Connections {
         &self.pool
-    }
-
-    /// Applies what is missing. Safe to call from several processes at once.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        if self.pooling == Pooling::Transaction {
-            // The lock that keeps two migrations apart lives in a server connection that we would not find again.
-            return Err(StoreError::CannotMigrateHere);
-        }
-        let doing = "connect to migrate the database";
-        let mut connection = self.pool.connect().await.doing(doing)?;
-        // A table with millions of rows takes its time to be changed. What is waited for too long is a lock.
-        connection
-            .execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
-            .await
-            .doing(doing)?;
-        migrator()
-            .run(&mut connection)
-            .await
-            .map_err(StoreError::Migrate)?;
-        crash_point!("migrate.applied");
-        country::bring_up_to_date(&mut connection).await?;
-        crash_point!("migrate.countries");
-        // Nothing is lost if the server does not hear our goodbye.
-        let _ = connection.close().await;
-        Ok(())
-    }
-
-    /// What has been applied and what has not.
-    pub async fn migrations(&self) -> Result<Vec<MigrationState>, StoreError> {
-        let exists: bool =
-            sqlx::query_scalar!(r#"select to_regclass('wa.migrations') is not null as "exists!""#)
-                .fetch_one(&self.pool)
-                .await
-                .doing("look for the migrations table")?;
-        let applied: Vec<i64> = if exists {
-            sqlx::query_scalar("select version from wa.migrations")
-                .fetch_all(&self.pool)
-                .await
-                .doing("list the migrations")?
-        } else {
-            Vec::new()
-        };
-        Ok(migrator()
-            .iter()
-            .map(|migration| MigrationState {
-                version: migration.version,
-                description: migration.description.to_string(),
-                applied: applied.contains(&migration.version),
-            })
-            .collect())
-    }
-
-    /// Refuses a database that lacks a migration of this version.
-    pub async fn require_current_schema(&self) -> Result<(), StoreError> {
-        match self
-            .migrations()
-            .await?
-            .into_iter()
-            .find(|migration| !migration.applied)
-        {
-            None => Ok(()),
-            Some(missing) => Err(StoreError::NotMigrated {
-                version: missing.version,
-                description: missing.description,
-            }),
-        }
     }
 
     /// One round trip: whether the database answers.

@@ -1,7 +1,7 @@
 //! What an operator deploys names only what there is: metrics, alerts with their runbook entries, commands.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -265,5 +265,35 @@ async fn a_producer_may_write_and_read_messages_and_nothing_else() {
             .execute(&mut *connection)
             .await
             .expect("back to before");
+    }
+}
+
+#[test]
+fn the_whatsapp_to_practise_on_can_be_reached_from_its_worker() {
+    let compose = file("compose.yaml");
+    let base = value(&compose, "WHATSAPP_API_BASE");
+    let base = base.lines().next().expect("an address");
+    wa_outbox::provider::check_base_url(base).unwrap_or_else(|error| panic!("{base}: {error}"));
+}
+
+/// systemd's own judgement, where it is installed: 0 is shut, 10 is open. What is left is the network, which it is there for.
+#[test]
+fn the_unit_leaves_little_open() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/wa-outbox.service");
+    let judged = Command::new("systemd-analyze")
+        .args(["security", "--no-pager", "--offline=true", "--threshold=11"])
+        .arg(unit)
+        .output();
+    match judged {
+        Ok(judged) => assert!(
+            judged.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&judged.stdout),
+            String::from_utf8_lossy(&judged.stderr)
+        ),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            eprintln!("systemd-analyze is not installed: the unit is not judged");
+        }
+        Err(error) => panic!("{error}"),
     }
 }

@@ -241,6 +241,14 @@ async fn separators_in_a_recipient_are_taken_out() {
             .unwrap_or_else(|error| panic!("{written:?}: {error}"));
         assert_eq!(kept, ALICE, "{written:?}");
     }
+    // As in a database that was made without a locale, where \s is ASCII.
+    let written = "+1\u{202f}650\u{3000}555\u{2009}1001\u{a0}";
+    let kept: String = sqlx::query_scalar("select wa.checked_recipient($1 collate \"C\", 'phone')")
+        .bind(written)
+        .fetch_one(&database.pool)
+        .await
+        .expect("a number");
+    assert_eq!(kept, ALICE);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The promises of the product, on real Postgres and over real HTTP. A file for a promise.
 
 mod admin_guard;
+mod bad_inputs;
 mod broken_part;
 mod browser;
 mod campaign_command;
@@ -14,6 +15,7 @@ mod deploy;
 mod doctor;
 mod embedded;
 mod enqueue;
+mod fuzz;
 mod g1_no_loss;
 mod g2_never_again;
 mod g3_retry;
@@ -33,6 +35,8 @@ mod metrics;
 mod outcomes;
 mod pgbouncer;
 mod providers;
+mod schema_versions;
+mod security;
 mod sender_settings;
 mod sick_database;
 mod silent_connections;

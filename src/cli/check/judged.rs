@@ -242,10 +242,10 @@ impl FindingJson {
         Self {
             class: finding.class,
             rule: rule.id,
-            pointer: finding.pointer,
             found: finding.found.to_string(),
             limit: rule.limit.to_string(),
-            fix: rule.fix,
+            fix: finding.fix(),
+            pointer: finding.pointer,
             source: rule.source,
         }
     }

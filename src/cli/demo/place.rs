@@ -84,7 +84,7 @@ impl Place {
         })
         .await?;
         store.migrate().await?;
-        let migrations = store.migrations().await?.len();
+        let migrations = store.schema().await?.known.len();
         Ok((store, migrations))
     }
 

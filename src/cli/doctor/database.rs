@@ -99,21 +99,27 @@ fn pooling(found: &mut Findings, store: &Store) {
 }
 
 async fn schema(found: &mut Findings, store: &Store) -> bool {
-    match store.migrations().await {
-        Ok(migrations) => {
-            let missing = migrations.iter().filter(|one| !one.applied).count();
-            match missing {
-                0 => found.fine(
+    match store.schema().await {
+        Ok(schema) => {
+            let all = schema.known.len();
+            let is_ours = schema.check();
+            match (schema.missing().count(), &is_ours, schema.newer_in_words()) {
+                (0, Err(error), _) => {
+                    found.broken("schema", error.to_string(), "bring this program up to date")
+                }
+                (0, Ok(()), Some(newer)) => {
+                    found.note("schema", newer, "bring this program up to date, too");
+                }
+                (0, Ok(()), None) => {
+                    found.fine("schema", format!("all {all} migrations of this version"));
+                }
+                (count, _, _) => found.broken(
                     "schema",
-                    format!("all {} migrations of this version", migrations.len()),
-                ),
-                count => found.broken(
-                    "schema",
-                    format!("{count} of {} migrations are missing", migrations.len()),
+                    format!("{count} of {all} migrations are missing"),
                     "apply them: wa-outbox migrate",
                 ),
             }
-            missing == 0
+            is_ours.is_ok()
         }
         Err(error) => {
             found.unanswered("schema", &error);

@@ -33,7 +33,7 @@ fn messages() -> Messages {
 
 fn entries_of(text: &str, format: Format, schema: Messages) -> Vec<Entry<Row>> {
     let mut reader = Reader::new(text.as_bytes(), format, schema).expect("a usable beginning");
-    std::iter::from_fn(|| reader.next().expect("can be read")).collect()
+    std::iter::from_fn(|| reader.next_entry().expect("can be read")).collect()
 }
 
 fn csv(text: &str) -> Vec<Entry<Row>> {

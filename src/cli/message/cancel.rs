@@ -1,9 +1,9 @@
 //! `message cancel`: takes messages back that have not been begun.
 
-use anyhow::anyhow;
 use serde::Serialize;
 
 use crate::cli::failure::{Problem, say};
+use crate::cli::text::message_id;
 use crate::cli::{Context, output};
 use crate::domain::id::MessageId;
 
@@ -20,7 +20,7 @@ Example:
 #[derive(Debug, clap::Args)]
 pub(super) struct Cancel {
     /// The messages
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required = true, value_parser = message_id)]
     ids: Vec<i64>,
     /// Print JSON
     #[arg(long)]
@@ -48,7 +48,9 @@ impl Cancel {
                     let Some((reason, _)) = error.refusal() else {
                         return Err(error.into());
                     };
-                    refusals.push(anyhow!(error));
+                    let what = "could not cancel the message";
+                    let fix = "see the latest ones: wa-outbox message list";
+                    refusals.push(Problem::failed(what, fix).because(error).into());
                     Some(reason)
                 }
             };

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use super::json::{MessageJson, TimelineJson, WhyJson};
 use crate::cli::failure::Problem;
 use crate::cli::table::{Table, words};
+use crate::cli::text::message_id;
 use crate::cli::{Context, output};
 use crate::domain::id::MessageId;
 use crate::service::uncertain_policy;
@@ -37,7 +38,7 @@ Example:
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
     /// The message
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = message_id)]
     id: i64,
     /// Show recipient, WhatsApp's ids and content in full
     #[arg(long)]
@@ -51,7 +52,7 @@ pub(super) struct Show {
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Why {
     /// The message
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = message_id)]
     id: i64,
     /// Show recipient and WhatsApp's id in full
     #[arg(long)]

@@ -26,24 +26,32 @@ const JSON: &str = ":json";
 
 impl Columns {
     pub(super) fn new(names: &[String], wanted: Option<&str>) -> Result<Self, BadFile> {
-        if names.iter().any(|name| name == LINE) {
-            let wrong = format!("{LINE} is kept for the line's number");
-            return Err(BadFile::Header(wrong));
-        }
         let place = |wanted: &str| names.iter().position(|name| name.to_lowercase() == wanted);
         let recipient = match wanted {
             Some(wanted) => names.iter().position(|name| name == wanted),
             None => RECIPIENTS.into_iter().find_map(place),
         };
-        let Some(recipient) = recipient else {
+        let column = |(index, name): (usize, &String)| Column::new(name, Some(index) == recipient);
+        let columns: Vec<Column> = names.iter().enumerate().map(column).collect();
+        for (index, Column { name, .. }) in columns.iter().enumerate() {
+            // What stands in front of :json is the name.
+            let wrong = match name.as_str() {
+                LINE => format!("{LINE} is kept for the line's number"),
+                name if columns[..index].iter().any(|other| other.name == name) => {
+                    format!("{name:?} stands twice")
+                }
+                _ => continue,
+            };
+            return Err(BadFile::Header(wrong));
+        }
+        if recipient.is_none() {
             return Err(BadFile::NoColumn {
                 wanted: wanted.map_or_else(|| RECIPIENTS.join(" or "), str::to_owned),
                 columns: names.join(", "),
                 fix: "name the column: --recipient-column NAME",
             });
-        };
-        let column = |(index, name): (usize, &String)| Column::new(name, index == recipient);
-        Ok(Self(names.iter().enumerate().map(column).collect()))
+        }
+        Ok(Self(columns))
     }
 
     pub(super) fn variables(&self) -> impl Iterator<Item = &str> {

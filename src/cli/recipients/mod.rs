@@ -13,7 +13,7 @@ use columns::Columns;
 
 /// What a row of recipients looks like.
 #[derive(Default)]
-pub(super) struct Recipients {
+pub struct Recipients {
     /// The column or member with the number; none: `recipient` or `phone`.
     named: Option<String>,
     /// Numbers without + are read as they are dialled in this country; in none, they are faults.
@@ -23,21 +23,21 @@ pub(super) struct Recipients {
 
 /// A row that can be used.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub struct Row {
     /// Where it begins, from 1.
-    pub(super) line: u64,
+    pub line: u64,
     /// E.164, without separators.
-    pub(super) recipient: String,
+    pub recipient: String,
     /// A JSON object, with the line as [`LINE`].
-    pub(super) variables: String,
+    pub variables: String,
 }
 
 /// The variable that keeps a row's line, so that a fault found later can still name it.
-pub(super) const LINE: &str = "_line";
+pub const LINE: &str = "_line";
 
 impl Recipients {
     /// With the number in the column of that name.
-    pub(super) fn in_column(named: Option<&str>) -> Self {
+    pub fn in_column(named: Option<&str>) -> Self {
         Self {
             named: named.map(str::to_owned),
             ..Self::default()
@@ -45,7 +45,7 @@ impl Recipients {
     }
 
     /// Numbers without + are read as they are dialled in this country; in none, they are faults.
-    pub(super) fn dialled_in(&mut self, country: Option<Country>) {
+    pub fn dialled_in(&mut self, country: Option<Country>) {
         self.country = country;
     }
 

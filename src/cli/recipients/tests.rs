@@ -11,7 +11,7 @@ fn reader(text: &[u8], format: Format) -> Reader<&[u8], Recipients> {
 
 fn entries(text: &[u8], format: Format) -> Vec<Entry> {
     let mut reader = reader(text, format);
-    std::iter::from_fn(|| reader.next().expect("can be read")).collect()
+    std::iter::from_fn(|| reader.next_entry().expect("can be read")).collect()
 }
 
 fn csv(text: &str) -> Vec<Entry> {
@@ -249,6 +249,18 @@ fn a_file_without_a_usable_header_is_refused_as_a_whole() {
             "its first line is no header: column 2 has no name",
         ),
         (
+            b"phone,na\0me\n",
+            "its first line is no header: the name of column 2 has a NUL (\\u0000)",
+        ),
+        (
+            b"phone,_line:json\n",
+            "its first line is no header: _line is kept for the line's number",
+        ),
+        (
+            b"phone,x,x:json\n",
+            "its first line is no header: \"x\" stands twice",
+        ),
+        (
             b"phone,x,x\n",
             "its first line is no header: \"x\" stands twice",
         ),
@@ -265,7 +277,7 @@ fn a_file_without_a_usable_header_is_refused_as_a_whole() {
         Recipients::in_column(Some("mobile")),
     );
     let mut named = named.expect("has the column");
-    let first = named.next().expect("can be read").expect("is there");
+    let first = named.next_entry().expect("can be read").expect("is there");
     assert_eq!(row(&first), (2, ADA, json!({"_line": 2, "phone": "a"})));
 }
 
@@ -275,10 +287,11 @@ fn another_run_goes_on_where_the_first_has_come_to() {
     let mut first = reader(text, Format::Csv);
     let mut read = Vec::new();
     for _ in 0..2 {
-        read.push(first.next().expect("can be read").expect("is there"));
+        read.push(first.next_entry().expect("can be read").expect("is there"));
         let mut second = reader(text, Format::Csv);
         second.go_to(&first.place()).expect("is the same file");
-        let rest: Vec<_> = std::iter::from_fn(|| second.next().expect("can be read")).collect();
+        let rest: Vec<_> =
+            std::iter::from_fn(|| second.next_entry().expect("can be read")).collect();
         let all: Vec<_> = read
             .iter()
             .chain(&rest)
@@ -330,7 +343,7 @@ fn no_bytes_make_the_reading_fall_over_and_every_line_is_used_up() {
         for format in [Format::Csv, Format::Jsonl] {
             let mut reader = reader(&text, format);
             let mut last = 0;
-            while let Some(entry) = reader.next().expect("can be read") {
+            while let Some(entry) = reader.next_entry().expect("can be read") {
                 let line = match &entry {
                     Entry::Row(row) => row.line,
                     Entry::Fault(fault) => fault.line,

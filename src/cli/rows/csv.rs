@@ -39,6 +39,9 @@ impl Csv {
             let number = index + 1;
             let wrong = match name.as_str() {
                 "" => Some(format!("column {number} has no name")),
+                name if name.contains('\0') => {
+                    Some(format!("the name of column {number} has a NUL (\\u0000)"))
+                }
                 name if names[..index].iter().any(|other| other == name) => {
                     Some(format!("{name:?} stands twice"))
                 }

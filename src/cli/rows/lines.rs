@@ -12,11 +12,11 @@ const LONGEST: u64 = 1 << 20;
 
 /// How far a file was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Place {
+pub struct Place {
     /// Lines that were used up.
-    pub(in crate::cli) lines: u64,
+    pub lines: u64,
     /// SHA-256 over the SHA-256 of each of them.
-    pub(in crate::cli) checksum: Vec<u8>,
+    pub checksum: Vec<u8>,
 }
 
 /// A line, with its line break.

@@ -18,7 +18,7 @@ mod run;
 use std::io::{self, BufRead};
 
 pub(super) use faults_file::FaultsFile;
-pub(super) use lines::Place;
+pub use lines::Place;
 pub(super) use open::{Opened, is_stdin, open};
 pub(super) use progress::{Progress, bar};
 pub(super) use reading::Reading;
@@ -32,7 +32,7 @@ use crate::domain::phone;
 use crate::domain::placeholders::Variables;
 
 /// What the rows of a file are.
-pub(super) trait Schema: Send + 'static {
+pub trait Schema: Send + 'static {
     /// A row that can be used.
     type Row: Send + 'static;
     /// The command that says what a file must look like.
@@ -61,25 +61,27 @@ pub(super) trait Schema: Send + 'static {
 
 /// A line that cannot be used. Its reason shows no value: it may be personal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub struct Fault {
     /// Where it begins, from 1.
-    pub(super) line: u64,
+    pub line: u64,
     /// Which of its fields; `line` for all of it.
-    pub(super) field: String,
+    pub field: String,
     /// What is wrong, and what to do.
-    pub(super) reason: String,
+    pub reason: String,
 }
 
 /// What a line turned out to be.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Entry<T> {
+pub enum Entry<T> {
+    /// It can be used.
     Row(T),
+    /// It cannot.
     Fault(Fault),
 }
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
+pub enum Format {
     /// A header row, then a row for each line; `,`, `;` or tabs between the fields
     Csv,
     /// A JSON object in each line
@@ -88,23 +90,38 @@ pub(super) enum Format {
 
 /// A file of which nothing can be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BadFile {
+pub enum BadFile {
+    /// By the system.
     #[error("it could not be read")]
     Read(#[from] io::Error),
+    /// Nothing in it.
     #[error("it is empty")]
     Empty,
+    /// Another encoding.
     #[error("it is written in UTF-16; save it as UTF-8")]
     Utf16,
+    /// A first line that names no columns.
     #[error("its first line is no header: {0}")]
     Header(String),
+    /// A column that must be there.
     #[error("it has no column {wanted}; it has: {columns}")]
     NoColumn {
+        /// How it may be called.
         wanted: String,
+        /// What there is.
         columns: String,
+        /// What to do.
         fix: &'static str,
     },
+    /// A column that means nothing.
     #[error("it has a column {name}, which is none of a message's")]
-    StrangeColumn { name: String, fix: String },
+    StrangeColumn {
+        /// How it is called.
+        name: String,
+        /// What to do.
+        fix: String,
+    },
+    /// Another file than an earlier run has read.
     #[error(
         "it is not the file that was begun: something in its first {0} lines has changed since"
     )]
@@ -112,7 +129,7 @@ pub(super) enum BadFile {
 }
 
 /// A file of rows.
-pub(super) struct Reader<R, S> {
+pub struct Reader<R, S> {
     lines: Lines<R>,
     rows: Rows,
     schema: S,
@@ -128,7 +145,7 @@ impl<R: BufRead, S: Schema> Reader<R, S> {
     ///
     /// # Errors
     /// When it cannot be read, or has no header that could be used.
-    pub(super) fn new(source: R, format: Format, mut schema: S) -> Result<Self, BadFile> {
+    pub fn new(source: R, format: Format, mut schema: S) -> Result<Self, BadFile> {
         let mut lines = Lines::new(source)?;
         let rows = match format {
             Format::Csv => {
@@ -146,17 +163,17 @@ impl<R: BufRead, S: Schema> Reader<R, S> {
     }
 
     /// What its rows are.
-    pub(super) fn schema(&self) -> &S {
+    pub fn schema(&self) -> &S {
         &self.schema
     }
 
     /// The same, to be told more.
-    pub(super) fn schema_mut(&mut self) -> &mut S {
+    pub fn schema_mut(&mut self) -> &mut S {
         &mut self.schema
     }
 
     /// The names of its columns; none where each row has its own.
-    pub(super) fn columns(&self) -> Option<&[String]> {
+    pub fn columns(&self) -> Option<&[String]> {
         match &self.rows {
             Rows::Csv(csv) => Some(csv.names()),
             Rows::Jsonl => None,
@@ -167,7 +184,7 @@ impl<R: BufRead, S: Schema> Reader<R, S> {
     ///
     /// # Errors
     /// When it cannot be read, or is another file up to there.
-    pub(super) fn go_to(&mut self, place: &Place) -> Result<(), BadFile> {
+    pub fn go_to(&mut self, place: &Place) -> Result<(), BadFile> {
         if self.lines.go_to(place)? {
             Ok(())
         } else {
@@ -176,7 +193,7 @@ impl<R: BufRead, S: Schema> Reader<R, S> {
     }
 
     /// Where it stands: behind the last entry.
-    pub(super) fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         self.lines.place()
     }
 
@@ -184,7 +201,7 @@ impl<R: BufRead, S: Schema> Reader<R, S> {
     ///
     /// # Errors
     /// When the file cannot be read on.
-    pub(super) fn next(&mut self) -> io::Result<Option<Entry<S::Row>>> {
+    pub fn next_entry(&mut self) -> io::Result<Option<Entry<S::Row>>> {
         let schema = &self.schema;
         match &self.rows {
             Rows::Csv(csv) => csv.next(&mut self.lines, schema),

@@ -71,7 +71,7 @@ impl<T> Part<T> {
             && part.faults.len() < ROWS_AT_ONCE
             && bytes < BYTES_AT_ONCE
         {
-            match reader.next()? {
+            match reader.next_entry()? {
                 None => {
                     part.is_last = true;
                     break;
@@ -156,10 +156,15 @@ impl<'a> Run<'a> {
     pub(in crate::cli) fn stop(&mut self, at: Option<&Fault>, dry: bool) -> anyhow::Result<()> {
         let Some(fault) = at else { return Ok(()) };
         self.progress.clear();
-        let what = format!(
-            "line {} cannot be used: {}: {}",
-            fault.line, fault.field, fault.reason
-        );
+        let Fault {
+            line,
+            field,
+            reason,
+        } = fault;
+        let what = match field.as_str() {
+            "line" => format!("line {line} cannot be used: {reason}"),
+            field => format!("line {line} cannot be used: {field}: {reason}"),
+        };
         let fix = match dry {
             true => "correct it, or leave out --strict",
             false => {

@@ -17,6 +17,7 @@ use super::{Context, duration, output};
 use crate::config::SecretRef;
 use crate::domain::id::SenderId;
 use crate::domain::numbering::{Country, NotACountry};
+use crate::provider::{AddressError, check_base_url};
 use crate::standing::time::moment;
 use crate::store::sender::{SenderChange, Unset};
 use show::{stands, unknown};
@@ -312,9 +313,28 @@ fn reference(credential: &str) -> Result<String, Problem> {
         })
 }
 
+/// What the database cannot see of an address. It is not repeated: a password may stand in it.
+fn leads_somewhere(base_url: Option<&str>) -> Result<(), Problem> {
+    let Some(error) = base_url.and_then(|url| check_base_url(url).err()) else {
+        return Ok(());
+    };
+    let fix = "see: wa-outbox sender set --help";
+    Err(match error {
+        AddressError::Setting { wrong, fix, .. } => {
+            Problem::usage(format!("--base-url {wrong}"), fix)
+        }
+        AddressError::UnknownProvider(_)
+        | AddressError::Authority { .. }
+        | AddressError::Credential(_) => {
+            Problem::usage("--base-url leads nowhere", fix).because(error)
+        }
+    })
+}
+
 impl Add {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let credential = reference(&self.credential)?;
+        leads_somewhere(self.settings.base_url.as_deref())?;
         if self.settings.provider.as_deref() == Some("bsp")
             && !matches!(self.settings.path, Some(OrDefault::Given(_)))
         {
@@ -344,6 +364,7 @@ impl Set {
             return Err(Problem::usage("there is nothing to change", fix).into());
         }
         let credential = self.credential.as_deref().map(reference).transpose()?;
+        leads_somewhere(self.settings.base_url.as_deref())?;
         let change = self.settings.change(credential);
         let store = context.store().await?;
         let sender = SenderId::from(self.sender);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::failure::Problem;
+use super::text::message_id;
 use super::{Context, duration, output};
 use crate::domain::id::MessageId;
 use crate::store::Store;
@@ -84,7 +85,7 @@ pub(super) struct Which {
     #[arg(value_name = "SEQUENCE", required_unless_present = "of")]
     sequence: Option<String>,
     /// The sequence of this message, instead of the three
-    #[arg(long, value_name = "ID", conflicts_with_all = ["sender", "recipient", "sequence"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["sender", "recipient", "sequence"], value_parser = message_id)]
     of: Option<i64>,
 }
 

@@ -114,18 +114,29 @@ impl fmt::Display for Found {
     }
 }
 
+impl Finding {
+    /// What to do. What is empty is not to be shortened.
+    pub fn fix(&self) -> &'static str {
+        match (self.rule.limit, self.found) {
+            (Limit::Characters(1.., _), Found::Words("is empty")) => "write something there",
+            _ => self.rule.fix,
+        }
+    }
+}
+
 /// One sentence for a person: where, what, what is allowed, what to do, and which rule says so.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rule { id, limit, fix, .. } = self.rule;
+        let Rule { id, limit, .. } = self.rule;
         let place = match self.pointer.as_str() {
             "" => "the payload",
             pointer => pointer,
         };
         write!(
             f,
-            "{place} {}; allowed: {limit}; {fix} (rule {id})",
-            self.found
+            "{place} {}; allowed: {limit}; {} (rule {id})",
+            self.found,
+            self.fix()
         )
     }
 }

@@ -49,7 +49,7 @@ fn bad_and_good() -> Vec<(String, &'static str, String)> {
         ),
         case(
             r#"{"type":"image","image":{"caption":"x"}}"#,
-            "payload.image has neither id and link",
+            "payload.image has neither id nor link",
             r#"{"type":"image","image":{"id":"1"}}"#,
         ),
         case(

@@ -65,13 +65,22 @@ impl World {
             more.iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
         );
-        Process::spawn(name, &environment)
+        Process::spawn(env!("CARGO_BIN_EXE_wa-outbox"), name, &environment)
+    }
+
+    /// Starts the program of another version as a worker process.
+    pub(crate) fn spawn_program(&self, program: &str, name: &str) -> Process {
+        Process::spawn(
+            program,
+            name,
+            &environment(&self.config, &self.database.url),
+        )
     }
 }
 
 impl Process {
-    fn spawn(name: &str, environment: &BTreeMap<String, String>) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wa-outbox"))
+    fn spawn(program: &str, name: &str, environment: &BTreeMap<String, String>) -> Self {
+        let mut child = Command::new(program)
             .arg("run")
             .env_clear()
             .envs(environment)
@@ -95,6 +104,12 @@ impl Process {
             messages.find(|message| message.contains(words))
         });
         found.await
+    }
+
+    /// How many of its lines so far have these words.
+    pub(crate) fn count_logged(&self, words: &str) -> usize {
+        let lines = self.log.lines();
+        lines.iter().filter(|line| line.contains(words)).count()
     }
 
     /// SIGKILL: it ends without another instruction.

@@ -1,0 +1,237 @@
+//! The schema of a database, and which versions of the program can work with it.
+//!
+//! Old and new programs run side by side while a fleet is brought up to date. So a migration only adds what an older program does
+//! not see (*expand*), and what nobody uses any more is taken away later by another (*contract*), which says which migration a
+//! program must know for it: `0025_contract_after_0020_old_names.sql`. A program works with any schema but two kinds: one that lacks
+//! a migration of its own, and one from which a contraction has taken what it needs.
+
+use sqlx::Row as _;
+use sqlx::migrate::Migrator;
+use sqlx::{Connection as _, Executor as _};
+
+use super::error::Doing;
+use super::pooler::Pooling;
+use super::{Store, StoreError, country};
+use crate::crash::crash_point;
+
+/// A migration and whether this database has it.
+#[derive(Debug)]
+pub struct MigrationState {
+    /// Its number.
+    pub version: i64,
+    /// What it adds.
+    pub description: String,
+    /// Whether it has been applied.
+    pub applied: bool,
+}
+
+/// What a database has, as this version of the program sees it.
+#[derive(Debug)]
+pub struct Schema {
+    /// The migrations of this version.
+    pub known: Vec<MigrationState>,
+    /// Those that a newer version has applied, by number.
+    pub newer: Vec<Newer>,
+}
+
+/// A migration that this version does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newer {
+    /// Its number.
+    pub version: i64,
+    /// What it does.
+    pub description: String,
+}
+
+/// The migrations of this version, recorded in `wa.migrations`.
+pub fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!();
+    migrator.table_name = "wa.migrations".into();
+    migrator.create_schemas = vec!["wa".into()].into();
+    // A newer version may have been here; whether its schema can be worked with is another question.
+    migrator.ignore_missing = true;
+    migrator
+}
+
+impl Newer {
+    /// The migration that a program must know to work after this one; none where it takes nothing away.
+    fn needs(&self) -> Option<i64> {
+        let after = self.description.strip_prefix("contract after ")?;
+        let number = after.split(' ').next().unwrap_or(after);
+        // What is not written as it should be is known to nobody.
+        Some(number.parse().unwrap_or(i64::MAX))
+    }
+}
+
+impl Schema {
+    /// The migrations of this version that it lacks.
+    pub fn missing(&self) -> impl Iterator<Item = &MigrationState> {
+        self.known.iter().filter(|one| !one.applied)
+    }
+
+    /// Refuses a schema that this version cannot work with.
+    ///
+    /// # Errors
+    /// The first migration that it lacks; else the first that took away what this version needs.
+    pub fn check(&self) -> Result<(), StoreError> {
+        if let Some(missing) = self.missing().next() {
+            return Err(StoreError::NotMigrated {
+                version: missing.version,
+                description: missing.description.clone(),
+            });
+        }
+        let knows = |number| self.known.iter().any(|one| one.version == number);
+        let contracted = self
+            .newer
+            .iter()
+            .find(|newer| newer.needs().is_some_and(|number| !knows(number)));
+        match contracted {
+            None => Ok(()),
+            Some(newer) => Err(StoreError::TooOld {
+                version: newer.version,
+                description: newer.description.clone(),
+            }),
+        }
+    }
+
+    /// What a program says once that works with a newer schema; nothing where it is its own.
+    pub fn newer_in_words(&self) -> Option<String> {
+        let last = self.newer.last()?;
+        let (version, description) = (last.version, &last.description);
+        let count = match self.newer.len() {
+            1 => "a migration".to_owned(),
+            count => format!("{count} migrations"),
+        };
+        Some(format!(
+            "The database has {count} of a newer version, up to {version} ({description}). They take nothing away that this version uses"
+        ))
+    }
+}
+
+impl Store {
+    /// What this database has.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn schema(&self) -> Result<Schema, StoreError> {
+        let exists: bool =
+            sqlx::query_scalar!(r#"select to_regclass('wa.migrations') is not null as "exists!""#)
+                .fetch_one(&self.pool)
+                .await
+                .doing("look for the migrations table")?;
+        let mut applied = Vec::new();
+        if exists {
+            let list =
+                "select version, description from wa.migrations where success order by version";
+            let rows = sqlx::query(list).fetch_all(&self.pool).await;
+            for row in rows.doing("list the migrations")? {
+                applied.push(Newer {
+                    version: row.get("version"),
+                    description: row.get("description"),
+                });
+            }
+        }
+        let known = migrator();
+        let known: Vec<MigrationState> = known
+            .iter()
+            .map(|migration| MigrationState {
+                version: migration.version,
+                description: migration.description.to_string(),
+                applied: applied.iter().any(|one| one.version == migration.version),
+            })
+            .collect();
+        applied.retain(|one| known.iter().all(|known| known.version != one.version));
+        Ok(Schema {
+            known,
+            newer: applied,
+        })
+    }
+
+    /// Applies what is missing. Safe to call from several processes at once.
+    ///
+    /// # Errors
+    /// When one cannot be applied. What a newer version has applied is left alone.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        if self.pooling == Pooling::Transaction {
+            // The lock that keeps two migrations apart lives in a server connection that we would not find again.
+            return Err(StoreError::CannotMigrateHere);
+        }
+        let doing = "connect to migrate the database";
+        let mut connection = self.pool.connect().await.doing(doing)?;
+        // A table with millions of rows takes its time to be changed. What is waited for too long is a lock.
+        connection
+            .execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
+            .await
+            .doing(doing)?;
+        migrator()
+            .run(&mut connection)
+            .await
+            .map_err(StoreError::Migrate)?;
+        crash_point!("migrate.applied");
+        if self.schema().await?.newer.is_empty() {
+            // A newer version knows the countries better.
+            country::bring_up_to_date(&mut connection).await?;
+        }
+        crash_point!("migrate.countries");
+        // Nothing is lost if the server does not hear our goodbye.
+        let _ = connection.close().await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(known: &[(i64, bool)], newer: &[(i64, &str)]) -> Schema {
+        let known = known.iter().map(|(version, applied)| MigrationState {
+            version: *version,
+            description: "outbox".to_owned(),
+            applied: *applied,
+        });
+        let newer = newer.iter().map(|(version, description)| Newer {
+            version: *version,
+            description: (*description).to_owned(),
+        });
+        Schema {
+            known: known.collect(),
+            newer: newer.collect(),
+        }
+    }
+
+    #[test]
+    fn a_schema_that_lacks_a_migration_is_refused_and_one_that_has_more_is_not() {
+        assert!(schema(&[(1, true), (2, true)], &[]).check().is_ok());
+        let refused = schema(&[(1, true), (2, false)], &[(3, "more")]).check();
+        assert!(matches!(
+            refused,
+            Err(StoreError::NotMigrated { version: 2, .. })
+        ));
+        let more = schema(&[(1, true)], &[(2, "more"), (3, "still more")]);
+        assert!(more.check().is_ok());
+        let words = more.newer_in_words().expect("it has more");
+        assert!(
+            words.contains("2 migrations of a newer version, up to 3 (still more)"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn what_was_contracted_is_refused_by_who_does_not_know_what_it_was_contracted_for() {
+        let contracted =
+            |description| schema(&[(19, true), (20, true)], &[(25, description)]).check();
+        assert!(contracted("contract after 0020 old names").is_ok());
+        for description in [
+            "contract after 0021 old names",
+            "contract after all",
+            "contract after ",
+        ] {
+            let refused = contracted(description);
+            assert!(
+                matches!(refused, Err(StoreError::TooOld { version: 25, .. })),
+                "{description}"
+            );
+        }
+        assert!(contracted("contracts").is_ok(), "a table of that name");
+    }
+}

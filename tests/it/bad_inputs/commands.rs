@@ -1,0 +1,72 @@
+//! What is typed.
+
+use tempfile::TempDir;
+
+use super::{Bad, Section, typed};
+use crate::support::world::World;
+
+pub(super) async fn section() -> Section {
+    let world = World::at_rest().await;
+    let folder = TempDir::new().expect("a folder");
+    let mut bad = Vec::new();
+    for line in [
+        "sned --to +16505551234 --text Hello",
+        "send",
+        "send --to 16505551234 --text Hello",
+        "send --to +1650CALLME --text Hello",
+        "send --to +16505551234 --text ''",
+        "send --to +16505551234 --text Hello --template promo",
+        "send --to +16505551234 --text Hello --sender 4711",
+        "send --to +16505551234 --text Hello --priority 11",
+        "send --to +16505551234 --text Hello --at tomorrow",
+        "send --to +16505551234 --text Hello --expires-in 2",
+        "send --to +16505551234 --payload missing.json",
+        "message show 4711",
+        "message show order-17",
+        "message cancel 4711",
+        "message list --state sent",
+        "why sender 4711",
+        "why message 4711",
+        "sender add 106540352242923 --credential EAAGm0PX4ZCpsBO",
+        "sender add 106540352242922 --credential env:TOKEN",
+        "sender set 106540352242922",
+        "sender set 4711 --rate-per-second 10",
+        "sender set 106540352242922 --rate-per-second 0",
+        "sender set 106540352242922 --base-url graph.facebook.com",
+        "sender set 106540352242922 --base-url https://ada:hunter2@example.com",
+        "sender set 106540352242922 --default-country Germany",
+        "sender set 106540352242922 --provider bsp --path messages",
+        "sender hold 106540352242922",
+        "sender release 4711",
+        "sequence resume 106540352242922 +16505551234 order-17 --reason x",
+        "sequence show order-17",
+        "template release promo",
+        "campaign start spring",
+        "campaign create spring --template missing.json",
+        "suppress add 0151234 --reason 'asked to stop'",
+        "suppress remove +16505551234",
+        "uncertain resolve 4711 --not-sent --reason 'asked them'",
+        "uncertain resolve 4711 --send-again --reason 'asked them'",
+        "media upload missing.jpg",
+        "run --roles sender",
+        "simulate --listen 0.0.0.0:8090",
+        "simulate --fault slow=2",
+        "check missing.json",
+        "completions powershell",
+    ] {
+        let (code, says) = typed(&world, folder.path(), line).await;
+        if !(code == 1 || code == 2) {
+            eprintln!("panicked-ish {line}: {code}: {says}");
+        }
+        assert!(
+            !says.contains("hunter2") && !says.contains("EAAGm0PX4ZCpsBO"),
+            "a secret is shown: {says}"
+        );
+        bad.push(Bad::new(line, says));
+    }
+    (
+        "Command lines",
+        "`wa-outbox` and these words; exit code 1, or 2 where it cannot be meant.",
+        bad,
+    )
+}

@@ -1,0 +1,207 @@
+//! Programs and schemas of different versions: an older program works on with a newer schema that only adds, and says so once; one
+//! from which something was taken away is refused by who needs it; a newer program refuses an older schema, with the fix.
+
+mod released;
+mod side_by_side;
+
+use sqlx::{AssertSqlSafe, Connection as _};
+use wa_outbox::store::{ConnectSettings, Store, migrator};
+
+use crate::support::database::TestDatabase;
+use crate::support::make::{ALICE, BOB, a_text};
+use crate::support::world::World;
+
+/// What a later version might bring, of all that an expanding migration may do.
+const EXPANSION: &str = "
+    alter table wa.outbox add column origin text;
+    alter table wa.senders add column tier text not null default 'usual';
+    alter table wa.queue add column hops smallint not null default 0;
+    create table wa.origins (origin text primary key);
+    create index senders_by_tier on wa.senders (tier);
+    grant select on wa.origins to wa_worker";
+
+/// As a newer version records what it has applied.
+async fn record(world: &World, version: i64, description: &str) {
+    let statement = format!(
+        "insert into wa.migrations (version, description, success, checksum, execution_time) values ({version}, '{description}', true, '\\x00', 1)"
+    );
+    world.run_sql(&statement).await;
+}
+
+/// A newer version migrates.
+async fn expand(world: &World) {
+    sqlx::raw_sql(AssertSqlSafe(EXPANSION))
+        .execute(&world.database.pool)
+        .await
+        .expect("it is applied");
+    record(world, 9_001, "origins").await;
+}
+
+#[tokio::test]
+async fn an_older_program_works_on_while_a_newer_schema_is_put_under_it_and_says_so_when_it_starts()
+{
+    let world = World::at_rest().await;
+    let old = world.start_process("old").await;
+    let before = world.enqueue(a_text().to(ALICE)).await;
+    world.until_state(before, "accepted").await;
+    let across: Vec<_> = {
+        let mut ids = Vec::new();
+        for count in 0..20 {
+            if count == 10 {
+                expand(&world).await;
+            }
+            ids.push(
+                world
+                    .enqueue(a_text().to(&format!("+1650555{count:04}")))
+                    .await,
+            );
+        }
+        ids
+    };
+    for id in across {
+        world.until_status(id, "read").await;
+    }
+    // One more of the old version, beside the first.
+    let another = world.spawn_process("another", &world.database.url);
+    let said = another.until_logged("newer version").await;
+    assert!(
+        said.contains("a migration of a newer version, up to 9001 (origins)"),
+        "{said}"
+    );
+    assert!(said.contains("it works on"), "{said}");
+    another.until_logged("Running").await;
+    assert_eq!(another.count_logged("newer version"), 1);
+    old.ask_to_stop();
+    assert!(old.ended().await.success());
+
+    let after = world.enqueue(a_text().to(BOB)).await;
+    world.until_state(after, "accepted").await;
+    assert_eq!(world.requests(), 22, "each message was sent once");
+
+    let told = world.says(&["migrate", "--check"]).await;
+    assert!(
+        told.contains("every migration of this version") && told.contains("up to 9001"),
+        "{told}"
+    );
+    let told = world.says(&["migrate"]).await;
+    assert!(
+        told.contains("already") && told.contains("up to 9001"),
+        "{told}"
+    );
+    let doctor = world.command(&["doctor"]).await;
+    let told = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(told.contains("up to 9001"), "{told}");
+}
+
+#[tokio::test]
+async fn an_older_program_refuses_a_schema_from_which_what_it_uses_was_taken() {
+    let world = World::at_rest().await;
+    let last = migrator()
+        .iter()
+        .map(|one| one.version)
+        .max()
+        .expect("there are some");
+    record(
+        &world,
+        9_002,
+        &format!("contract after {last:04} old names"),
+    )
+    .await;
+    world.says(&["migrate", "--check"]).await;
+
+    record(&world, 9_003, "contract after 9001 other names").await;
+    for arguments in [
+        &["run"][..],
+        &["run", "--no-migrate"],
+        &["migrate", "--check"],
+    ] {
+        let refused = world.refuses(arguments).await;
+        for words in [
+            "left this version behind",
+            "9003 (contract after 9001 other names)",
+            "run a newer version",
+        ] {
+            assert!(refused.contains(words), "{arguments:?}: {refused}");
+        }
+    }
+}
+
+/// A database that lacks the last migration.
+async fn an_older_database() -> TestDatabase {
+    let database = TestDatabase::empty().await;
+    let mut migrator = migrator();
+    let mut older = migrator.migrations.to_vec();
+    older.pop();
+    migrator.migrations = older.into();
+    let mut connection = sqlx::PgConnection::connect(&database.url)
+        .await
+        .expect("it answers");
+    migrator
+        .run(&mut connection)
+        .await
+        .expect("they are applied");
+    database
+}
+
+#[tokio::test]
+async fn a_newer_program_refuses_an_older_schema_with_the_fix_or_brings_it_up_to_date() {
+    let mut world = World::at_rest().await;
+    let older = an_older_database().await;
+    let last = migrator()
+        .iter()
+        .map(|one| one.version)
+        .max()
+        .expect("there are some");
+    let url = std::mem::replace(&mut world.database.url, older.url.clone());
+
+    let refused = world.refuses(&["run", "--no-migrate"]).await;
+    for words in [&format!("lacks migration {last}")[..], "wa-outbox migrate"] {
+        assert!(refused.contains(words), "{refused}");
+    }
+    let refused = world.refuses(&["migrate", "--check"]).await;
+    assert!(
+        refused.contains("fix: apply them: wa-outbox migrate"),
+        "{refused}"
+    );
+
+    // Who may work may not migrate, and is told who may.
+    let role = format!("wa_test_worker_{}", fastrand::u32(..));
+    let statement = format!("create role {role} login in role wa_worker");
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(&older.pool)
+        .await
+        .expect("a role");
+    let refused = run_as(&world, &role).await;
+    for words in [
+        "this role may not migrate",
+        &format!("lacks migration {last}"),
+        "as the owner of the schema",
+    ] {
+        assert!(refused.contains(words), "{refused}");
+    }
+
+    let settings = ConnectSettings::new(older.url.clone());
+    let store = Store::connect(&settings).await.expect("it answers");
+    assert!(store.schema().await.expect("a schema").check().is_err());
+    world.says(&["migrate"]).await;
+    assert!(store.schema().await.expect("a schema").check().is_ok());
+    let process = world.spawn_process("newer", &older.url);
+    process.until_logged("Running").await;
+    drop(process);
+    sqlx::raw_sql(AssertSqlSafe(format!("drop role {role}")))
+        .execute(&older.pool)
+        .await
+        .expect("it is gone");
+    world.database.url = url;
+}
+
+/// What `run` says that connects as this role.
+async fn run_as(world: &World, role: &str) -> String {
+    let options: sqlx::postgres::PgConnectOptions = world.database.url.parse().expect("an address");
+    let url = sqlx::ConnectOptions::to_url_lossy(&options.username(role)).to_string();
+    let output = world
+        .command_with(&[("DATABASE_URL", &url)], &["run"])
+        .await;
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).expect("text")
+}

@@ -1,0 +1,2 @@
+-- refused: ban-drop-column
+alter table wa.outbox drop column reference;

@@ -1,0 +1,2 @@
+-- refused: renaming-column
+alter table wa.outbox rename column reference to their_id;

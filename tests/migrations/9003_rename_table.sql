@@ -1,0 +1,2 @@
+-- refused: renaming-table
+alter table wa.outbox rename to messages;

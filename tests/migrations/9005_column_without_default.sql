@@ -1,0 +1,2 @@
+-- refused: adding-required-field
+alter table wa.outbox add column origin text not null;

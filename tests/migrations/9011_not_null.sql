@@ -1,0 +1,2 @@
+-- refused: adding-not-nullable-field
+alter table wa.outbox alter column reference set not null;

@@ -1,0 +1,2 @@
+-- refused: ban-drop-table
+drop table wa.audit;

@@ -1,0 +1,2 @@
+-- refused: ban-drop-view
+drop view wa.messages;

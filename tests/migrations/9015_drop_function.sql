@@ -1,0 +1,2 @@
+-- refused: ban-drop-function
+drop function wa.cancel(bigint);

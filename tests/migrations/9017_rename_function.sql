@@ -1,0 +1,2 @@
+-- refused: renaming-object
+alter function wa.cancel(bigint) rename to take_back;

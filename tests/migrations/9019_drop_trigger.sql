@@ -1,0 +1,2 @@
+-- refused: by-hand
+drop trigger outbox_row_is_checked on wa.outbox;

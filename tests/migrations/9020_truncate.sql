@@ -1,0 +1,2 @@
+-- refused: by-hand
+truncate wa.status_events;

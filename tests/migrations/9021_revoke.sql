@@ -1,0 +1,2 @@
+-- refused: by-hand
+revoke select on wa.messages from wa_viewer;

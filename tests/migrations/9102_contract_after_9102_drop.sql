@@ -1,0 +1,2 @@
+-- refused: name
+alter table wa.outbox drop column reference;

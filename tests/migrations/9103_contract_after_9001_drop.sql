@@ -1,0 +1,2 @@
+-- refused: nothing
+alter table wa.outbox drop column reference;
