@@ -2,8 +2,17 @@
 //!
 //! A delay is computed from the number of attempts that stands in the row, never from a clock or a counter in
 //! memory: whoever takes a message over waits as its last owner would have.
+//!
+//! The formula is that of the crate `backoff`, and this is the only place that uses it. The crate is not
+//! maintained any more (RUSTSEC-2025-0012), nor is `instant`, which it needs (RUSTSEC-2024-0384). Both notices
+//! say just that; neither names a flaw. What is used is one pure function over durations: no retry loop, no
+//! time limit, nothing that reads from outside. Its result is clamped here, so even a wrong one could not
+//! leave the range that [`RetryPolicy`] promises.
 
 use std::time::Duration;
+
+use backoff::ExponentialBackoff;
+use backoff::backoff::Backoff;
 
 /// The waits between the attempts of one message, and how many attempts it has.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,9 +52,19 @@ impl RetryPolicy {
     /// How long to wait after `attempts_spent` attempts, 1 or more. Within `jitter` of
     /// `first_delay × factor^(attempts_spent − 1)`, and never above `max_delay`.
     pub fn delay(&self, attempts_spent: u32) -> Duration {
-        let by_chance = self.jitter.clamp(0.0, 1.0) * (fastrand::f64() * 2.0 - 1.0);
-        let seconds = self.middle(attempts_spent).as_secs_f64() * (1.0 + by_chance);
-        self.at_most_the_longest(seconds)
+        let mut formula = ExponentialBackoff {
+            current_interval: self.middle(attempts_spent),
+            initial_interval: self.first_delay,
+            randomization_factor: self.jitter.clamp(0.0, 1.0),
+            multiplier: self.factor.max(1.0),
+            max_interval: self.max_delay,
+            // Its default is fifteen minutes, after which it would silently stop to retry.
+            max_elapsed_time: None,
+            ..ExponentialBackoff::default()
+        };
+        let delay = formula.next_backoff().unwrap_or(self.max_delay);
+        // The crate adds its jitter on top of its own maximum.
+        delay.min(self.max_delay)
     }
 
     /// The delay before jitter. Computed in seconds as a float, which takes any exponent: what is too large for
@@ -53,12 +72,8 @@ impl RetryPolicy {
     fn middle(&self, attempts_spent: u32) -> Duration {
         let exponent = f64::from(attempts_spent.saturating_sub(1));
         let seconds = self.first_delay.as_secs_f64() * self.factor.max(1.0).powf(exponent);
-        self.at_most_the_longest(seconds)
-    }
-
-    fn at_most_the_longest(&self, seconds: f64) -> Duration {
-        let delay = Duration::try_from_secs_f64(seconds);
-        delay.map_or(self.max_delay, |delay| delay.min(self.max_delay))
+        Duration::try_from_secs_f64(seconds)
+            .map_or(self.max_delay, |delay| delay.min(self.max_delay))
     }
 }
 
@@ -109,7 +124,7 @@ mod tests {
             let attempts = fastrand::u32(0..60);
             let middle = policy.middle(attempts).as_secs_f64();
             let delay = policy.delay(attempts).as_secs_f64();
-            // A microsecond for the arithmetic in whole nanoseconds.
+            // A microsecond for the crate's arithmetic in whole nanoseconds.
             assert!(
                 delay >= middle * (1.0 - policy.jitter) - 1e-6,
                 "{policy:?}, {attempts}"
