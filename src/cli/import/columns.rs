@@ -314,6 +314,13 @@ impl Schema for Messages {
                 });
             }
             let column = found.filter(|_| !self.ignored.contains(name));
+            let mut before = self.columns.iter().flatten();
+            if let Some((_, other)) = before.find(|(other, _)| Some(*other) == column) {
+                let wrong = format!(
+                    "{other:?} and {name:?} mean the same; leave one of them out: --ignore {name}"
+                );
+                return Err(BadFile::Header(wrong));
+            }
             self.columns
                 .push(column.map(|column| (column, name.clone())));
         }
@@ -364,6 +371,10 @@ impl Schema for Messages {
             };
             if cannot_be_kept(raw) {
                 return Err(Fault::new(line, name, NUL));
+            }
+            if values.texts[column as usize].is_some() {
+                let reason = "it stands twice, by two names; leave one of them out";
+                return Err(Fault::new(line, name, reason));
             }
             let text = match column {
                 Column::Payload | Column::Variables => raw.to_owned(),

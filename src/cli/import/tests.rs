@@ -209,6 +209,10 @@ fn a_column_that_is_none_of_a_messages_is_refused_unless_it_is_ignored() {
         refused("text\n", &[]).expect_err("no recipient"),
         "it has no column recipient or phone; it has: text"
     );
+    assert_eq!(
+        refused("phone,text,ref\0\n", &["ref\0"]).expect_err("a NUL"),
+        "its first line is no header: the name of column 3 has a NUL (\\u0000)"
+    );
     let rows = entries_of(
         "{\"recipient\":\"+16505551234\",\"text\":\"a\",\"dedupkey\":\"k\"}",
         Format::Jsonl,
@@ -217,6 +221,24 @@ fn a_column_that_is_none_of_a_messages_is_refused_unless_it_is_ignored() {
     let fault = fault(&rows[0]);
     assert_eq!(fault.field, "dedupkey");
     assert!(fault.reason.contains("do you mean dedup_key?"), "{fault:?}");
+}
+
+#[test]
+fn two_columns_for_one_thing_are_refused_so_that_nobody_is_written_to_by_chance() {
+    let read = |header: &str, ignored: &[&str]| {
+        let schema = messages_with(ignored, None);
+        let opened = Reader::new(header.as_bytes(), Format::Csv, schema).map(drop);
+        opened.map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        read("phone,text,recipient\n", &[]).expect_err("two recipients"),
+        "its first line is no header: \"phone\" and \"recipient\" mean the same; leave one of them out: --ignore recipient"
+    );
+    assert!(read("phone,text,Text\n", &[]).is_err());
+    assert!(read("phone,text,recipient\n", &["phone"]).is_ok());
+    let line = r#"{"recipient":"+16505551234","phone":"+4915112345678","text":"a"}"#;
+    let rows = entries_of(line, Format::Jsonl, messages());
+    assert_eq!(fault(&rows[0]).field, "phone");
 }
 
 #[test]
