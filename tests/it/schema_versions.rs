@@ -9,7 +9,7 @@ use wa_outbox::store::{ConnectSettings, Store, migrator};
 
 use crate::support::database::TestDatabase;
 use crate::support::make::{ALICE, BOB, a_text};
-use crate::support::world::World;
+use crate::support::world::{PATIENCE, World};
 
 /// What a later version might bring, of all that an expanding migration may do.
 const EXPANSION: &str = "
@@ -115,7 +115,7 @@ async fn an_older_program_refuses_a_schema_from_which_what_it_uses_was_taken() {
         &["run", "--no-migrate"],
         &["migrate", "--check"],
     ] {
-        let refused = world.refuses(arguments).await;
+        let refused = refused_by(&world, arguments).await;
         for words in [
             "left this version behind",
             "9003 (contract after 9001 other names)",
@@ -124,6 +124,13 @@ async fn an_older_program_refuses_a_schema_from_which_what_it_uses_was_taken() {
             assert!(refused.contains(words), "{arguments:?}: {refused}");
         }
     }
+}
+
+/// What a command says that would go on working if it were not refused.
+async fn refused_by(world: &World, arguments: &[&str]) -> String {
+    tokio::time::timeout(PATIENCE, world.refuses(arguments))
+        .await
+        .unwrap_or_else(|_| panic!("{arguments:?} is not refused"))
 }
 
 /// A database that lacks the last migration.
@@ -154,7 +161,7 @@ async fn a_newer_program_refuses_an_older_schema_with_the_fix_or_brings_it_up_to
         .expect("there are some");
     let url = std::mem::replace(&mut world.database.url, older.url.clone());
 
-    let refused = world.refuses(&["run", "--no-migrate"]).await;
+    let refused = refused_by(&world, &["run", "--no-migrate"]).await;
     for words in [&format!("lacks migration {last}")[..], "wa-outbox migrate"] {
         assert!(refused.contains(words), "{refused}");
     }
@@ -199,9 +206,9 @@ async fn a_newer_program_refuses_an_older_schema_with_the_fix_or_brings_it_up_to
 async fn run_as(world: &World, role: &str) -> String {
     let options: sqlx::postgres::PgConnectOptions = world.database.url.parse().expect("an address");
     let url = sqlx::ConnectOptions::to_url_lossy(&options.username(role)).to_string();
-    let output = world
-        .command_with(&[("DATABASE_URL", &url)], &["run"])
-        .await;
+    let env = [("DATABASE_URL", url.as_str())];
+    let output = tokio::time::timeout(PATIENCE, world.command_with(&env, &["run"])).await;
+    let output = output.expect("it is refused");
     assert!(!output.status.success());
     String::from_utf8(output.stderr).expect("text")
 }

@@ -23,6 +23,7 @@ impl World {
             .env("TZ", "UTC")
             .envs(env.iter().copied())
             .stdin(Stdio::null())
+            .kill_on_drop(true)
             .output()
             .await
             .expect("the program starts")
