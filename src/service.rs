@@ -46,6 +46,7 @@ use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
 use crate::metrics::Metrics;
 use crate::provider::{HttpSettings, Provider, ProviderError};
+use crate::recovery::watch::Watch;
 use crate::secret::shared::ShortSecret;
 use crate::store::sequence::SequenceDefaults;
 use crate::store::uncertain::UncertainPolicy;
@@ -176,6 +177,10 @@ impl Service {
         env: &Environment,
         roles: &BTreeSet<Role>,
     ) -> Result<Self, ServiceError> {
+        let name = config.worker.name.clone().unwrap_or_else(default_name);
+        let watch = Watch::new(store.clone(), name.clone(), config.worker.heartbeat);
+        // Before anything else: where the database has gone back, all senders are held first.
+        watch.look().await?;
         // Before anything is sent: a worker must not be ended by what its listener lacks.
         let access = admin_access(config, env)?;
         let token_key = match config.token_key(env)? {
@@ -227,7 +232,10 @@ impl Service {
             let fingerprints = FingerprintKey::from_bytes(&key);
             service.work(config, token_key, fingerprints, &mut health)?;
         }
-        let name = config.worker.name.clone().unwrap_or_else(default_name);
+        let watching = watch.run(service.stop.clone());
+        service
+            .tasks
+            .spawn(service.parts.of("watch over the database", watching));
         let teller = Teller::new(service.store.clone(), Arc::clone(&service.metrics), name);
         let telling = teller.run(service.stop.clone());
         service

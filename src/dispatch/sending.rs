@@ -197,6 +197,7 @@ impl Sending {
             sender: due.sender.clone(),
             attempt: begun.attempt,
             begun_at: begun.begun_at,
+            era: begun.era,
             transition,
             account: account_of(&outcome),
         };
@@ -247,6 +248,7 @@ impl Sending {
         let own = payload.callback_data();
         let issued = endpoint.carries_token.then(|| {
             self.token_key
+                .in_era(errand.begun.era)
                 .issue(due.id, errand.begun.attempt, own.as_deref())
         });
         let token = match issued.transpose() {

@@ -18,6 +18,7 @@ pub mod checkup;
 pub mod claim;
 pub mod connections;
 mod country;
+pub mod era;
 mod error;
 pub mod failures;
 pub mod groups;
@@ -45,6 +46,7 @@ pub mod watch;
 pub mod webhook_health;
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -52,6 +54,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, Executor as _, PgPool};
 
 use connections::{Connections, Terms};
+use era::Memory;
 use error::Doing;
 pub use error::StoreError;
 use pooler::{Limit, Pooling};
@@ -119,6 +122,7 @@ const LENT_WITHIN: Duration = Duration::from_secs(5);
 pub struct Store {
     pool: Connections,
     pooling: Pooling,
+    memory: Arc<Memory>,
 }
 
 /// A migration and whether this database has it.
@@ -160,6 +164,7 @@ impl Store {
                 answer_within,
             }),
             pooling: way.pooling,
+            memory: Arc::default(),
         })
     }
 
@@ -176,6 +181,7 @@ impl Store {
                 answer_within: defaults.answer_within(),
             }),
             pooling: Pooling::Direct,
+            memory: Arc::default(),
         }
     }
 

@@ -1,0 +1,7 @@
+//! A database that went back in time: noticing it before anything leaves.
+//!
+//! A promoted standby that had not got everything, a restored backup, a copy: each has forgotten what was sent last, and calls it
+//! queued. Every process looks at each beat ([`watch`]) whether its database is the one it knows, at once when a statement
+//! was refused for it, and before its parts are started. Who notices holds all senders; a person settles it by `wa-outbox recover`.
+
+pub mod watch;
