@@ -393,13 +393,13 @@ $$;
 
 -- Whether a message in the queue may have been sent before the database went back: it was there already, and due. What was set aside
 -- for a template may have been brought back by then. What its campaign is not sent for any more was not sent for it.
-create function wa.is_doubtful(row_of wa.queue, era wa.eras) returns boolean
+create function wa.is_doubtful(row_of wa.queue, doubtful_ids bigint, failed_at timestamptz) returns boolean
 language sql stable security definer set search_path = pg_catalog as $$
-  select row_of.id <= era.doubtful_ids
+  select row_of.id <= doubtful_ids
     and case row_of.state when 'sending' then row_of.deadline < clock_timestamp()
       else case when row_of.due_at < timestamptz '9999-01-01 00:00:00+00' then row_of.due_at
         else (select o.due_at from wa.outbox o where o.id = row_of.id and o.sender = row_of.sender) end
-        <= coalesce(era.failed_at, clock_timestamp())
+        <= coalesce(failed_at, clock_timestamp())
       end
     and not exists (select from wa.campaigns c where c.id = row_of.campaign and c.state = 'cancelled')
 $$;
@@ -413,7 +413,7 @@ declare
 begin
   select e.* into now_era from wa.eras e where e.era = of_era and e.settled_at is null and e.failed_at is not null;
   with slice as materialized (
-    select q.id, wa.is_doubtful(q, now_era) as is_doubtful from wa.queue q
+    select q.id, wa.is_doubtful(q, now_era.doubtful_ids, now_era.failed_at) as is_doubtful from wa.queue q
     where q.id > after and q.id <= now_era.doubtful_ids
     order by q.id limit at_most
     for update
@@ -486,7 +486,7 @@ begin
     doubtful_in := (
       select max(e.era) from wa.eras e join wa.queue q on q.id = gate.head_id and q.sender = gate.sender
       where e.failed_at is not null and e.settled_how is distinct from 'nothing_lost' and e.doubtful_ids >= gate.head_id
-        and wa.is_doubtful(q, e));
+        and wa.is_doubtful(q, e.doubtful_ids, e.failed_at));
     if doubtful_in is not null then
       perform wa.doubt(array[gate.head_id], doubtful_in);
     end if;
@@ -527,11 +527,11 @@ $$;
 
 revoke execute on function wa.beat(bigint, bigint, bigint), wa.begin_era(bigint, text, text, text, bigint, timestamptz),
   wa.doubt(bigint[], bigint), wa.start_recovery(bigint, timestamptz, timestamptz, interval, boolean),
-  wa.is_doubtful(wa.queue, wa.eras), wa.doubt_slice(bigint, bigint, integer), wa.doubt_again(bigint, integer),
+  wa.is_doubtful(wa.queue, bigint, timestamptz), wa.doubt_slice(bigint, bigint, integer), wa.doubt_again(bigint, integer),
   wa.end_recovery(bigint, text, text, text), wa.never_begun(bigint[], integer[])
 from public;
 grant execute on function wa.beat(bigint, bigint, bigint), wa.begin_era(bigint, text, text, text, bigint, timestamptz),
-  wa.start_recovery(bigint, timestamptz, timestamptz, interval, boolean), wa.is_doubtful(wa.queue, wa.eras),
+  wa.start_recovery(bigint, timestamptz, timestamptz, interval, boolean), wa.is_doubtful(wa.queue, bigint, timestamptz),
   wa.doubt_slice(bigint, bigint, integer), wa.doubt_again(bigint, integer), wa.end_recovery(bigint, text, text, text),
   wa.never_begun(bigint[], integer[])
 to wa_worker;

@@ -18,7 +18,9 @@ pub mod media;
 pub mod message;
 pub mod migrate;
 mod output;
+mod progress;
 mod recipients;
+pub mod recover;
 pub mod run;
 pub mod send;
 pub mod sender;
@@ -81,6 +83,7 @@ enum Command {
     Message(message::Options),
     Failures(failures::Options),
     Uncertain(uncertain::Options),
+    Recover(recover::Options),
     Summary(summary::Options),
     Top(top::Options),
     Why(why::Options),
@@ -108,6 +111,7 @@ impl Command {
             | Self::Message(_)
             | Self::Failures(_)
             | Self::Uncertain(_)
+            | Self::Recover(_)
             | Self::Summary(_)
             | Self::Top(_)
             | Self::Why(_)
@@ -165,6 +169,7 @@ impl Cli {
             Command::Message(options) => options.run(context).await,
             Command::Failures(options) => options.run(context).await,
             Command::Uncertain(options) => options.run(context).await,
+            Command::Recover(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,
             Command::Top(options) => options.run(context).await,
             Command::Why(options) => options.run(context).await,

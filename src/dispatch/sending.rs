@@ -247,9 +247,11 @@ impl Sending {
         let endpoint = &errand.endpoint;
         let own = payload.callback_data();
         let issued = endpoint.carries_token.then(|| {
-            self.token_key
-                .in_era(errand.begun.era)
-                .issue(due.id, errand.begun.attempt, own.as_deref())
+            self.token_key.in_era(errand.begun.era).issue(
+                due.id,
+                errand.begun.attempt,
+                own.as_deref(),
+            )
         });
         let token = match issued.transpose() {
             Ok(token) => token,

@@ -33,6 +33,7 @@ pub mod outbox;
 pub mod pooler;
 pub mod recipients;
 pub mod record;
+pub mod recovery;
 pub mod runtime;
 pub mod sender;
 pub mod sequence;

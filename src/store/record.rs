@@ -72,7 +72,8 @@ impl Store {
         let eras = self.known_eras();
         let still_counts = |record: &&Record| {
             record.era == eras.current()
-                || matches!(record.transition, Transition::Accept(_)) && eras.remember(record.id, record.era)
+                || matches!(record.transition, Transition::Accept(_))
+                    && eras.remember(record.id, record.era)
         };
         let told = records.len();
         let records: Vec<&Record> = records.iter().filter(still_counts).collect();

@@ -275,10 +275,14 @@ async fn never_begun(
     if ids.is_empty() {
         return Ok(0);
     }
-    let never = sqlx::query_scalar!(r#"select wa.never_begun($1, $2) as "never!""#, &ids, &attempts)
-        .fetch_one(&mut **transaction)
-        .await
-        .doing("see whether the requests of statuses were begun")?;
+    let never = sqlx::query_scalar!(
+        r#"select wa.never_begun($1, $2) as "never!""#,
+        &ids,
+        &attempts
+    )
+    .fetch_one(&mut **transaction)
+    .await
+    .doing("see whether the requests of statuses were begun")?;
     Ok(never as u64)
 }
 

@@ -14,9 +14,9 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::faults_file::FaultsFile;
-use super::progress::Progress;
 use crate::cli::Context;
 use crate::cli::failure::Problem;
+use crate::cli::progress::Progress;
 use crate::cli::recipients::{Entry, Fault, Format, Opened, Place, Reader, is_stdin, open};
 use crate::domain::numbering::Country;
 use crate::domain::placeholders::Template;

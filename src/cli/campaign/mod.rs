@@ -7,7 +7,6 @@
 mod faults_file;
 mod import;
 mod preflight;
-mod progress;
 mod settings;
 mod show;
 

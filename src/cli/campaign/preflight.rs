@@ -14,8 +14,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::find;
-use super::progress::Progress;
 use crate::cli::failure::Problem;
+use crate::cli::progress::Progress;
 use crate::cli::recipients::LINE;
 use crate::cli::{Context, output};
 use crate::domain::forecast::{Group, Plan};
