@@ -145,11 +145,13 @@ end
 $$;
 
 -- One beat of a process that has known this era so far, and has seen this much: says what the era is, and what is amiss, if anything
--- is. The first of all beats begins the first era.
+-- is. The first of all beats begins the first era. However many processes beat, the pulse is written every two seconds at most: it is
+-- read by each begin, and old versions of it stay while a transaction is open that can see them.
 --
 -- (Flushed, not inserted: what was only inserted may honestly be lost in a crash, together with all that depends on it.)
 create function wa.beat(known_era bigint, seen_tick bigint, seen_flushed bigint,
-  out era bigint, out tick bigint, out flushed bigint, out is_settled boolean, out amiss text, out what text)
+  out era bigint, out tick bigint, out flushed bigint, out is_settled boolean, out unreadable text, out silent_s double precision,
+  out amiss text, out what text)
 language plpgsql security definer set search_path = pg_catalog as $$
 declare
   here record;
@@ -167,9 +169,14 @@ begin
   end if;
   era := now_era.era;
   is_settled := now_era.settled_at is not null;
+  unreadable := now_era.unreadable;
   flushed := wa.flushed_bytes();
   select p.* into pulse from wa.pulse p for update;
-  if here.system_identifier <> now_era.system_identifier then
+  silent_s := extract(epoch from clock_timestamp() - pulse.at);
+  if here.system_identifier is null and now_era.system_identifier is not null or here.timeline is null and now_era.timeline is not null then
+    amiss := 'other_system';
+    what := 'its server does not tell its identity any more, as it did before: it was moved to another one';
+  elsif here.system_identifier <> now_era.system_identifier then
     amiss := 'other_system';
     what := 'it lives on another server now: it was copied, or restored from a dump, or upgraded into a new cluster';
   elsif here.database <> now_era.database then
@@ -187,7 +194,10 @@ begin
     what := 'its log is shorter than this process has seen it: an earlier copy of its files was put in its place';
   end if;
   tick := coalesce(pulse.tick, 0);
-  if amiss is null then
+  if amiss is null and now_era.unreadable is not null and here.unreadable is null then
+    update wa.eras e set system_identifier = here.system_identifier, timeline = here.timeline, unreadable = null where e.era = now_era.era;
+  end if;
+  if amiss is null and coalesce(silent_s not between 0 and 2, true) then
     tick := tick + 1;
     insert into wa.pulse as p (tick, at, flushed, last_id)
     values (tick, clock_timestamp(), beat.flushed, coalesce(pg_sequence_last_value(pg_get_serial_sequence('wa.outbox', 'id')::regclass), 0))
@@ -324,8 +334,9 @@ begin
         select jsonb_object_agg(h.key, h.value) from jsonb_each(to_jsonb(s)) h
         where h.key in ('held_reason', 'held_by', 'held_until', 'held_at', 'held_cause', 'held_code', 'held_fingerprint', 'probe_at', 'probes'))
     end,
-    held_reason = what || coalesce(format('; what was sent after %s may be unknown to it',
-      to_char(begin_era.complete_until at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')), '; what was sent since may be unknown to it'),
+    held_reason = what || '; what was sent ' || coalesce('after '
+      || to_char(begin_era.complete_until at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'), 'since')
+      || ' may be unknown to it; see: wa-outbox recover',
     held_by = 'wa-outbox', held_at = clock_timestamp(), held_until = null, held_cause = 'restore', held_code = null,
     held_fingerprint = null, probe_at = null, probes = 0, probing_until = null;
   get diagnostics senders = row_count;

@@ -10,6 +10,9 @@ use crate::store::recovery::{Preview, RecoveryTerms};
 use crate::store::uncertain::UncertainPolicy;
 use crate::store::{Store, StoreError};
 
+/// So often a slice is tried again.
+const TRIES: u32 = 10;
+
 /// What settling would do, by sender. Changes nothing. `looked`: told of each message id that was come to.
 pub async fn preview(
     store: &Store,
@@ -43,6 +46,20 @@ pub async fn preview(
     Ok(by_sender.into_iter().map(named).collect())
 }
 
+/// Tries a slice again that met with webhooks which were applied to the same messages.
+async fn patiently<T, F>(mut slice: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut tries = 0;
+    loop {
+        match slice().await {
+            Err(error) if error.may_be_tried_again() && tries < TRIES => tries += 1,
+            done => return done,
+        }
+    }
+}
+
 /// Puts in doubt what may have been sent, and settles the era. `done`: told how many messages are in doubt by now, and which id was
 /// come to. `false`: it was settled before.
 pub async fn settle(
@@ -55,10 +72,10 @@ pub async fn settle(
     if !store.start_recovery(era, terms).await? {
         return Ok(false);
     }
-    while store.doubt_again(era).await? > 0 {}
+    while patiently(|| store.doubt_again(era)).await? > 0 {}
     let (mut after, mut doubted) = (0, 0);
     loop {
-        let slice = store.doubt_slice(era, after).await?;
+        let slice = patiently(|| store.doubt_slice(era, after)).await?;
         doubted += slice.doubted;
         let Some(reached) = slice.reached else { break };
         after = reached;

@@ -15,6 +15,9 @@ use crate::store::{Store, StoreError};
 /// However often something is met that cannot be: not more looks than this make.
 const NOT_SOONER: Duration = Duration::from_millis(100);
 
+/// A database on which nobody has worked for longer may have been restored meanwhile.
+const LONG_SILENT: Duration = Duration::from_secs(10 * 60);
+
 /// What a person does about it, for the log.
 const WAY_OUT: &str = "see what would become of which messages with: wa-outbox recover";
 
@@ -60,7 +63,16 @@ impl Watch {
         loop {
             match self.store.beat().await? {
                 Beat::Same => return Ok(()),
-                Beat::Learned { era, is_settled } => return Ok(say_learned(era, is_settled)),
+                Beat::Learned {
+                    era,
+                    is_settled,
+                    unreadable,
+                    silent,
+                } => {
+                    say_learned(era, is_settled);
+                    say_what_is_not_noticed(unreadable.as_deref(), silent);
+                    return Ok(());
+                }
                 // If somebody else was faster, the next beat learns what it is now.
                 Beat::Amiss(amiss) => self.begin_era(&amiss).await?,
             }
@@ -94,6 +106,23 @@ fn say_begun(amiss: &Amiss, era: &NewEra) {
          held, and nothing leaves until a person has settled it; {WAY_OUT}",
         amiss.what
     );
+}
+
+/// A process that was just started remembers nothing, so an earlier copy of the files looks to it like a night without a worker.
+fn say_what_is_not_noticed(unreadable: Option<&str>, silent: Option<Duration>) {
+    if let Some(why) = unreadable {
+        warn!(
+            "This server does not tell all that a restore or failover is noticed by ({why}): after one, run wa-outbox recover before any \
+             worker starts"
+        );
+    }
+    if let Some(silent) = silent.filter(|silent| *silent > LONG_SILENT) {
+        info!(
+            "Nobody has worked on this database for {} min; if an earlier copy of its files was put in place meanwhile, stop now, and run: \
+             wa-outbox recover --since TIME",
+            silent.as_secs() / 60
+        );
+    }
 }
 
 fn say_learned(era: Era, is_settled: bool) {

@@ -7,6 +7,7 @@
 //! only the era that one knows can be ended.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::sync::{Notify, watch};
@@ -45,6 +46,10 @@ pub enum Beat {
         era: Era,
         /// Whether it was settled what the database has forgotten.
         is_settled: bool,
+        /// What the server does not tell of itself, so that not every restore is noticed.
+        unreadable: Option<String>,
+        /// For so long nobody has worked on it; none: nobody ever has.
+        silent: Option<Duration>,
     },
     /// It has gone back, and nobody has noticed yet.
     Amiss(Amiss),
@@ -80,7 +85,8 @@ impl Store {
         let known = self.memory.seen.borrow().clone();
         let (era, tick) = self.here();
         let row = sqlx::query!(
-            r#"select b.era as "era!", b.tick as "tick!", b.flushed, b.is_settled as "is_settled!", b.amiss, b.what
+            r#"select b.era as "era!", b.tick as "tick!", b.flushed, b.is_settled as "is_settled!", b.unreadable, b.silent_s,
+                 b.amiss, b.what
                from wa.beat($1, $2, $3) b"#,
             era,
             tick,
@@ -105,8 +111,15 @@ impl Store {
             is_settled: row.is_settled,
         }));
         Ok(if is_new {
-            let is_settled = row.is_settled;
-            Beat::Learned { era, is_settled }
+            let silent = row
+                .silent_s
+                .map(|silent| Duration::from_secs_f64(silent.max(0.0)));
+            Beat::Learned {
+                era,
+                is_settled: row.is_settled,
+                unreadable: row.unreadable,
+                silent,
+            }
         } else {
             Beat::Same
         })

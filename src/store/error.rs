@@ -85,6 +85,15 @@ impl StoreError {
         self.is_refusal_of_data() || error.code().is_some_and(|code| code == "57014")
     }
 
+    /// Whether somebody was in the way who is not there the next time: a deadlock, or a lock that was not had in time.
+    pub fn may_be_tried_again(&self) -> bool {
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        let code = source.as_database_error().and_then(DatabaseError::code);
+        code.is_some_and(|code| code == "40P01" || code == "55P03")
+    }
+
     /// Whether the role may not do that (42501).
     pub fn is_missing_right(&self) -> bool {
         let Self::Database { source, .. } = self else {

@@ -81,6 +81,8 @@ more time was lost, the less silence means: think of --hold, --wait and --replay
 A restore that no process could notice (an earlier copy of the files, and all processes started anew) is settled by --since, with the time \
 of that copy.
 
+With --json an object (with --release: released, an array); docs/json.md has its shape.
+
 Examples:
   wa-outbox recover
   wa-outbox recover --nothing-lost --reason \"a synchronous standby took over\"
@@ -90,6 +92,8 @@ Examples:
 
 fn time(text: &str) -> Result<OffsetDateTime, String> {
     OffsetDateTime::parse(text, &Rfc3339)
+        // As fine as the database keeps it, so that it is the same when it is read back.
+        .map(|time| time.truncate_to_microsecond())
         .map_err(|_| "write a time with its offset: 2026-03-01T12:00:00Z".to_owned())
 }
 
