@@ -30,6 +30,7 @@ mod metrics;
 mod outcomes;
 mod pgbouncer;
 mod providers;
+mod recovery;
 mod sender_settings;
 mod sick_database;
 mod silent_connections;
