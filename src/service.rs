@@ -28,6 +28,7 @@ use watching::{progress_of, watch_over};
 
 use crate::admin;
 use crate::admin::activity::Teller;
+use crate::admin::tail::Relay;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Environment, OnUncertain, Reconcile};
 use crate::dispatch::campaign_work;
@@ -51,6 +52,7 @@ use crate::secret::shared::ShortSecret;
 use crate::store::sequence::SequenceDefaults;
 use crate::store::uncertain::UncertainPolicy;
 use crate::store::{ConnectSettings, Store, StoreError};
+use crate::tail::Tail;
 use crate::traces::{CollectorError, Traces};
 use crate::webhook::applier::Applier;
 use crate::webhook::receiver::{self, ReceiverSettings};
@@ -122,6 +124,7 @@ pub struct Service {
     stop: CancellationToken,
     metrics: Arc<Metrics>,
     traces: Traces,
+    tail: Tail,
     signals: Option<Arc<Signals>>,
     dispatcher: Option<JoinHandle<()>>,
     recorder: Option<JoinHandle<()>>,
@@ -178,7 +181,7 @@ impl Service {
         roles: &BTreeSet<Role>,
     ) -> Result<Self, ServiceError> {
         let name = config.worker.name.clone().unwrap_or_else(default_name);
-        let watch = Watch::new(store.clone(), name.clone(), config.worker.heartbeat);
+        let watch = Watch::new(store.clone(), name, config.worker.heartbeat);
         // Before anything else: where the database has gone back, all senders are held first.
         watch.look().await?;
         // Before anything is sent: a worker must not be ended by what its listener lacks.
@@ -196,6 +199,7 @@ impl Service {
             stop: CancellationToken::new(),
             metrics: Arc::default(),
             traces: Traces::default(),
+            tail: Tail::new(Clock::system()),
             signals: None,
             dispatcher: None,
             recorder: None,
@@ -236,15 +240,25 @@ impl Service {
         service
             .tasks
             .spawn(service.parts.of("watch over the database", watching));
-        let teller = Teller::new(service.store.clone(), Arc::clone(&service.metrics), name);
-        let telling = teller.run(service.stop.clone());
-        service
-            .tasks
-            .spawn(service.parts.of("teller of activity", telling));
+        service.tell_the_fleet(config);
         if roles.contains(&Role::Admin) {
             service.answer_operators(config, access, health).await?;
         }
         Ok(service)
+    }
+
+    /// Has it told what this process does: each step, and to those who watch.
+    fn tell_the_fleet(&self, config: &Config) {
+        let name = config.worker.name.clone().unwrap_or_else(default_name);
+        let (store, tail) = (self.store.clone(), self.tail.clone());
+        let relay = Relay::new(store.clone(), tail.clone(), name.clone());
+        let relaying = relay.run(self.stop.clone());
+        self.tasks
+            .spawn(self.parts.of("relay to those who watch", relaying));
+        let teller = Teller::new(store, Arc::clone(&self.metrics), tail, name);
+        let telling = teller.run(self.stop.clone());
+        self.tasks
+            .spawn(self.parts.of("teller of activity", telling));
     }
 
     async fn receive_webhooks(
@@ -287,6 +301,7 @@ impl Service {
             config.webhook.apply_batch,
             Arc::clone(&self.metrics),
             self.traces.clone(),
+            self.tail.clone(),
         );
         let applying = applier.run(stored, self.stop.clone());
         self.tasks
@@ -326,6 +341,7 @@ impl Service {
                 batch: config.worker.record_batch as usize,
             },
             Arc::clone(&self.metrics),
+            self.tail.clone(),
         );
         let sending = Arc::new(Sending {
             provider,
@@ -343,6 +359,7 @@ impl Service {
             doubts: Doubts::default(),
             metrics: Arc::clone(&self.metrics),
             traces: self.traces.clone(),
+            tail: self.tail.clone(),
         });
         let signals = Arc::new(Signals::default());
         let max_in_flight = config.worker.max_in_flight as usize;
@@ -373,6 +390,7 @@ impl Service {
             self.store.clone(),
             uncertain_policy(&config.reconcile),
             Arc::clone(&self.metrics),
+            self.tail.clone(),
         );
         let parts = &self.parts;
         let owning = ownership.run(self.stop_sending.clone(), self.release.clone());
@@ -405,6 +423,7 @@ impl Service {
             holding,
             signals,
             leases,
+            self.tail.clone(),
             self.stop.clone(),
         );
         self.tasks.spawn(parts.of("listener for calls", listening));

@@ -12,6 +12,7 @@ use crate::domain::status::Status;
 use crate::metrics::{Done, Metrics};
 use crate::store::activity::{Activity, STEP};
 use crate::store::{Store, StoreError};
+use crate::tail::Tail;
 
 /// Once in so many steps what is old is forgotten.
 const FORGET_AFTER: u32 = 120;
@@ -20,17 +21,19 @@ const FORGET_AFTER: u32 = 120;
 pub struct Teller {
     store: Store,
     metrics: Arc<Metrics>,
+    tail: Tail,
     process: String,
     told: Done,
 }
 
 impl Teller {
     /// One that has told nothing yet. `process`: its name in the fleet.
-    pub fn new(store: Store, metrics: Arc<Metrics>, process: String) -> Self {
+    pub fn new(store: Store, metrics: Arc<Metrics>, tail: Tail, process: String) -> Self {
         let told = metrics.done();
         Self {
             store,
             metrics,
+            tail,
             process,
             told,
         }
@@ -80,8 +83,11 @@ impl Teller {
             queued,
             oldest_due_s,
         };
-        self.store.tell_activity(&self.process, &activity).await?;
+        let is_watched = self.store.tell_activity(&self.process, &activity).await?;
         self.told = done;
+        if is_watched {
+            self.tail.call();
+        }
         Ok(())
     }
 }

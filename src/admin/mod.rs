@@ -13,6 +13,7 @@ mod dashboard;
 pub mod figures;
 mod guard;
 pub mod sampler;
+pub mod tail;
 
 use std::sync::Arc;
 use std::time::Duration;

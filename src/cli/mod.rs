@@ -14,13 +14,14 @@ pub mod doctor;
 mod duration;
 pub mod failure;
 pub mod failures;
+pub mod import;
 pub mod media;
 pub mod message;
 pub mod migrate;
 mod output;
-mod progress;
 mod recipients;
 pub mod recover;
+mod rows;
 pub mod run;
 pub mod send;
 pub mod sender;
@@ -29,6 +30,7 @@ pub mod simulate;
 pub mod summary;
 pub mod suppress;
 mod table;
+pub mod tail;
 pub mod template;
 mod terminal;
 mod text;
@@ -74,6 +76,7 @@ enum Command {
     Run(run::Options),
     Migrate(migrate::Options),
     Send(send::Options),
+    Import(import::Options),
     Sender(sender::Options),
     Sequence(sequence::Options),
     Template(template::Options),
@@ -86,6 +89,7 @@ enum Command {
     Recover(recover::Options),
     Summary(summary::Options),
     Top(top::Options),
+    Tail(tail::Options),
     Why(why::Options),
     Check(check::Options),
     Doctor(doctor::Options),
@@ -102,6 +106,7 @@ impl Command {
         match self {
             Self::Migrate(_)
             | Self::Send(_)
+            | Self::Import(_)
             | Self::Sender(_)
             | Self::Sequence(_)
             | Self::Template(_)
@@ -114,6 +119,7 @@ impl Command {
             | Self::Recover(_)
             | Self::Summary(_)
             | Self::Top(_)
+            | Self::Tail(_)
             | Self::Why(_)
             | Self::Check(_)
             | Self::Doctor(_)
@@ -160,6 +166,7 @@ impl Cli {
             Command::Run(options) => options.run(context).await,
             Command::Migrate(options) => options.run(context).await,
             Command::Send(options) => options.run(context).await,
+            Command::Import(options) => options.run(context).await,
             Command::Sender(options) => options.run(context).await,
             Command::Sequence(options) => options.run(context).await,
             Command::Template(options) => options.run(context).await,
@@ -172,6 +179,7 @@ impl Cli {
             Command::Recover(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,
             Command::Top(options) => options.run(context).await,
+            Command::Tail(options) => options.run(context).await,
             Command::Why(options) => options.run(context).await,
             Command::Check(options) => options.run(context),
             Command::Doctor(options) => options.run(context).await,

@@ -35,10 +35,14 @@ pub(super) fn colours(env: &Environment) -> bool {
 
 /// The text in bold, where colours are wanted.
 pub(super) fn bold(text: &str, colours: bool) -> String {
-    if colours {
-        format!("\u{1b}[1m{text}\u{1b}[0m")
-    } else {
-        text.to_owned()
+    painted(Some("1"), text, colours)
+}
+
+/// The text with an attribute, as a terminal knows it by number, where colours are wanted.
+pub(super) fn painted(code: Option<&str>, text: &str, colours: bool) -> String {
+    match code {
+        Some(code) if colours => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        Some(_) | None => text.to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::table::{Table, numbers, words};
 use super::{Context, duration, output};
 use crate::standing::facts::thousands;
-use crate::standing::sender::{Reading, StandingJson, counted, rate};
+use crate::standing::sender::{Reading, StandingJson, counted, counted_to, rate};
 use crate::standing::time::{age, span, stamp};
 use crate::store::Store;
 use crate::store::census::Census;
@@ -191,8 +191,8 @@ impl Summary {
                 figure(sender.rate_now),
                 figure(sender.rate_limit),
                 figure(sender.in_flight.map(f64::from)),
-                counted(sender.due),
-                counted(sender.queued),
+                counted_to(sender.counted_at_most, sender.due),
+                counted_to(sender.counted_at_most, sender.queued),
                 oldest.unwrap_or_default(),
                 owner(sender),
                 stopped_by(sender),

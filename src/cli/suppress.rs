@@ -14,7 +14,8 @@ use time::format_description::well_known::Rfc3339;
 
 use super::duration::later;
 use super::failure::Problem;
-use super::recipients::{Entry, Format, open};
+use super::recipients::Recipients;
+use super::rows::{Entry, Format, open};
 use super::table::{Table, numbers, words};
 use super::{Context, duration, output};
 use crate::standing::mask::Eyes;
@@ -303,7 +304,8 @@ impl Import {
         let now = context.clock().now();
         let by = context.author(self.word.by.clone())?;
         let store = context.store().await?;
-        let file = open(&self.file, self.format, self.recipient_column.as_deref())?;
+        let schema = Recipients::in_column(self.recipient_column.as_deref());
+        let file = open(&self.file, self.format, schema)?;
         let mut reader = file.reader;
         let (mut written, mut faults, mut batch) = (0, 0_u64, Vec::with_capacity(AT_ONCE));
         loop {

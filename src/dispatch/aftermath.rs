@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 
 use super::dispatcher::{Dispatcher, Event, TRY_AGAIN};
 use super::sending::{Answered, account_of};
+use crate::crash::crash_point;
 use crate::domain::id::{MessageId, SenderId};
 use crate::domain::outcome::{HoldScope, Outcome, ThrottleScope};
 use crate::domain::transition::in_words;
@@ -115,7 +116,9 @@ impl Dispatcher {
                 .iter()
                 .map(|(_, id, until, why)| (*id, *until, *why))
                 .collect();
-            if let Err(error) = store.put_off(&until).await {
+            let put_off = store.put_off(&until).await;
+            crash_point!("put-off.committed");
+            if let Err(error) = put_off {
                 warn!(
                     error = &error as &dyn std::error::Error,
                     "Could not put messages off; they are looked at again"
@@ -134,7 +137,10 @@ impl Dispatcher {
         let claims = std::mem::take(&mut self.unsent);
         let (store, tell) = (self.store.clone(), self.tell.clone());
         self.in_flight.spawn(async move {
-            let told = match store.take_back(&claims).await {
+            crash_point!("take-back.asked");
+            let taken_back = store.take_back(&claims).await;
+            crash_point!("take-back.committed");
+            let told = match taken_back {
                 Ok(_) => Event::Forget(
                     claims
                         .into_iter()

@@ -11,7 +11,10 @@ use super::departures::Departure;
 use super::desk::{Chosen, Ready};
 use super::dispatcher::Dispatcher;
 use super::sending::LEAVE_WITHIN;
+use super::telling;
 use crate::clock::BootInstant;
+use crate::crash::crash_point;
+use crate::domain::event::EventKind;
 use crate::domain::id::MessageId;
 use crate::store::StoreError;
 use crate::store::claim::{Begun, Claim};
@@ -121,7 +124,9 @@ impl Dispatcher {
             // After its departures were announced.
             task: tokio::spawn(async move {
                 let since = Instant::now();
+                crash_point!("begin.asked");
                 let begun = store.begin(worker, &begin, due_in).await;
+                crash_point!("begin.committed");
                 took.observe(since.elapsed());
                 begun
             }),
@@ -158,6 +163,7 @@ impl Dispatcher {
             .map(|claim| (claim.id, claim.epoch))
             .collect();
         let (leave_by, now) = (beginning.leave_by, Instant::now());
+        self.tell_begun(&beginning, &begun);
         for begun in begun {
             let (Some((chosen, departure)), Some(epoch)) = (
                 beginning.messages.remove(&begun.id),
@@ -195,5 +201,22 @@ impl Dispatcher {
         if !self.stopping {
             self.let_go_what_may_leave();
         }
+    }
+
+    fn tell_begun(&self, beginning: &Beginning, begun: &[Begun]) {
+        self.sending.tail.tell(|at| {
+            let event = |begun: &Begun| {
+                let (chosen, _) = beginning.messages.get(&begun.id)?;
+                let sender = &chosen.due.sender;
+                Some(telling::attempt(
+                    at,
+                    EventKind::Begun,
+                    sender,
+                    begun.id,
+                    begun.attempt,
+                ))
+            };
+            begun.iter().filter_map(event).collect::<Vec<_>>()
+        });
     }
 }

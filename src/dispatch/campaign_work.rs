@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::ownership::Holding;
+use crate::crash::crash_point;
 use crate::domain::id::SenderId;
 use crate::store::campaign_work::{CampaignChange, DONE_AFTER, EndingPlaces};
 use crate::store::{Store, StoreError};
@@ -60,6 +61,7 @@ async fn look(
         return Ok(());
     }
     store.fold_campaign_counts(FOLDED_AT_ONCE).await?;
+    crash_point!("campaign.folded");
     say(&store.pause_troubled_campaigns(senders).await?);
     for _ in 0..SLICES_A_LOOK {
         let ended = store
@@ -68,9 +70,14 @@ async fn look(
         if ended == 0 {
             break;
         }
+        crash_point!("campaign.rows-ended");
     }
     if looks.is_multiple_of(CLOSE_EVERY) {
-        say(&store.close_campaigns(senders, DONE_AFTER).await?);
+        let closed = store.close_campaigns(senders, DONE_AFTER).await?;
+        if !closed.is_empty() {
+            crash_point!("campaign.closed");
+        }
+        say(&closed);
     }
     Ok(())
 }

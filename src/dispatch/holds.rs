@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::dispatcher::{Dispatcher, Event};
 use super::resting::{OnTrial, template_of};
 use super::sending::Answered;
+use crate::crash::crash_point;
 use crate::domain::hold::{Fingerprint, Probed, TemplateKey, cause_of, probed, template_rest};
 use crate::domain::id::{Epoch, MessageId, SenderId};
 use crate::domain::outcome::{ApiError, HoldScope, Outcome};
@@ -114,7 +115,10 @@ impl Dispatcher {
         let (store, sender) = (self.store.clone(), answered.sender.clone());
         let refusal = Refusal::of(answered, error);
         self.in_flight.spawn(async move {
-            match store.hold_sender_for(&sender, &refusal.hold()).await {
+            crash_point!("hold.asked");
+            let held = store.hold_sender_for(&sender, &refusal.hold()).await;
+            crash_point!("hold.committed");
+            match held {
                 Ok(true) => {
                     let reason = &refusal.reason;
                     warn!(sender.id = %sender, "Sender {sender} held: {reason}; release it with: wa-outbox sender release {sender}");
@@ -170,7 +174,9 @@ impl Dispatcher {
                 code,
                 rest: Some(template_rest(code)),
             };
-            match store.hold_template(&hold).await {
+            let held = store.hold_template(&hold).await;
+            crash_point!("hold.template-committed");
+            match held {
                 Ok(true) => say_template_held(&sender, &template, &reason),
                 Ok(false) => {}
                 Err(error) => unwritten(&sender, &error, "hold a template"),

@@ -28,4 +28,5 @@ pub mod recorder;
 pub mod resting;
 pub mod sending;
 pub mod signals;
+mod telling;
 pub mod wake;

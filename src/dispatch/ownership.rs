@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use super::campaign::{Campaign, Campaigns, Unusable};
 use super::departures::Departures;
 use crate::clock::{BootInstant, Clock};
+use crate::crash::crash_point;
 use crate::domain::hold::{Fingerprint, FingerprintKey};
 use crate::domain::id::{Era, SenderId};
 use crate::provider::Endpoint;
@@ -231,6 +232,7 @@ impl Ownership {
             self.hand_over(worker, &excess).await?;
         }
         let share = self.store.take_share(worker, self.renewed_within()).await?;
+        crash_point!("lease.taken");
         if !share.known {
             // Somebody deleted the row: nothing is held and nothing may leave until there is another, at once.
             self.forget_itself();
@@ -266,7 +268,9 @@ impl Ownership {
         self.departures
             .none_for(|sender| going.contains(sender), self.settings.leaves_within)
             .await;
+        crash_point!("hand-over.asked");
         let given = self.store.hand_over(worker, excess).await?;
+        crash_point!("hand-over.committed");
         info!("Handed {given} senders over to workers that have fewer");
         Ok(())
     }
@@ -290,6 +294,7 @@ impl Ownership {
             .store
             .hand_over_all(worker, self.renewed_within())
             .await?;
+        crash_point!("leave.handed-over");
         if given.given > 0 {
             info!("Stopping: handed {} senders over", given.given);
         }
@@ -407,7 +412,10 @@ impl Ownership {
         let lease = self.settings.lease;
         let worker = match known {
             Some(worker) if !due => return Ok(worker),
-            Some(worker) if self.store.heartbeat(worker, lease, self.step()).await? => worker,
+            Some(worker) if self.store.heartbeat(worker, lease, self.step()).await? => {
+                crash_point!("lease.renewed");
+                worker
+            }
             Some(_) | None => {
                 self.forget_itself();
                 self.register().await?

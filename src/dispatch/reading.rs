@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::desk::Desk;
 use super::dispatcher::Dispatcher;
+use crate::crash::crash_point;
 use crate::domain::id::SenderId;
 use crate::store::StoreError;
 use crate::store::claim::Due;
@@ -35,7 +36,9 @@ impl Dispatcher {
         self.asked.clone_from(&asks);
         let store = self.store.clone();
         self.reading = Some(tokio::spawn(async move {
-            store.read_ahead(&asks, &known).await
+            let due = store.read_ahead(&asks, &known).await;
+            crash_point!("read.done");
+            due
         }));
     }
 

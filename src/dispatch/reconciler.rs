@@ -16,12 +16,18 @@ use tracing::{info, warn};
 
 use super::ownership::Holding;
 use super::signals::Signals;
+use super::telling;
+use crate::crash::crash_point;
+use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{Epoch, SenderId};
+use crate::domain::outcome::{Doubt, LostAnswer};
+use crate::domain::transition::doubt_in_words;
 use crate::metrics::Metrics;
 use crate::store::lease::Suspect;
 use crate::store::sweep::{BegunBefore, Place};
 use crate::store::uncertain::{Settled, UncertainPolicy};
 use crate::store::{Store, StoreError};
+use crate::tail::Tail;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -39,6 +45,7 @@ pub struct Reconciler {
     store: Store,
     policy: UncertainPolicy,
     metrics: Arc<Metrics>,
+    tail: Tail,
     seen: BTreeMap<SenderId, Epoch>,
     /// Senders that may still have requests of an earlier epoch.
     searches: BTreeMap<SenderId, Search>,
@@ -65,11 +72,12 @@ impl Search {
 
 impl Reconciler {
     /// With the defaults for senders and messages that do not say.
-    pub fn new(store: Store, policy: UncertainPolicy, metrics: Arc<Metrics>) -> Self {
+    pub fn new(store: Store, policy: UncertainPolicy, metrics: Arc<Metrics>, tail: Tail) -> Self {
         Self {
             store,
             policy,
             metrics,
+            tail,
             seen: BTreeMap::new(),
             searches: BTreeMap::new(),
             begun: BTreeSet::new(),
@@ -119,10 +127,14 @@ impl Reconciler {
             return Ok(Settled::default());
         }
         let expired = self.store.expire_overdue().await?;
+        if expired > 0 {
+            crash_point!("expire.committed");
+        }
         self.metrics.messages.expired.inc_by(expired);
         self.look_after_sequences(holding).await?;
         let settled = self.store.settle_silent(self.policy).await?;
         if settled != Settled::default() {
+            crash_point!("settle.committed");
             self.metrics.settled.resent.inc_by(settled.resent);
             self.metrics.settled.kept.inc_by(settled.kept);
             self.metrics.settled.expired.inc_by(settled.expired);
@@ -152,6 +164,7 @@ impl Reconciler {
             .look_after_sequences(&senders, SEQUENCES_A_LOOK)
             .await?;
         if overdue > 0 {
+            crash_point!("sequence.looked-after");
             warn!(
                 "The deliveries of {overdue} messages that others wait for were not told in time"
             );
@@ -167,12 +180,20 @@ impl Reconciler {
         }
         let known = self.suspects.iter().cloned().collect::<Vec<_>>();
         let swept = self.store.sweep_suspects(&known).await?;
-        self.metrics.messages.uncertain.inc_by(swept.uncertain);
-        if swept.uncertain > 0 {
+        let uncertain = swept.uncertain.len() as u64;
+        self.metrics.messages.uncertain.inc_by(uncertain);
+        if uncertain > 0 {
             warn!(
-                "{} messages were begun when nobody waited for it any more; they are uncertain now",
-                swept.uncertain
+                "{uncertain} messages were begun when nobody waited for it any more; they are uncertain now"
             );
+            self.tail.tell(|at| {
+                let event = |one: &Suspect| Event {
+                    message: Some(one.id.0),
+                    text: Some("it was begun when nobody waited for it any more".to_owned()),
+                    ..Event::new(at, EventKind::Uncertain, one.sender.as_str())
+                };
+                swept.uncertain.iter().map(event).collect::<Vec<_>>()
+            });
         }
         self.suspects = swept.remaining;
         Ok(())
@@ -204,10 +225,19 @@ impl Reconciler {
         if self.begun.is_empty() {
             return Ok(());
         }
+        crash_point!("sweep.asked");
         let swept = self.store.sweep(self.begun.iter()).await?;
+        crash_point!("sweep.committed");
         self.begun = swept.remaining.into_iter().collect();
         let uncertain = swept.uncertain.len() as u64;
         self.metrics.messages.uncertain.inc_by(uncertain);
+        self.tail.tell(|at| {
+            let event = |one: &BegunBefore| Event {
+                text: Some(doubt_in_words(&Doubt::AnswerLost(LostAnswer::Swept))),
+                ..telling::attempt(at, EventKind::Uncertain, &one.sender, one.id, one.attempt)
+            };
+            swept.uncertain.iter().map(event).collect::<Vec<_>>()
+        });
         let mut lost: BTreeMap<&SenderId, usize> = BTreeMap::new();
         for one in &swept.uncertain {
             *lost.entry(&one.sender).or_default() += 1;

@@ -12,9 +12,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+use super::telling;
+use crate::crash::crash_point;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::record::{Record, Recorded};
+use crate::tail::Tail;
 use crate::traces::EndedTrace;
 
 /// How records are grouped.
@@ -83,6 +86,7 @@ pub struct Recorder {
     records: mpsc::UnboundedReceiver<Written>,
     backlog: Arc<Backlog>,
     metrics: Arc<Metrics>,
+    tail: Tail,
 }
 
 /// Between two tries to write what the database did not take.
@@ -94,6 +98,7 @@ impl Recorder {
         store: Store,
         settings: RecorderSettings,
         metrics: Arc<Metrics>,
+        tail: Tail,
     ) -> (Self, RecorderQueue) {
         let (sender, records) = mpsc::unbounded_channel();
         let backlog = Arc::new(Backlog::default());
@@ -108,6 +113,7 @@ impl Recorder {
                 records,
                 backlog,
                 metrics,
+                tail,
             },
             queue,
         )
@@ -146,7 +152,7 @@ impl Recorder {
         }
     }
 
-    fn count(&self, new: Recorded) {
+    fn count(&self, new: &Recorded) {
         if new.bygone > 0 {
             warn!(
                 "{} answers came to requests that the database does not know any more, since it went back",
@@ -164,13 +170,21 @@ impl Recorder {
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
             let since = Instant::now();
+            crash_point!("record.asked");
             let written = self.store.record(part).await;
+            crash_point!("record.committed");
             self.metrics.took.record.observe(since.elapsed());
             self.backlog
                 .failing
                 .store(written.is_err(), Ordering::Release);
             match written {
-                Ok(recorded) => self.count(recorded),
+                Ok(recorded) => {
+                    self.count(&recorded);
+                    self.tail.tell(|at| {
+                        let outcome = |record| telling::outcome(at, record, &recorded);
+                        part.iter().filter_map(outcome).collect::<Vec<_>>()
+                    });
+                }
                 Err(error) if error.may_go_in_parts() && part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.push(second);

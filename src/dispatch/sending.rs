@@ -14,6 +14,7 @@ use super::departures::Departure;
 use super::media::Media;
 use super::ownership::Trust;
 use crate::clock::{BootInstant, Clock};
+use crate::crash::crash_point;
 use crate::domain::hold::Fingerprint;
 use crate::domain::id::{MessageId, SenderId};
 use crate::domain::outcome::{ApiError, Outcome};
@@ -24,6 +25,7 @@ use crate::metrics::{Metrics, SenderMeter};
 use crate::provider::{Endpoint, Envelope, Expected, Gate, Payload, Provider, Recipient, Request};
 use crate::store::claim::{Begun, Due};
 use crate::store::record::{Account, Record};
+use crate::tail::Tail;
 use crate::throttle::Permit;
 use crate::traces::{EndedTrace, LeavingTrace, Traces};
 
@@ -50,6 +52,8 @@ pub struct Sending {
     pub metrics: Arc<Metrics>,
     /// Where the course of an attempt is told.
     pub traces: Traces,
+    /// Where it is told to those who watch.
+    pub tail: Tail,
 }
 
 /// One begun attempt on its way out. Can be sent once: sending consumes it.
@@ -166,7 +170,9 @@ impl Sending {
     pub async fn send(&self, errand: Errand, way_out: WayOut) -> Returned {
         let receipts: Vec<_> = way_out.permits.iter().map(Permit::receipt).collect();
         let left_at = Arc::clone(&way_out.left_at);
+        crash_point!("send.leaving");
         let outcome = self.outcome_of(&errand, way_out).await;
+        crash_point!("send.answered");
         let now = Instant::now();
         if let Some(left_at) = left_at.get() {
             self.metrics.took.request.observe(now - *left_at);

@@ -1,4 +1,4 @@
-//! Passes the database's wake-up calls on: of new messages to the dispatcher, of leases to the owner.
+//! Passes the database's wake-up calls on: of new messages to the dispatcher, of leases to the owner, of those who watch to the tail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use super::signals::Signals;
 use crate::store::lease::WorkerId;
 use crate::store::listener::Call;
 use crate::store::{Store, StoreError};
+use crate::tail::Tail;
 
 /// Before it tries again to listen. Meanwhile polling finds every message, a little later.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
@@ -22,6 +23,7 @@ pub async fn run(
     mut holding: watch::Receiver<Arc<Holding>>,
     signals: Arc<Signals>,
     leases: Arc<Notify>,
+    tail: Tail,
     stop: CancellationToken,
 ) {
     loop {
@@ -29,7 +31,7 @@ pub async fn run(
         tokio::select! {
             () = stop.cancelled() => return,
             () = become_another(&mut holding, worker) => {}
-            Err(error) = listen(&store, worker, &signals, &leases) => {
+            Err(error) = listen(&store, worker, &signals, &leases, &tail) => {
                 warn!(error = &error as &dyn std::error::Error, "Could not listen for calls; polling goes on");
                 tokio::time::sleep(LISTEN_AGAIN).await;
             }
@@ -53,6 +55,7 @@ async fn listen(
     worker: Option<WorkerId>,
     signals: &Signals,
     leases: &Notify,
+    tail: &Tail,
 ) -> Result<(), StoreError> {
     let Some(worker) = worker else {
         return std::future::pending().await;
@@ -67,6 +70,9 @@ async fn listen(
         // Whether a campaign runs is read with the leases.
         if matches!(call, Call::Leases | Call::Campaigns | Call::Anything) {
             leases.notify_one();
+        }
+        if matches!(call, Call::Tailers | Call::Anything) {
+            tail.call();
         }
         call = listener.woken().await?;
     }

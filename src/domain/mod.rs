@@ -6,6 +6,7 @@
 pub mod account_news;
 mod country_zones;
 pub mod era;
+pub mod event;
 pub mod forecast;
 pub mod hold;
 pub mod id;

@@ -48,12 +48,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The name of what was told to slow down.
+    pub const THROTTLED: &'static str = "throttled";
+
     /// The names of all kinds, each at its [`Outcome::place`].
     pub const NAMES: [&'static str; 7] = [
         "accepted",
         "rejected",
         "not_sent",
-        "throttled",
+        Self::THROTTLED,
         "held",
         "transient",
         "uncertain",

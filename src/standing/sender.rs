@@ -6,7 +6,7 @@
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use super::facts::Facts;
+use super::facts::{Facts, thousands};
 use super::time::{age, moment, span};
 use crate::store::summary::{COUNTED_AT_MOST, SenderStanding};
 use crate::store::template_hold::TemplateHold;
@@ -238,8 +238,8 @@ impl Reading<'_> {
         });
         facts.add("owner", worker.unwrap_or_else(|| "none".to_owned()));
         facts.add("epoch", it.epoch.to_string());
-        facts.add("due", counted(it.due));
-        facts.add("queued", counted(it.queued));
+        facts.add("due", counted_to(it.counted_at_most, it.due));
+        facts.add("queued", counted_to(it.counted_at_most, it.queued));
         facts.add_some("oldest due", it.oldest_due_at.map(|at| moment(at, it.now)));
         facts.add_some("next due", it.next_due_at.map(|at| moment(at, it.now)));
         self.figures(facts);
@@ -308,12 +308,17 @@ pub fn template_in_words(hold: &TemplateHold, now: OffsetDateTime) -> String {
     )
 }
 
-/// A count that goes no further than some bound.
+/// A count that goes no further than [`COUNTED_AT_MOST`].
 pub fn counted(count: i64) -> String {
-    if count >= COUNTED_AT_MOST {
-        "more than 10,000".to_owned()
+    counted_to(COUNTED_AT_MOST, count)
+}
+
+/// A count that goes no further than a bound.
+pub fn counted_to(at_most: i64, count: i64) -> String {
+    if count >= at_most {
+        format!("more than {}", thousands(at_most - 1))
     } else {
-        count.to_string()
+        thousands(count)
     }
 }
 
@@ -403,7 +408,7 @@ impl<'a> StandingJson<'a> {
             epoch: it.epoch,
             due: it.due,
             queued: it.queued,
-            counted_at_most: COUNTED_AT_MOST,
+            counted_at_most: it.counted_at_most,
             oldest_due_at: it.oldest_due_at,
             next_due_at: it.next_due_at,
             is_stale: reading.is_stale(),

@@ -41,6 +41,7 @@ pub(crate) fn busy() -> SenderStanding {
         last_error_at: None,
         due: 500,
         queued: 10_001,
+        counted_at_most: COUNTED_AT_MOST,
         oldest_due_at: Some(NOW - Duration::minutes(12)),
         next_due_at: None,
         held_templates: 0,

@@ -61,14 +61,15 @@ pub struct FleetActivity {
 }
 
 impl Store {
-    /// Tells what a process has done in the step that is under way. Told twice in one step, it adds up.
+    /// Tells what a process has done in the step that is under way. Told twice in one step, it adds up. Says whether somebody
+    /// watches the fleet ([`super::tail`]), for those who have not heard.
     pub async fn tell_activity(
         &self,
         process: &str,
         activity: &Activity,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        sqlx::query_file!(
+        sqlx::query_file_scalar!(
             "src/store/sql/tell_activity.sql",
             process,
             STEP.as_secs_f64(),
@@ -83,10 +84,9 @@ impl Store {
             activity.queued,
             activity.oldest_due_s
         )
-        .execute(&self.pool)
+        .fetch_one(&self.pool)
         .await
         .doing("tell what this process does")
-        .map(drop)
     }
 
     /// What the fleet did in the last `spans` spans of `span` each, those without a word left out, the oldest first.

@@ -85,13 +85,14 @@ impl StoreError {
         self.is_refusal_of_data() || error.code().is_some_and(|code| code == "57014")
     }
 
-    /// Whether somebody was in the way who is not there the next time: a deadlock, or a lock that was not had in time.
+    /// Whether somebody else was in the way at that moment (a deadlock, a conflict of snapshots, a lock that was not had in time), so
+    /// that the same may well be done when it is tried again.
     pub fn may_be_tried_again(&self) -> bool {
         let Self::Database { source, .. } = self else {
             return false;
         };
         let code = source.as_database_error().and_then(DatabaseError::code);
-        code.is_some_and(|code| code == "40P01" || code == "55P03")
+        code.is_some_and(|code| ["40P01", "40001", "55P03"].contains(&&*code))
     }
 
     /// Whether the role may not do that (42501).
@@ -110,6 +111,15 @@ impl StoreError {
         };
         let refusal = Refusal::of(source)?;
         Some((refusal.message, refusal.hint))
+    }
+
+    /// What to do about a refusal, where the schema says so. Never what Postgres adds by itself: that may be the whole row.
+    pub fn fix(&self) -> Option<&str> {
+        let Self::Database { source, .. } = self else {
+            return None;
+        };
+        let error = source.as_database_error()?;
+        error.try_downcast_ref::<PgDatabaseError>()?.hint()
     }
 
     /// The column that the schema refused, where it named one.

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::connections::Transaction;
 use super::error::Doing;
+use super::status::Told;
 use super::{Store, StoreError};
 use crate::domain::id::{AttemptNumber, MessageId};
 
@@ -31,6 +32,7 @@ pub struct InboxBatch {
     pub deliveries: Vec<Delivery>,
     pub(super) sent_delays: Vec<Duration>,
     pub(super) of_now: HashSet<(MessageId, AttemptNumber)>,
+    pub(super) told: Vec<Told>,
 }
 
 /// What became of one delivery.
@@ -97,6 +99,7 @@ impl Store {
             deliveries,
             sent_delays: Vec::new(),
             of_now: HashSet::new(),
+            told: Vec::new(),
         }))
     }
 
@@ -126,6 +129,11 @@ impl InboxBatch {
     /// answer told.
     pub fn sent_delays(&mut self) -> Vec<Duration> {
         std::mem::take(&mut self.sent_delays)
+    }
+
+    /// What the statuses that were applied have told of messages of ours, in their order.
+    pub fn told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
     }
 
     /// Marks the deliveries as handled and makes everything applied from them durable.

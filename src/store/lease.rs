@@ -77,7 +77,7 @@ pub struct Suspect {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SweptSuspects {
     /// Begun and never sent, as far as anybody knows: now uncertain.
-    pub uncertain: u64,
+    pub uncertain: Vec<Suspect>,
     /// Still in the queue; to be looked at again.
     pub remaining: BTreeSet<Suspect>,
 }
@@ -361,13 +361,14 @@ impl Store {
         .doing("sweep begins that were given up")?;
         let mut swept = SweptSuspects::default();
         for row in rows {
+            let suspect = Suspect {
+                id: MessageId(row.id),
+                sender: SenderId::from(row.sender),
+            };
             if row.is_lost {
-                swept.uncertain += 1;
+                swept.uncertain.push(suspect);
             } else {
-                swept.remaining.insert(Suspect {
-                    id: MessageId(row.id),
-                    sender: SenderId::from(row.sender),
-                });
+                swept.remaining.insert(suspect);
             }
         }
         Ok(swept)

@@ -1,5 +1,6 @@
 //! Wake-up calls: `NOTIFY wa_outbox_due`, sent by an INSERT to an owner that has said it sleeps; `NOTIFY wa_outbox_lease`, sent to
-//! a worker that a sender was handed to; `NOTIFY wa_campaign`, sent to the owner of a campaign that was started, stopped or set.
+//! a worker that a sender was handed to; `NOTIFY wa_campaign`, sent to the owner of a campaign that was started, stopped or set;
+//! `NOTIFY wa_outbox_tail`, sent to all by somebody who begins to watch.
 //!
 //! A connection on which nothing is heard may have nothing to say or be dead; so a quiet one is asked from time to time.
 //!
@@ -22,6 +23,7 @@ use super::{Store, StoreError};
 const NEW_MESSAGES: &str = "wa_outbox_due";
 const LEASES: &str = "wa_outbox_lease";
 const CAMPAIGNS: &str = "wa_campaign";
+const TAILERS: &str = "wa_outbox_tail";
 const DOING: &str = "listen for calls";
 
 /// A connection on which nothing was heard for so long is asked whether it lives.
@@ -50,6 +52,8 @@ pub enum Call {
     Leases,
     /// A campaign that was started, paused, resumed, cancelled or set.
     Campaigns,
+    /// Somebody who begins to watch.
+    Tailers,
     /// Anything: the connection was lost, and calls may have been lost with it.
     Anything,
 }
@@ -81,7 +85,7 @@ impl Store {
             // The next call of `woken` says that it was lost, and whoever listens starts anew.
             listener.eager_reconnect(false);
             listener
-                .listen_all([NEW_MESSAGES, LEASES, CAMPAIGNS])
+                .listen_all([NEW_MESSAGES, LEASES, CAMPAIGNS, TAILERS])
                 .await?;
             Ok(listener)
         };
@@ -128,6 +132,7 @@ impl WakeListener {
         };
         loop {
             match line.heard().await? {
+                Some(call) if call.channel() == TAILERS => return Ok(Call::Tailers),
                 Some(call) if call.payload() != self.worker => {}
                 Some(call) if call.channel() == LEASES => return Ok(Call::Leases),
                 Some(call) if call.channel() == CAMPAIGNS => return Ok(Call::Campaigns),

@@ -23,6 +23,7 @@ mod error;
 pub mod failures;
 pub mod groups;
 pub mod hold;
+pub mod imports;
 pub mod inbox;
 pub mod lease;
 pub mod listener;
@@ -30,6 +31,7 @@ pub mod media;
 pub mod message;
 pub mod messages;
 pub mod outbox;
+pub mod parts;
 pub mod pooler;
 pub mod recipients;
 pub mod record;
@@ -41,6 +43,7 @@ pub mod status;
 pub mod summary;
 pub mod suppression;
 pub mod sweep;
+pub mod tail;
 pub mod template_hold;
 pub mod uncertain;
 pub mod watch;
@@ -59,6 +62,8 @@ use era::Memory;
 use error::Doing;
 pub use error::StoreError;
 use pooler::{Limit, Pooling};
+
+use crate::crash::crash_point;
 
 /// How to reach the database, and how long a statement may take there.
 #[derive(Clone, Debug)]
@@ -213,7 +218,9 @@ impl Store {
             .run(&mut connection)
             .await
             .map_err(StoreError::Migrate)?;
+        crash_point!("migrate.applied");
         country::bring_up_to_date(&mut connection).await?;
+        crash_point!("migrate.countries");
         // Nothing is lost if the server does not hear our goodbye.
         let _ = connection.close().await;
         Ok(())

@@ -84,20 +84,14 @@ pub async fn enqueue_all(
     connection: &mut PgConnection,
     messages: &[Outgoing],
 ) -> Result<Vec<MessageId>, EnqueueError> {
-    // Without a sequence first, as they come; the sort is stable.
-    let mut order: Vec<usize> = (0..messages.len()).collect();
-    order.sort_by_key(|&place| {
-        let message = &messages[place];
-        let sequence = message.sequence.as_deref();
-        sequence.map(|sequence| (&message.sender, message.recipient.as_str(), sequence))
-    });
+    let order = in_order_of_sequences(messages);
     let mut rows = Rows::default();
     for &place in &order {
         rows.push(&messages[place])?;
     }
     let mut savepoint = connection.begin().await.map_err(failed)?;
     // An error drops the savepoint, which undoes it.
-    let written = insert(&mut *savepoint, rows).await?;
+    let written = insert(&mut *savepoint, rows).await.map_err(failed)?;
     if written.len() < messages.len() {
         savepoint.rollback().await.map_err(failed)?;
         return Err(EnqueueError::Duplicate);
@@ -108,20 +102,33 @@ pub async fn enqueue_all(
     Ok(ids.into_iter().map(|(_, id)| MessageId(id)).collect())
 }
 
+/// The places of messages in the order in which they are written: without a sequence first, as they come, then by recipient and
+/// sequence. Those of one sequence keep their order.
+pub(super) fn in_order_of_sequences(messages: &[Outgoing]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..messages.len()).collect();
+    // The sort is stable.
+    order.sort_by_key(|&place| {
+        let message = &messages[place];
+        let sequence = message.sequence.as_deref();
+        sequence.map(|sequence| (&message.sender, message.recipient.as_str(), sequence))
+    });
+    order
+}
+
 async fn enqueue_by(
     executor: impl PgExecutor<'_>,
     message: &Outgoing,
 ) -> Result<MessageId, EnqueueError> {
     let mut rows = Rows::default();
     rows.push(message)?;
-    let written = insert(executor, rows).await?;
+    let written = insert(executor, rows).await.map_err(failed)?;
     let id = written.first().ok_or(EnqueueError::Duplicate)?;
     Ok(MessageId(*id))
 }
 
 /// The columns that an application sets, an element for each row.
 #[derive(Default)]
-struct Rows {
+pub(super) struct Rows {
     sender: Vec<Option<String>>,
     recipient: Vec<String>,
     recipient_kind: Vec<String>,
@@ -138,7 +145,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn push(&mut self, message: &Outgoing) -> Result<(), EnqueueError> {
+    pub(super) fn push(&mut self, message: &Outgoing) -> Result<(), EnqueueError> {
         let (payload, campaign, variables) = match &message.content {
             RowContent::Payload(payload) => (Some(written(payload)?), None, None),
             RowContent::Written(payload) => (Some(payload.clone()), None, None),
@@ -170,7 +177,10 @@ fn written(value: &impl serde::Serialize) -> Result<String, EnqueueError> {
 }
 
 /// The ids of the rows that were written, in their order.
-async fn insert(executor: impl PgExecutor<'_>, rows: Rows) -> Result<Vec<i64>, EnqueueError> {
+pub(super) async fn insert(
+    executor: impl PgExecutor<'_>,
+    rows: Rows,
+) -> Result<Vec<i64>, sqlx::Error> {
     sqlx::query_file_scalar!(
         "src/store/sql/enqueue.sql",
         &rows.sender as &[Option<String>],
@@ -189,7 +199,6 @@ async fn insert(executor: impl PgExecutor<'_>, rows: Rows) -> Result<Vec<i64>, E
     )
     .fetch_all(executor)
     .await
-    .map_err(failed)
 }
 
 fn failed(source: sqlx::Error) -> EnqueueError {

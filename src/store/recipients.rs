@@ -5,13 +5,14 @@
 //! the bad one stands alone. Looking through goes page by page along the index that the rows are sent by, so it takes the same
 //! memory for a million as for ten.
 
-use sqlx::Executor as _;
 use time::OffsetDateTime;
 
 use super::connections::Transaction;
 use super::error::Doing;
+use super::parts::{RefusedRow, in_parts};
 use super::record::storable;
 use super::{Store, StoreError};
+use crate::crash::crash_point;
 use crate::domain::id::MessageId;
 
 /// How far a file has been read into a campaign.
@@ -59,17 +60,6 @@ pub struct Batch<'a> {
     pub is_last: bool,
 }
 
-/// A recipient that the database refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusedRecipient {
-    /// Its place in the batch.
-    pub place: usize,
-    /// The column at fault, where one was named.
-    pub field: Option<String>,
-    /// In the schema's words.
-    pub reason: String,
-}
-
 /// A batch that is written and not yet durable: what was refused is to be noted down first.
 pub struct WrittenBatch {
     transaction: Transaction,
@@ -77,7 +67,7 @@ pub struct WrittenBatch {
     source: String,
     recipients: i64,
     /// What was refused, in the order of the batch.
-    pub refused: Vec<RefusedRecipient>,
+    pub refused: Vec<RefusedRow>,
 }
 
 /// A queued row of a campaign, as a preflight looks at it.
@@ -237,7 +227,10 @@ impl WrittenBatch {
         .execute(&mut *self.transaction)
         .await
         .doing(doing)?;
-        self.transaction.commit().await.doing(doing)
+        crash_point!("import.asked");
+        self.transaction.commit().await.doing(doing)?;
+        crash_point!("import.committed");
+        Ok(())
     }
 
     /// How many of the batch are written.
@@ -250,62 +243,16 @@ impl WrittenBatch {
 async fn write(
     transaction: &mut Transaction,
     batch: &Batch<'_>,
-) -> Result<Vec<RefusedRecipient>, StoreError> {
-    let mut refused = Vec::new();
-    // From the back, so that the parts come in the order of the file: where one begins, and how many it has.
-    let mut parts = vec![(0, batch.recipients.len())];
-    while let Some((first, count)) = parts.pop() {
-        if count == 0 {
-            continue;
-        }
-        let Err(error) = write_part(
-            transaction,
-            batch.campaign,
-            &batch.recipients[first..first + count],
-        )
-        .await
-        else {
-            continue;
-        };
-        if !error.may_go_in_parts() || error.refused_column() == Some("campaign_id") {
-            return Err(error);
-        }
-        if count > 1 {
-            let half = count / 2;
-            parts.push((first + half, count - half));
-            parts.push((first, half));
-            continue;
-        }
-        let Some((reason, _)) = error.refusal() else {
-            return Err(error);
-        };
-        refused.push(RefusedRecipient {
-            place: first,
-            field: error.refused_column().map(str::to_owned),
-            reason,
-        });
-    }
-    Ok(refused)
-}
-
-async fn write_part(
-    transaction: &mut Transaction,
-    campaign: i64,
-    recipients: &[NewRecipient],
-) -> Result<(), StoreError> {
-    let doing = "write recipients";
-    let rows = copied(campaign, recipients);
-    (&mut **transaction)
-        .execute("savepoint part")
-        .await
-        .doing(doing)?;
-    let written = transaction.copy_in(COPY, &rows).await.doing(doing);
-    let end = match written {
-        Ok(_) => "release part",
-        Err(_) => "rollback to part",
-    };
-    (&mut **transaction).execute(end).await.doing(doing)?;
-    written.map(drop)
+) -> Result<Vec<RefusedRow>, StoreError> {
+    // It is over, or gone: that is no row's fault.
+    let is_of_campaign = |error: &StoreError| error.refused_column() == Some("campaign_id");
+    let rows = batch.recipients.len();
+    in_parts(transaction, rows, is_of_campaign, async |open, part| {
+        let rows = copied(batch.campaign, &batch.recipients[part]);
+        let written = open.copy_in(COPY, &rows).await;
+        written.doing("write recipients").map(drop)
+    })
+    .await
 }
 
 /// Rows as COPY reads them in its text format: a tab between fields, a backslash before what would mean something else.

@@ -47,10 +47,12 @@ pub struct Account {
 }
 
 /// What was new to the database. What is told a second time, or of a message that has ended, is not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
     /// Acceptances.
     pub accepted: u64,
+    /// Of those, the ones with a wamid.
+    pub accepted_ids: Vec<MessageId>,
     /// Of those, the ones whose message was uncertain: another had taken its sender meanwhile, and swept it.
     pub late: u64,
     /// Messages that failed.
@@ -78,7 +80,7 @@ impl Store {
         let told = records.len();
         let records: Vec<&Record> = records.iter().filter(still_counts).collect();
         let records = records.as_slice();
-        let (named, late) = write_acceptances(&mut transaction, records).await?;
+        let (accepted_ids, late) = write_acceptances(&mut transaction, records).await?;
         let nameless = write_nameless_acceptances(&mut transaction, records).await?;
         let failed = write_failures(&mut transaction, records).await?;
         write_stopped(&mut transaction, records).await?;
@@ -88,7 +90,8 @@ impl Store {
         write_accounts(&mut transaction, records).await?;
         transaction.commit().await.doing(doing)?;
         Ok(Recorded {
-            accepted: named + nameless,
+            accepted: accepted_ids.len() as u64 + nameless,
+            accepted_ids,
             late,
             failed,
             uncertain,
@@ -120,11 +123,11 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// How many were new, and of how many of them the message was uncertain until now.
+/// Those that were new, and of how many of them the message was uncertain until now.
 async fn write_acceptances(
     transaction: &mut Transaction,
     records: &[&Record],
-) -> Result<(u64, u64), StoreError> {
+) -> Result<(Vec<MessageId>, u64), StoreError> {
     let named: Vec<(&Record, &Acceptance, &str)> = records
         .iter()
         .copied()
@@ -137,7 +140,7 @@ async fn write_acceptances(
         })
         .collect();
     if named.is_empty() {
-        return Ok((0, 0));
+        return Ok((Vec::new(), 0));
     }
     let keys = Keys::of(named.iter().map(|(record, ..)| *record));
     let wamids: Vec<&str> = named.iter().map(|(_, _, wamid)| *wamid).collect();
@@ -159,7 +162,7 @@ async fn write_acceptances(
              on conflict do nothing
              returning id, sender
            )
-           select count(*) as "accepted!", count(u.id) as "late!"
+           select coalesce(array_agg(f.id), '{}') as "accepted!", count(u.id) as "late!"
            from fresh f left join wa.uncertain u on u.id = f.id and u.sender = f.sender"#,
         &wamids as &[&str],
         &keys.senders as &[&str],
@@ -171,7 +174,8 @@ async fn write_acceptances(
     .fetch_one(&mut **transaction)
     .await
     .doing("record acceptances")?;
-    Ok((new.accepted as u64, new.late as u64))
+    let accepted = new.accepted.into_iter().map(MessageId).collect();
+    Ok((accepted, new.late as u64))
 }
 
 /// Accepted, and never to get an id: a mark-as-read, a typing indicator. Also when a new holder has swept it meanwhile: no

@@ -17,7 +17,7 @@ use super::record::storable;
 use super::suppression::{STOPPED_MARKETING, note_stopped};
 use super::{Store, StoreError};
 use crate::domain::hold::template_rest;
-use crate::domain::id::{AttemptNumber, MessageId, Wamid};
+use crate::domain::id::{AttemptNumber, MessageId, SenderId, Wamid};
 use crate::domain::outcome::{ApiError, HoldScope};
 use crate::domain::status::Status;
 use crate::domain::transition::in_words;
@@ -63,6 +63,33 @@ pub struct Applied {
     pub held_templates: u64,
     /// Named a request of this era that this database has never begun: it has gone back.
     pub never_begun: u64,
+}
+
+/// What was told of an attempt of ours.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The message.
+    pub id: MessageId,
+    /// Its sender.
+    pub sender: SenderId,
+    /// Its how-manieth request.
+    pub attempt: AttemptNumber,
+    /// What WhatsApp says; none: that it took it, which no answer had told.
+    pub status: Option<Status>,
+    /// Why it failed.
+    pub error: Option<ApiError>,
+}
+
+impl Told {
+    fn of(key: &MessageKey, attempt: i32, status: Option<Status>) -> Self {
+        Self {
+            id: MessageId(key.id),
+            sender: SenderId::from(key.sender.as_str()),
+            attempt: AttemptNumber(attempt),
+            status,
+            error: None,
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +149,8 @@ impl InboxBatch {
                 never_begun,
             },
         ) = identify(transaction, seen, &self.of_now).await?;
+        let count = learned.len() as u64;
+        self.told.extend(learned);
         let mut news: BTreeMap<MessageKey, News> = BTreeMap::new();
         let mut owners = Vec::with_capacity(seen.len());
         let mut told = [0; Status::ALL.len()];
@@ -133,6 +162,10 @@ impl InboxBatch {
                     self.sent_delays.push(delay.unwrap_or_default());
                 }
                 told[one.status.place()] += 1;
+                self.told.push(Told {
+                    error: one.error.clone(),
+                    ..Told::of(&owner.key, owner.attempt, Some(one.status))
+                });
                 let news = news.entry(owner.key.clone()).or_default();
                 news.take(one.status, one.occurred_at, one.error.as_ref());
                 news.by_token |= one.named.is_some();
@@ -146,7 +179,7 @@ impl InboxBatch {
             matched,
             told,
             unmatched: seen.len() as u64 - matched,
-            learned,
+            learned: count,
             settled,
             echoed: seen.iter().filter(|one| one.named.is_some()).count() as u64,
             held_templates,
@@ -156,21 +189,26 @@ impl InboxBatch {
 }
 
 impl Store {
-    /// Looks again at statuses whose wamid was unknown when they came, no older than given.
-    pub async fn match_again(&self, no_older_than: time::Duration) -> Result<u64, StoreError> {
+    /// Looks again at statuses whose wamid was unknown when they came, no older than given. Gives those that are known now.
+    pub async fn match_again(
+        &self,
+        no_older_than: time::Duration,
+    ) -> Result<Vec<Told>, StoreError> {
         let doing = "match statuses that came before their wamid";
         let mut transaction = self.pool.begin().await.doing(doing)?;
         let rows = sqlx::query!(
             r#"update wa.status_events e set id = a.id, sender = a.sender, attempt = a.attempt
                from wa.acceptances a
                where e.id is null and e.received_at > now() - make_interval(secs => $1) and a.wamid = e.wamid
-               returning e.id as "id!", e.sender as "sender!", e.status, e.occurred_at, e.error_code, e.error_title, e.error_details"#,
+               returning e.id as "id!", e.sender as "sender!", e.attempt as "attempt!", e.status, e.occurred_at, e.error_code,
+                 e.error_title, e.error_details"#,
             no_older_than.as_seconds_f64()
         )
         .fetch_all(&mut *transaction)
         .await
         .doing(doing)?;
         let mut news: BTreeMap<MessageKey, News> = BTreeMap::new();
+        let mut told = Vec::with_capacity(rows.len());
         for row in &rows {
             let Some(status) = Status::parse(&row.status) else {
                 continue;
@@ -185,12 +223,17 @@ impl Store {
                 id: row.id,
                 sender: row.sender.clone(),
             };
+            let is_failure = status == Status::Failed;
+            told.push(Told {
+                error: is_failure.then(|| error.clone()),
+                ..Told::of(&key, row.attempt, Some(status))
+            });
             let news = news.entry(key).or_default();
             news.take(status, row.occurred_at, Some(&error));
         }
         write_news(&mut transaction, news).await?;
         transaction.commit().await.doing(doing)?;
-        Ok(rows.len() as u64)
+        Ok(told)
     }
 }
 
@@ -207,7 +250,7 @@ struct Owner {
 /// Acceptances that only our token has told, and of how many of them the message was uncertain until now.
 #[derive(Default)]
 struct Learned {
-    learned: u64,
+    learned: Vec<Told>,
     settled: u64,
     never_begun: u64,
 }
@@ -241,22 +284,27 @@ async fn identify(
              join wa.outbox o on o.id = n.id
              order by n.id, n.attempt, n.wamid -- as a recorder does that learns the same, or the two meet in a deadlock
              on conflict do nothing
-             returning id, sender
+             returning id, sender, attempt
            )
-           select count(*) as "learned!", count(u.id) as "settled!"
+           select f.id as "id!", f.sender as "sender!", f.attempt as "attempt!", u.id is not null as "is_settled!"
            from fresh f left join wa.uncertain u on u.id = f.id and u.sender = f.sender"#,
         &wamids as &[&str],
         &ids,
         &attempts
     )
-    .fetch_one(&mut **transaction)
+    .fetch_all(&mut **transaction)
     .await
     .doing(doing)?;
-    let learned = Learned {
-        learned: new.learned as u64,
-        settled: new.settled as u64,
+    let mut learned = Learned {
         never_begun,
+        ..Learned::default()
     };
+    for row in new {
+        learned.settled += u64::from(row.is_settled);
+        let (id, sender) = (row.id, row.sender);
+        let key = MessageKey { id, sender };
+        learned.learned.push(Told::of(&key, row.attempt, None));
+    }
     // Read once more rather than trusted: the answer itself may have been recorded in the same moment.
     owners.extend(known_owners(transaction, seen).await?);
     Ok((owners, learned))

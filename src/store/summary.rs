@@ -30,7 +30,7 @@ pub struct InboxSummary {
 }
 
 /// How a sender stands: what holds it, who works it, how it goes, and what waits. Counts no further than
-/// [`COUNTED_AT_MOST`], so it costs the same whatever is queued.
+/// [`SenderStanding::counted_at_most`], so it costs the same whatever is queued.
 #[derive(Clone, Debug)]
 pub struct SenderStanding {
     /// The sender.
@@ -101,6 +101,8 @@ pub struct SenderStanding {
     pub due: i64,
     /// Messages that may be sent, now or later, or are being sent.
     pub queued: i64,
+    /// Neither count is higher; one as high means "at least".
+    pub counted_at_most: i64,
     /// The oldest that is due.
     pub oldest_due_at: Option<OffsetDateTime>,
     /// The first that is not due yet.
@@ -111,8 +113,11 @@ pub struct SenderStanding {
     pub now: OffsetDateTime,
 }
 
-/// No count of a [`SenderStanding`] is higher: this one means "more than 10,000".
+/// No count for people is higher: this one means "more than 10,000".
 pub const COUNTED_AT_MOST: i64 = 10_001;
+
+/// Rows that are counted of all senders together, at most; of each its share of that, 100 at least.
+pub(super) const COUNTED_OF_ALL: i64 = 100_000;
 
 /// Who works a sender, and whether it can. Counts nothing, so it costs the same whatever is queued.
 #[derive(Clone, Debug)]
@@ -209,7 +214,7 @@ impl Store {
         .doing("count the webhook deliveries")
     }
 
-    /// How one sender stands, or every one.
+    /// How one sender stands, counted up to [`COUNTED_AT_MOST`], or every one, counted up to its share of a bound on all.
     pub async fn sender_standings(
         &self,
         sender: Option<&SenderId>,
@@ -218,7 +223,8 @@ impl Store {
             SenderStanding,
             "src/store/sql/sender_standings.sql",
             sender.map(SenderId::as_str),
-            COUNTED_AT_MOST
+            COUNTED_AT_MOST,
+            COUNTED_OF_ALL
         )
         .fetch_all(&self.pool)
         .await

@@ -3,12 +3,9 @@
 
 use super::error::Doing;
 use super::hold::MACHINE;
-use super::summary::COUNTED_AT_MOST;
+use super::summary::{COUNTED_AT_MOST, COUNTED_OF_ALL};
 use super::{Store, StoreError};
 use crate::domain::id::SenderId;
-
-/// Rows that are counted of all senders together, at most; of each its share of that, 100 at least.
-const COUNTED_OF_ALL: i64 = 100_000;
 
 /// How a sender stands.
 #[derive(Clone, Debug)]

@@ -16,20 +16,25 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::payload::{Delivery, TemplateEffect, TemplateUpdate};
+use crate::crash::crash_point;
 use crate::domain::account_news::{AccountNews, OurNumber};
 use crate::domain::era::Eras;
+use crate::domain::event::{Event, EventKind};
 use crate::domain::hold::TemplateKey;
 use crate::domain::id::{AttemptNumber, MessageId};
+use crate::domain::status::Status;
 use crate::domain::token::{Callback, TokenKey};
+use crate::domain::transition::in_words;
 use crate::metrics::Metrics;
 use crate::store::account_news::NewsApplied;
 use crate::store::campaign_work::CampaignChange;
 use crate::store::era::Amiss;
 use crate::store::inbox::{self, Handled};
-use crate::store::status::{Applied, StatusSeen};
+use crate::store::status::{Applied, StatusSeen, Told};
 use crate::store::suppression::Preference;
 use crate::store::template_hold::TemplateNews;
 use crate::store::{Store, StoreError};
+use crate::tail::Tail;
 use crate::traces::Traces;
 
 /// A status may come a moment before the answer that tells its wamid: those are looked at again often, for a minute.
@@ -53,6 +58,7 @@ pub struct Applier {
     batch: i64,
     metrics: Arc<Metrics>,
     traces: Traces,
+    tail: Tail,
 }
 
 /// What one look did.
@@ -114,6 +120,7 @@ impl Applier {
         batch: u32,
         metrics: Arc<Metrics>,
         traces: Traces,
+        tail: Tail,
     ) -> Self {
         Self {
             store,
@@ -121,6 +128,7 @@ impl Applier {
             batch: i64::from(batch.max(1)),
             metrics,
             traces,
+            tail,
         }
     }
 
@@ -146,7 +154,11 @@ impl Applier {
                     (match_all_at, no_older_than) = (now + MATCH_ALL_EVERY, MATCH_FOR);
                 }
                 match self.store.match_again(no_older_than).await {
-                    Ok(matched) => drop(self.metrics.webhooks.matched_later.inc_by(matched)),
+                    Ok(told) => {
+                        let matched = told.len() as u64;
+                        self.metrics.webhooks.matched_later.inc_by(matched);
+                        self.tell(&told);
+                    }
                     Err(error) => warn!(
                         error = &error as &dyn std::error::Error,
                         "Could not match early statuses; trying again"
@@ -199,6 +211,7 @@ impl Applier {
         let Some(mut batch) = self.store.take_deliveries(limit).await? else {
             return Ok(Report::default());
         };
+        crash_point!("apply.taken");
         let taken = Instant::now();
         let mut report = Report {
             deliveries: batch.deliveries.len(),
@@ -223,6 +236,7 @@ impl Applier {
         };
         batch.expect_begun(found.of_now);
         report.statuses = batch.apply(&found.statuses).await.map_err(at)?;
+        crash_point!("apply.statuses");
         // Before the news, which is about whoever is known by then.
         batch.learn_numbers(&found.numbers).await.map_err(at)?;
         report.released_templates = batch
@@ -238,10 +252,13 @@ impl Applier {
             .await
             .map_err(at)?;
         report.paused_campaigns = applied.paused.len();
-        let sent_delays = batch.sent_delays();
+        let (sent_delays, told) = (batch.sent_delays(), batch.told());
+        crash_point!("apply.asked");
         batch.commit(&handled).await.map_err(at)?;
+        crash_point!("apply.committed");
         self.traces.applied(traced, taken, Instant::now());
         self.count(&report, &sent_delays);
+        self.tell(&told);
         say(&applied);
         if report.lost > 0 {
             warn!(
@@ -292,6 +309,23 @@ impl Applier {
         for delay in sent_delays {
             self.metrics.took.sent_status.observe(*delay);
         }
+    }
+
+    /// Tells those who watch, once it is durable.
+    fn tell(&self, told: &[Told]) {
+        self.tail.tell(|at| {
+            let event = |one: &Told| Event {
+                message: Some(one.id.0),
+                attempt: Some(one.attempt.0),
+                code: one.error.as_ref().and_then(|error| error.code),
+                text: match one.status {
+                    None => Some("a status webhook told it before its answer".to_owned()),
+                    Some(_) => one.error.as_ref().map(in_words),
+                },
+                ..Event::new(at, kind_of(one.status), one.sender.as_str())
+            };
+            told.iter().map(event).collect::<Vec<_>>()
+        });
     }
 
     /// The request that callback data names, by the key of the era it was made in; and the application's own value.
@@ -402,6 +436,17 @@ impl Applier {
             bad_entries,
             unreadable: false,
         }
+    }
+}
+
+fn kind_of(status: Option<Status>) -> EventKind {
+    match status {
+        None => EventKind::Accepted,
+        Some(Status::Sent) => EventKind::Sent,
+        Some(Status::Delivered) => EventKind::Delivered,
+        Some(Status::Read) => EventKind::Read,
+        Some(Status::Played) => EventKind::Played,
+        Some(Status::Failed) => EventKind::Undelivered,
     }
 }
 

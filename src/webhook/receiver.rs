@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::signature::{AppSecrets, SIGNATURE_HEADER};
+use crate::crash::crash_point;
 use crate::metrics::Metrics;
 use crate::secret::shared::{SharedSecrets, digest};
 use crate::secret::tries::Tries;
@@ -280,7 +281,10 @@ impl InboxWriter {
                 .into_iter()
                 .map(|arrival| (arrival.body, arrival.stored))
                 .unzip();
-            let stored = match self.store.store_deliveries(&bodies).await {
+            crash_point!("webhook.came");
+            let stored = self.store.store_deliveries(&bodies).await;
+            crash_point!("webhook.stored");
+            let stored = match stored {
                 Ok(()) => {
                     self.metrics.webhooks.stored.inc_by(bodies.len() as u64);
                     true

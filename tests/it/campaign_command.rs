@@ -4,45 +4,12 @@ mod import;
 mod preflight;
 mod verbs;
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
-use sqlx::Row as _;
-use tempfile::TempDir;
 
+use crate::support::desk::Desk;
 use crate::support::world::World;
 
-/// A folder with the files of an operator.
-struct Desk {
-    folder: TempDir,
-}
-
 impl Desk {
-    fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().expect("a folder"),
-        }
-    }
-
-    /// Where a file of that name is.
-    fn path(&self, name: &str) -> String {
-        self.at(name).to_str().expect("a path").to_owned()
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Writes a file, and says where it is.
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
-        std::fs::write(self.at(name), content).expect("it is written");
-        self.path(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.at(name)).expect("it can be read")
-    }
-
     /// A template that greets by name.
     fn greeting(&self) -> String {
         self.template(&json!([{"type": "text", "text": "{{name}}"}]))
@@ -61,12 +28,6 @@ impl World {
     async fn drafts(&self, desk: &Desk, name: &str) {
         self.says(&["campaign", "create", name, "--template", &desk.greeting()])
             .await;
-    }
-
-    /// One number of the database's.
-    async fn number(&self, query: &'static str) -> i64 {
-        let row = sqlx::query(query).fetch_one(&self.database.pool).await;
-        row.expect("an answer").get(0)
     }
 
     /// The recipients of all campaigns with one of their variables, in the order they were written.

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use time::OffsetDateTime;
+use wa_outbox::clock::Clock;
 use wa_outbox::domain::id::{AttemptNumber, Epoch, MessageId, SenderId, Wamid};
 use wa_outbox::domain::outcome::Acceptance;
 use wa_outbox::domain::token::TokenKey;
@@ -25,6 +26,7 @@ use wa_outbox::store::campaign_progress::CampaignCounts;
 use wa_outbox::store::claim::{Ask, Begun, Claim, Due};
 use wa_outbox::store::lease::WorkerId;
 use wa_outbox::store::record::Record;
+use wa_outbox::tail::Tail;
 use wa_outbox::traces::Traces;
 use wa_outbox::webhook::applier::Applier;
 
@@ -196,6 +198,7 @@ impl World {
             100,
             Arc::default(),
             Traces::default(),
+            Tail::new(Clock::system()),
         );
         applier.run_once().await.expect("they are applied");
     }

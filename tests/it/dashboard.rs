@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use reqwest::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
-use wa_outbox::config::{Config, Environment, SecretRef};
+use wa_outbox::config::{Config, SecretRef};
 use wa_outbox::message::OnUncertain;
 use wa_outbox::simulator::Fault;
 use wa_outbox::store::campaign::{CampaignKey, NewCampaign};
@@ -12,8 +12,8 @@ use wa_outbox::store::campaign::{CampaignKey, NewCampaign};
 use crate::support::make::{ALICE, a_text};
 use crate::support::world::{SENDER, World, quick_settings};
 
-const OPERATOR: &str = "token-of-the-operators";
-const VIEWER: &str = "token-of-the-viewers";
+pub(crate) const OPERATOR: &str = "token-of-the-operators";
+pub(crate) const VIEWER: &str = "token-of-the-viewers";
 
 /// Somebody with a browser that follows nothing by itself.
 struct Browser<'a> {
@@ -123,16 +123,15 @@ fn client() -> reqwest::Client {
 }
 
 /// A world whose listener knows an operator's and a viewer's token.
-async fn guarded() -> World {
+pub(crate) async fn guarded() -> World {
     let mut config: Config = quick_settings();
     config.admin.token = Some(SecretRef::Env("OPERATORS".to_owned()));
     config.admin.viewer_token = Some(SecretRef::Env("VIEWERS".to_owned()));
     let mut world = World::at_rest_with(config).await;
-    world.env = Environment::from([
+    world.env.extend([
         ("OPERATORS".to_owned(), OPERATOR.to_owned()),
         ("VIEWERS".to_owned(), VIEWER.to_owned()),
     ]);
-    world.config.webhook.app_secrets.clear();
     world.start_service().await;
     world
 }
@@ -146,7 +145,7 @@ async fn hold(world: &World) {
 }
 
 /// Every page that needs nothing to exist.
-const PAGES: [&str; 12] = [
+pub(crate) const PAGES: [&str; 12] = [
     "/",
     "/?span=24h",
     "/senders",

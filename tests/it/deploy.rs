@@ -1,7 +1,7 @@
 //! What an operator deploys names only what there is: metrics, alerts with their runbook entries, commands.
 
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -11,6 +11,7 @@ use sqlx::AssertSqlSafe;
 use wa_outbox::cli::Cli;
 
 use crate::support::make::a_text;
+use crate::support::tools;
 use crate::support::world::World;
 
 fn file(name: &str) -> String {
@@ -119,21 +120,17 @@ fn every_alert_says_what_it_means_and_has_its_entry_in_the_runbook() {
 
 /// Has Prometheus' own checker look, where it is installed; what it says where it finds fault.
 fn promtool(arguments: &[&str], input: Option<&str>) -> Option<Output> {
-    let started = Command::new("promtool")
+    if !tools::has("promtool", "prometheus") {
+        return None;
+    }
+    let mut checker = Command::new("promtool")
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn();
-    let mut checker = match started {
-        Ok(checker) => checker,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            eprintln!("promtool is not installed (Debian: prometheus); nothing was checked");
-            return None;
-        }
-        Err(error) => panic!("promtool: {error}"),
-    };
+        .spawn()
+        .expect("promtool");
     let mut to = checker.stdin.take().expect("its input");
     // It need not read what it does not want.
     let _ = to.write_all(input.unwrap_or_default().as_bytes());

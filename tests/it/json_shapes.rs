@@ -16,6 +16,9 @@ Scripts may build on these names; new ones may come. Each value is told by its k
 false`. What is `null` here may have a value elsewhere, and what has one may be `null`. Of a list one element is shown. Recipients and
 WhatsApp's ids are masked unless `--reveal` is given.
 ";
+const TAIL: &str = "One object a line, as long as it runs. `event` is one of the kinds that `tail --help` lists, or `left_out`: then `left_out`
+says how many events there were too many to tell. `about` is the name of the template, the sequence or the campaign.
+";
 const PROMO: &str =
     r#"{"type":"template","template":{"name":"promo","language":{"code":"en_US"}}}"#;
 
@@ -78,6 +81,24 @@ fn shape(value: &Value) -> Value {
     }
 }
 
+fn section(page: &mut String, typed: &str, remark: &str, printed: &Value) {
+    let printed = serde_json::to_string_pretty(printed).expect("JSON");
+    write!(page, "\n## `{typed}`\n{remark}```json\n{printed}\n```\n").expect("a string takes text");
+}
+
+/// An event that says as much as one can.
+async fn an_event(world: &World, message: &str) -> Value {
+    let tailing = world.tail(&["--json"]);
+    tailing.until_noted("Watching").await;
+    world
+        .run_sql(&format!(
+            "select wa.tell_tailers(jsonb_build_object('kind', 'failed', 'sender', '{SENDER}', 'message', {message}, 'attempt', 1,
+               'code', 131026, 'again_in_s', 1, 'about', 'a', 'by', 'b', 'text', 'c'))"
+        ))
+        .await;
+    tailing.until_event("failed").await
+}
+
 #[tokio::test]
 async fn the_page_about_json_says_what_the_commands_print() {
     let (world, shown) = a_scene().await;
@@ -109,9 +130,16 @@ async fn the_page_about_json_says_what_the_commands_print() {
         arguments.extend(last);
         arguments.push("--json");
         let printed = shape(&world.says_json(&arguments).await);
-        let printed = serde_json::to_string_pretty(&printed).expect("JSON");
-        write!(page, "\n## `{typed}`\n```json\n{printed}\n```\n").expect("a string takes text");
+        section(&mut page, typed, "", &printed);
     }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("reminders.csv");
+    std::fs::write(&file, "phone,text\n+16505551234,Hello\nbad,line\n").expect("a file");
+    let import = ["import", file.to_str().expect("a path"), "--json"];
+    let imported = shape(&world.says_json(&import).await);
+    section(&mut page, "import", "", &imported);
+    let event = shape(&an_event(&world, &shown).await);
+    section(&mut page, "tail", TAIL, &event);
     if std::env::var_os("WRITE_DOCS").is_some() {
         std::fs::write(PAGE, &page).expect("the page is written");
     }

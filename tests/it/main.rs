@@ -2,10 +2,12 @@
 
 mod admin_guard;
 mod broken_part;
+mod browser;
 mod campaign_command;
 mod campaigns;
 mod check_command;
 mod completions;
+mod crash_points;
 mod dashboard;
 mod demo;
 mod deploy;
@@ -20,6 +22,7 @@ mod g5_in_order;
 mod g7_one_owner;
 mod g9_honest_end;
 mod holds;
+mod import_command;
 mod json_shapes;
 mod latency;
 mod looking;
@@ -36,6 +39,7 @@ mod sick_database;
 mod silent_connections;
 mod storm;
 mod support;
+mod tail_command;
 mod top_command;
 mod traces;
 mod validation;

@@ -7,6 +7,7 @@ use wa_outbox::store::pooler::Pooling;
 use wa_outbox::store::{ConnectSettings, Store, StoreError};
 
 use crate::support::make::{ALICE, a_text};
+use crate::support::tools;
 use crate::support::world::{World, quick_settings};
 
 /// Much longer than any test waits.
@@ -17,7 +18,9 @@ async fn messages_leave_and_calls_arrive_through_a_pooler_in_session_mode() {
     let mut config = quick_settings();
     config.worker.idle_poll = NEVER;
     let mut world = World::at_rest_with(config).await;
-    let pooler = world.pooler(Mode::Session, 20);
+    let Some(pooler) = world.pooler(Mode::Session, 20) else {
+        return;
+    };
     world.start_service_by(&pooler.url()).await;
 
     let service = world.service.as_ref().expect("a running service");
@@ -38,7 +41,9 @@ async fn messages_leave_and_calls_arrive_through_a_pooler_in_session_mode() {
 #[tokio::test]
 async fn a_connection_through_a_pooler_in_session_mode_has_its_time_limits() {
     let world = World::at_rest().await;
-    let pooler = world.pooler(Mode::Session, 20);
+    let Some(pooler) = world.pooler(Mode::Session, 20) else {
+        return;
+    };
     let store = Store::connect(&ConnectSettings {
         statement_timeout: Duration::from_millis(1_234),
         ..ConnectSettings::new(pooler.url())
@@ -80,7 +85,9 @@ async fn a_pooler_that_mixes_statements_up_is_refused_with_the_fix() {
         (Mode::Transaction, 20),
         (Mode::Statement, 20),
     ] {
-        let pooler = world.pooler(mode, server_connections);
+        let Some(pooler) = world.pooler(mode, server_connections) else {
+            return;
+        };
         let refusal = Store::connect(&ConnectSettings::new(pooler.url())).await;
 
         let what = format!("{mode:?} with {server_connections}");
@@ -98,7 +105,9 @@ async fn a_pooler_that_mixes_statements_up_is_refused_with_the_fix() {
 #[tokio::test]
 async fn a_pooler_that_mixes_statements_up_is_refused_while_others_are_busy_on_it() {
     let world = World::at_rest().await;
-    let pooler = world.pooler(Mode::Transaction, 4);
+    let Some(pooler) = world.pooler(Mode::Transaction, 4) else {
+        return;
+    };
     let others = world.keep_busy(&pooler, 6);
 
     // Who gets which server connection is a matter of chance now, so once would prove little.
@@ -115,7 +124,9 @@ async fn a_pooler_that_mixes_statements_up_is_refused_while_others_are_busy_on_i
 #[tokio::test]
 async fn a_pooler_without_room_for_us_is_refused_with_the_setting_that_makes_room() {
     let world = World::at_rest().await;
-    let pooler = world.pooler(Mode::Session, 1);
+    let Some(pooler) = world.pooler(Mode::Session, 1) else {
+        return;
+    };
     let refusal = Store::connect(&ConnectSettings::new(pooler.url())).await;
 
     let refusal = refusal.err().expect("it is refused").to_string();
@@ -130,7 +141,10 @@ async fn a_pooler_that_keeps_statements_apart_works_in_transaction_mode_by_polli
     }
     for server_connections in [1, 2, 20] {
         let mut world = World::at_rest().await;
-        let pooler = world.pooler(Mode::TransactionKeepingStatements, server_connections);
+        let Some(pooler) = world.pooler(Mode::TransactionKeepingStatements, server_connections)
+        else {
+            return;
+        };
         let others = world.keep_busy(&pooler, 2);
         world.start_service_by(&pooler.url()).await;
 
@@ -149,8 +163,11 @@ async fn a_pooler_that_keeps_statements_apart_works_in_transaction_mode_by_polli
 }
 
 impl World {
-    fn pooler(&self, mode: Mode, server_connections: u32) -> PgBouncer {
-        PgBouncer::start(&self.database.url, mode, server_connections).expect("a pooler")
+    /// A pooler in front of the database; none: PgBouncer is not installed.
+    fn pooler(&self, mode: Mode, server_connections: u32) -> Option<PgBouncer> {
+        tools::has("pgbouncer", "pgbouncer").then(|| {
+            PgBouncer::start(&self.database.url, mode, server_connections).expect("a pooler")
+        })
     }
 
     /// Others that use the pooler without a pause, by statements that any mode can carry.

@@ -78,7 +78,8 @@ async fn a_look_reads_no_whole_queue_however_long_it_is() {
     let standings = include_str!("../../src/store/sql/sender_standings.sql");
     let place = include_str!("../../src/store/sql/message_place.sql");
     for statement in [
-        filled(standings, &["null", "10001"]),
+        filled(standings, &["null", "10001", "100000"]),
+        filled(standings, &[&format!("'{SENDER}'"), "10001", "100000"]),
         filled(place, &[&last.to_string(), "10001"]),
     ] {
         let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!("explain {statement}")))

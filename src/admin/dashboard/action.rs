@@ -13,6 +13,7 @@ use crate::domain::hold::Cause;
 use crate::domain::id::{MessageId, SenderId, Wamid};
 use crate::standing::facts::thousands;
 use crate::standing::mask::Eyes;
+use crate::standing::sender::counted_to;
 use crate::standing::{campaign, sequence};
 use crate::store::StoreError;
 use crate::store::campaign::{Campaign, CampaignKey, CampaignVerb};
@@ -199,7 +200,7 @@ impl Action {
         match self {
             Self::HoldSender(sender) => {
                 let standing = sender_standing(dashboard, sender).await?;
-                let waits = crate::standing::sender::counted(standing.queued);
+                let waits = counted_to(standing.counted_at_most, standing.queued);
                 Ok(Preview {
                     title: format!("Hold sender {sender}"),
                     tone: Tone::Doubt,
@@ -217,7 +218,7 @@ impl Action {
             Self::ReleaseSender(sender) => {
                 let standing = sender_standing(dashboard, sender).await?;
                 let reason = standing.held_reason.as_deref().unwrap_or("nothing");
-                let waits = crate::standing::sender::counted(standing.queued);
+                let waits = counted_to(standing.counted_at_most, standing.queued);
                 Ok(plain_preview(
                     format!("Release sender {sender}"),
                     vec![format!("It is held: {reason}"), format!("Its {waits} queued messages leave at its rate.")],

@@ -206,10 +206,15 @@ pub(super) fn number(number: i64) -> Markup {
     html! { span.number { (thousands(number)) } }
 }
 
-/// A count that goes no further than some bound.
+/// A count that goes no further than [`COUNTED_AT_MOST`].
 pub(super) fn counted(count: i64) -> Markup {
-    if count >= COUNTED_AT_MOST {
-        html! { span.number title="it is counted no further" { "10,000+" } }
+    counted_to(COUNTED_AT_MOST, count)
+}
+
+/// A count that goes no further than a bound.
+pub(super) fn counted_to(at_most: i64, count: i64) -> Markup {
+    if count >= at_most {
+        html! { span.number title="it is counted no further" { (thousands(at_most - 1)) "+" } }
     } else {
         number(count)
     }

@@ -7,12 +7,14 @@
 pub mod cable;
 mod campaign;
 mod fleet;
+mod looking;
 mod pair;
 pub mod pgbouncer;
 mod process;
 mod recipients;
 mod scene;
 mod sequences;
+mod torture;
 mod worker;
 
 use std::time::Duration;
@@ -28,7 +30,7 @@ use scene::{Outcomes, Plan, Scene};
 /// Measure what the queue does and costs, on a database and a WhatsApp of its own.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  wa-outbox bench drain --messages 20000\n  wa-outbox bench storm --messages 10000 --json\n  wa-outbox bench fleet --freeze\n  wa-outbox bench fleet --seconds 20 --cut --pooler session"
+    after_help = "Examples:\n  wa-outbox bench drain --messages 20000\n  wa-outbox bench storm --messages 10000 --json\n  wa-outbox bench fleet --freeze\n  wa-outbox bench fleet --seconds 20 --cut --pooler session\n  wa-outbox bench torture --minutes 60 --seed 7"
 )]
 pub struct Options {
     /// drain: send a backlog, without and with status webhooks. storm: the same with lost answers, refused connections and
@@ -36,6 +38,9 @@ pub struct Options {
     /// senders at 20 to 1,000 a second on 3 workers that are killed and stopped meanwhile. pair: the limit of one recipient.
     /// campaign: one template to --messages recipients, paused, resumed and cancelled, with urgent messages in between.
     /// sequences: order while webhooks come in disorder and a worker is killed, how soon the next one leaves, and the cost.
+    /// looking: what each page and each reading command takes and costs with --messages in the tables, at rest and under load.
+    /// torture: for --minutes workers, receiver, database and network die again and again while messages are sent; the ledger says
+    /// whether anything was lost, doubled, out of order or too fast.
     #[arg(value_enum)]
     scenario: Scenario,
 
@@ -51,11 +56,15 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     in_flight: u32,
 
-    /// fleet, pair and campaign: how long to send, in seconds. Heartbeats, leases and what befalls the workers follow from it.
+    /// fleet, pair, campaign and looking: how long to send, in seconds. Heartbeats, leases and what befalls the workers follow from it.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(15..=86_400))]
     seconds: u32,
 
-    /// fleet: multiplies the rate of every sender, for machines that are slower or faster than the fleet needs.
+    /// torture: how long things befall, in minutes.
+    #[arg(long, value_name = "MINUTES", default_value_t = 20.0)]
+    minutes: f64,
+
+    /// fleet and torture: multiplies the rate of every sender, for machines that are slower or faster than the fleet needs.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     scale: f64,
 
@@ -104,6 +113,8 @@ enum Scenario {
     Pair,
     Campaign,
     Sequences,
+    Looking,
+    Torture,
 }
 
 /// How a pooler serves.
@@ -167,6 +178,8 @@ impl Options {
             Scenario::Pair => return pair::run(&self).await,
             Scenario::Campaign => return campaign::run(&self).await,
             Scenario::Sequences => return sequences::run(&self).await,
+            Scenario::Looking => return looking::run(&self).await,
+            Scenario::Torture => return torture::run(&self).await,
             Scenario::Drain => vec![
                 self.measure(
                     "drain, no statuses",

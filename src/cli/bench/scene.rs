@@ -89,10 +89,14 @@ pub(super) struct Outcomes {
 impl Outcomes {
     /// Whether a promise was broken: a message taken twice, one called accepted that is not, or one that has not ended.
     pub(super) fn is_broken(&self) -> bool {
-        let open = ["queued", "waiting", "sending", "uncertain"]
+        self.accepted_twice > 0 || self.accepted_here_only > 0 || self.is_open()
+    }
+
+    /// Whether a message has not ended.
+    pub(super) fn is_open(&self) -> bool {
+        ["queued", "waiting", "sending", "uncertain"]
             .iter()
-            .any(|state| self.states.contains_key(*state));
-        self.accepted_twice > 0 || self.accepted_here_only > 0 || open
+            .any(|state| self.states.contains_key(*state))
     }
 }
 
@@ -311,7 +315,10 @@ impl Scene {
             if open < fewest {
                 (fewest, since) = (open, tokio::time::Instant::now());
             } else if since.elapsed() > STALLED_AFTER {
-                anyhow::bail!("nothing has ended for {STALLED_AFTER:?}; {open} messages are open");
+                let first = self.first_that_is_open().await?;
+                anyhow::bail!(
+                    "nothing has ended for {STALLED_AFTER:?}; {open} messages are open, the first is {first}"
+                );
             }
             self.refuse_dead_workers()?;
             if let Some(run) = progress.filter(|_| std::io::stderr().is_terminal()) {
@@ -319,6 +326,17 @@ impl Scene {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    async fn first_that_is_open(&self) -> anyhow::Result<String> {
+        let first: Option<String> = sqlx::query_scalar(
+            "select format('message %s, %s, attempts %s: %s', id, state, attempts, waiting_for) from wa.messages
+             where id in (select id from wa.queue union all select id from wa.waiting union all select id from wa.uncertain)
+             order by id limit 1",
+        )
+        .fetch_optional(self.store.pool())
+        .await?;
+        Ok(first.unwrap_or_else(|| "none any more".to_owned()))
     }
 
     /// An error when a worker has ended that nobody has ended.
@@ -329,6 +347,17 @@ impl Scene {
             }
         }
         Ok(())
+    }
+
+    /// Those that have ended by themselves.
+    pub(super) fn dead_workers(&mut self) -> Vec<String> {
+        let mut dead = Vec::new();
+        for (name, worker) in &mut self.workers {
+            if worker.has_ended().is_some() {
+                dead.push(name.clone());
+            }
+        }
+        dead
     }
 
     pub(super) async fn until_webhooks_are_applied(&self) -> anyhow::Result<()> {

@@ -290,7 +290,7 @@ async fn cost(options: &Options, run: String, sequences: u32) -> anyhow::Result<
 }
 
 /// What happened to the members of all sequences, as the simulator saw it.
-struct Story {
+pub(super) struct Story {
     /// Of each sequence its members, by number.
     sequences: BTreeMap<(String, String), BTreeMap<i64, Member>>,
     tellings: Vec<(Duration, Status, Duration)>,
@@ -306,7 +306,7 @@ struct Member {
 }
 
 impl Story {
-    fn of(simulator: &Simulator) -> Self {
+    pub(super) fn of(simulator: &Simulator) -> Self {
         let mut told = HashMap::<String, Vec<(Status, Duration)>>::new();
         for telling in simulator.tellings() {
             told.entry(telling.wamid)
@@ -375,7 +375,8 @@ impl Story {
             .flat_map(|members| members.values().zip(members.values().skip(1)))
     }
 
-    fn violations(&self) -> u64 {
+    /// Members that left before the delivery of the one before them was told.
+    pub(super) fn violations(&self) -> u64 {
         let violated = |(member, next): &(&Member, &Member)| {
             member
                 .delivery_told

@@ -4,7 +4,6 @@
 //! said. Recipients come from files ([`import`]) or by plain SQL; what is wrong with them is found before the start
 //! ([`preflight`]), and how it goes is told in one screen ([`show`]).
 
-mod faults_file;
 mod import;
 mod preflight;
 mod settings;
@@ -295,7 +294,7 @@ impl Create {
             );
         }
         if let Some(imported) = imported {
-            output::print(&imported.in_words())?;
+            output::print(imported.in_words())?;
         }
         output::print(&format!(
             "Check it: wa-outbox campaign preflight {0}; then start it: wa-outbox campaign start {0}",
@@ -319,7 +318,7 @@ impl Import {
         if self.json {
             return output::print_json(&imported);
         }
-        output::print(&imported.in_words())
+        output::print(imported.in_words())
     }
 }
 

@@ -15,8 +15,8 @@ use time::OffsetDateTime;
 
 use super::find;
 use crate::cli::failure::Problem;
-use crate::cli::progress::Progress;
 use crate::cli::recipients::LINE;
+use crate::cli::rows::Progress;
 use crate::cli::{Context, output};
 use crate::domain::forecast::{Group, Plan};
 use crate::domain::id::MessageId;

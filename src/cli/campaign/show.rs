@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use json::{CampaignJson, RowJson};
 
 use super::find;
-use crate::cli::progress::bar;
+use crate::cli::rows::bar;
 use crate::cli::table::{Table, numbers, words};
 use crate::cli::{Context, duration, output};
 use crate::standing::campaign::{Standing, ahead, per_second};

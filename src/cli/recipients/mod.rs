@@ -1,27 +1,25 @@
-//! Files of recipients, read row by row: CSV or JSON lines, from a file or from standard input.
-//!
-//! A line that cannot be used becomes a [`Fault`] with its number, its field and the reason, and costs no other line: the next
-//! one is read as if it stood first. Memory stays flat whatever the file: a line has at most a megabyte, a record at most a
-//! hundred lines. What was read so far can be told by a [`Place`] and found again by another run, which sees by the checksum
-//! whether the file up to there is still the same.
+//! Files of recipients: a number in each row, and variables that fill a campaign's placeholders.
 
-mod csv;
-mod jsonl;
-mod lines;
-mod open;
+mod columns;
+mod objects;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, BufRead};
-
-pub(super) use lines::Place;
-pub(super) use open::{Opened, is_stdin, open};
-
-use csv::Csv;
-use lines::Lines;
-
+use crate::cli::rows::{BadFile, Fault, Schema};
 use crate::domain::numbering::Country;
-use crate::domain::phone;
+use crate::domain::placeholders::Variables;
+
+use columns::Columns;
+
+/// What a row of recipients looks like.
+#[derive(Default)]
+pub(super) struct Recipients {
+    /// The column or member with the number; none: `recipient` or `phone`.
+    named: Option<String>,
+    /// Numbers without + are read as they are dialled in this country; in none, they are faults.
+    country: Option<Country>,
+    columns: Columns,
+}
 
 /// A row that can be used.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,82 +35,13 @@ pub(super) struct Row {
 /// The variable that keeps a row's line, so that a fault found later can still name it.
 pub(super) const LINE: &str = "_line";
 
-/// A line that cannot be used. Its reason shows no value: it may be personal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    /// Where it begins, from 1.
-    pub(super) line: u64,
-    /// Which of its fields; `line` for all of it.
-    pub(super) field: String,
-    /// What is wrong, and what to do.
-    pub(super) reason: String,
-}
-
-/// What a line turned out to be.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Entry {
-    Row(Row),
-    Fault(Fault),
-}
-
-/// How a file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    /// A header row, then a row for each recipient; `,`, `;` or tabs between the fields
-    Csv,
-    /// A JSON object in each line
-    Jsonl,
-}
-
-/// A file of which nothing can be used.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BadFile {
-    #[error("it could not be read")]
-    Read(#[from] io::Error),
-    #[error("it is empty")]
-    Empty,
-    #[error("it is written in UTF-16; save it as UTF-8")]
-    Utf16,
-    #[error("its first line is no header: {0}")]
-    Header(String),
-    #[error("it has no column {wanted}; it has: {columns}")]
-    NoRecipient { wanted: String, columns: String },
-    #[error(
-        "it is not the file that was begun: something in its first {0} lines has changed since"
-    )]
-    Changed(u64),
-}
-
-/// A file of recipients.
-pub(super) struct Reader<R> {
-    lines: Lines<R>,
-    rows: Rows,
-    country: Option<Country>,
-}
-
-enum Rows {
-    Csv(Csv),
-    Jsonl { recipient: Option<String> },
-}
-
-impl<R: BufRead> Reader<R> {
-    /// Begins to read. `recipient` names the column with the number [default: `recipient` or `phone`].
-    ///
-    /// # Errors
-    /// When it cannot be read, or has no header that could be used.
-    pub(super) fn new(source: R, format: Format, recipient: Option<&str>) -> Result<Self, BadFile> {
-        let mut lines = Lines::new(source)?;
-        let rows = match format {
-            Format::Csv => Rows::Csv(Csv::with_header(&mut lines, recipient)?),
-            Format::Jsonl => Rows::Jsonl {
-                recipient: recipient.map(str::to_owned),
-            },
-        };
-        Ok(Self {
-            lines,
-            rows,
-            country: None,
-        })
+impl Recipients {
+    /// With the number in the column of that name.
+    pub(super) fn in_column(named: Option<&str>) -> Self {
+        Self {
+            named: named.map(str::to_owned),
+            ..Self::default()
+        }
     }
 
     /// Numbers without + are read as they are dialled in this country; in none, they are faults.
@@ -120,96 +49,35 @@ impl<R: BufRead> Reader<R> {
         self.country = country;
     }
 
-    /// Goes on where an earlier run has come to.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is another file up to there.
-    pub(super) fn go_to(&mut self, place: &Place) -> Result<(), BadFile> {
-        if self.lines.go_to(place)? {
-            Ok(())
-        } else {
-            Err(BadFile::Changed(place.lines))
-        }
-    }
-
-    /// Where it stands: behind the last entry.
-    pub(super) fn place(&self) -> Place {
-        self.lines.place()
-    }
-
-    /// The variables that every row has; none where each row has its own.
-    pub(super) fn columns(&self) -> Option<Vec<&str>> {
-        match &self.rows {
-            Rows::Csv(csv) => Some(csv.variables().collect()),
-            Rows::Jsonl { .. } => None,
-        }
-    }
-
-    /// The next row or fault; `None` at the end.
-    ///
-    /// # Errors
-    /// When the file cannot be read on.
-    pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
-        match &mut self.rows {
-            Rows::Csv(csv) => csv.next(&mut self.lines, self.country),
-            Rows::Jsonl { recipient } => {
-                jsonl::next(&mut self.lines, recipient.as_deref(), self.country)
-            }
-        }
+    /// The variables that every row of a CSV file has.
+    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
+        self.columns.variables()
     }
 }
 
-impl Fault {
-    fn new(line: u64, field: &str, reason: impl Into<String>) -> Self {
-        Self {
-            line,
-            field: field.to_owned(),
-            reason: reason.into(),
-        }
+impl Schema for Recipients {
+    type Row = Row;
+    const HELP: &'static str = "wa-outbox campaign import --help";
+    const OBJECT: &'static str = "{\"recipient\":\"+…\",\"variables\":{…}}";
+
+    fn take_header(&mut self, names: &[String]) -> Result<(), BadFile> {
+        self.columns = Columns::new(names, self.named.as_deref())?;
+        Ok(())
+    }
+
+    fn of_cells(&self, line: u64, cells: Vec<String>) -> Result<Row, Fault> {
+        self.columns.row(line, cells, self.country)
+    }
+
+    fn of_object(&self, line: u64, object: &Variables<'_>) -> Result<Row, Fault> {
+        objects::row(line, object, self.named.as_deref(), self.country)
+    }
+
+    fn line(row: &Row) -> u64 {
+        row.line
+    }
+
+    fn bytes(row: &Row) -> usize {
+        row.variables.len()
     }
 }
-
-impl From<Fault> for Entry {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<Result<Row, Fault>> for Entry {
-    fn from(row: Result<Row, Fault>) -> Self {
-        row.map_or_else(Self::Fault, Self::Row)
-    }
-}
-
-/// The recipient in a field of that name.
-fn recipient(
-    text: &str,
-    country: Option<Country>,
-    line: u64,
-    field: &str,
-) -> Result<String, Fault> {
-    phone::normalised(text, country).map_err(|error| Fault::new(line, field, error.to_string()))
-}
-
-/// Whether a JSON text has a NUL in one of its strings, which Postgres cannot keep, or half a surrogate pair.
-fn cannot_be_kept(json: &str) -> bool {
-    json.contains("\\u")
-        && serde_json::from_str::<serde_json::Value>(json).map_or(true, |value| has_nul(&value))
-}
-
-fn has_nul(value: &serde_json::Value) -> bool {
-    match value {
-        serde_json::Value::String(text) => text.contains('\0'),
-        serde_json::Value::Array(list) => list.iter().any(has_nul),
-        serde_json::Value::Object(members) => members
-            .iter()
-            .any(|(key, value)| key.contains('\0') || has_nul(value)),
-        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {
-            false
-        }
-    }
-}
-
-const NUL: &str =
-    "it has a NUL (\\u0000) or half a surrogate pair, which cannot be kept or sent; take it out";
-const TOO_LONG: &str = "it is longer than a megabyte";

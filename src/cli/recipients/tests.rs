@@ -1,9 +1,12 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::cli::rows::{Format, Reader};
 
-fn reader(text: &[u8], format: Format) -> Reader<&[u8]> {
-    Reader::new(text, format, None).expect("has a usable beginning")
+type Entry = crate::cli::rows::Entry<Row>;
+
+fn reader(text: &[u8], format: Format) -> Reader<&[u8], Recipients> {
+    Reader::new(text, format, Recipients::default()).expect("has a usable beginning")
 }
 
 fn entries(text: &[u8], format: Format) -> Vec<Entry> {
@@ -227,7 +230,7 @@ fn a_bad_json_line_is_told_with_its_field_and_costs_no_other() {
 #[test]
 fn a_file_without_a_usable_header_is_refused_as_a_whole() {
     let refusal = |text: &[u8]| {
-        let refused = Reader::new(text, Format::Csv, None).map(drop);
+        let refused = Reader::new(text, Format::Csv, Recipients::default()).map(drop);
         refused.expect_err("no header").to_string()
     };
     for (text, words) in [
@@ -259,7 +262,7 @@ fn a_file_without_a_usable_header_is_refused_as_a_whole() {
     let named = Reader::new(
         &b"phone,mobile\na,+16505551234\n"[..],
         Format::Csv,
-        Some("mobile"),
+        Recipients::in_column(Some("mobile")),
     );
     let mut named = named.expect("has the column");
     let first = named.next().expect("can be read").expect("is there");

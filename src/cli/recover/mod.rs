@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::failure::Problem;
-use super::progress::Progress;
+use super::rows::Progress;
 use super::{Context, duration, output};
 use crate::domain::id::{Era, MessageId};
 use crate::recovery::settle;

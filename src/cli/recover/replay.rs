@@ -18,6 +18,7 @@ use crate::cli::failure::Problem;
 use crate::domain::token::TokenKey;
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::tail::Tail;
 use crate::traces::Traces;
 use crate::webhook::applier::Applier;
 use crate::webhook::signature::AppSecrets;
@@ -121,12 +122,14 @@ impl Replay {
             None => TokenKey::from_bytes(&store.callback_token_key().await?),
         };
         let (metrics, traces) = (Arc::<Metrics>::default(), Traces::default());
+        let tail = Tail::new(context.clock().clone());
         let applier = Applier::new(
             store.clone(),
             key,
             config.webhook.apply_batch,
             metrics,
             traces,
+            tail,
         );
         let mut settled = 0;
         loop {

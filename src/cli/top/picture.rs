@@ -9,7 +9,7 @@ use crate::cli::text::fit;
 use crate::standing::sender::{Doing, Reading, counted, rate};
 use crate::standing::time::{age, span};
 use crate::store::StoreError;
-use crate::store::summary::{COUNTED_AT_MOST, SenderStanding};
+use crate::store::summary::SenderStanding;
 
 /// An error is worth a place beside a sender that goes well for so long.
 const ERROR_IS_NEWS: time::Duration = time::Duration::minutes(10);
@@ -183,16 +183,16 @@ fn header(look: &Look) -> [String; 2] {
         fresh.map(pick).fold(0.0, |sum, one| sum + one)
     };
     let count = |pick: fn(&SenderStanding) -> i64| -> String {
-        let counts: Vec<i64> = look.senders.iter().map(pick).collect();
-        let more = match counts.iter().any(|count| *count >= COUNTED_AT_MOST) {
+        let is_over = |it: &SenderStanding| pick(it) >= it.counted_at_most;
+        let more = match look.senders.iter().any(is_over) {
             true => "more than ",
             false => "",
         };
-        let all: i64 = counts
+        let counts = look
+            .senders
             .iter()
-            .map(|count| (*count).min(COUNTED_AT_MOST - 1))
-            .sum();
-        format!("{more}{all}")
+            .map(|it| pick(it).min(it.counted_at_most - 1));
+        format!("{more}{}", counts.sum::<i64>())
     };
     let person = match all.needs_person {
         0 => String::new(),
@@ -277,8 +277,8 @@ impl Row {
                 it.sender.clone(),
                 format!("{}/{}", figure(it.rate_now), figure(it.rate_limit)),
                 figure(it.in_flight.map(f64::from)),
-                short(it.due),
-                short(it.queued),
+                short(it.counted_at_most, it.due),
+                short(it.counted_at_most, it.queued),
                 oldest.map_or_else(|| "-".to_owned(), |oldest| span(it.now - oldest)),
                 plain(&stands(reading, is_kept)).into_owned(),
             ],
@@ -347,10 +347,10 @@ fn stands(reading: Reading<'_>, is_kept: bool) -> String {
 }
 
 /// A count that is not to take much room.
-fn short(count: i64) -> String {
-    match count {
-        COUNTED_AT_MOST.. => ">10000".to_owned(),
-        count => count.to_string(),
+fn short(at_most: i64, count: i64) -> String {
+    match count >= at_most {
+        true => format!(">{}", at_most - 1),
+        false => count.to_string(),
     }
 }
 

@@ -1,6 +1,9 @@
 -- How each sender stands. Every count and every oldest is read from the front of an index (queue_in_order), a priority at a time,
--- and no further than $2 rows, in the index's order, which keeps the planner from reading a whole queue of one sender; due is what
--- stands in lanes that are read.
+-- and no further than a bound, in the index's order, which keeps the planner from reading a whole queue of one sender; due is what
+-- stands in lanes that are read. The bound is $2 for one sender; of all of them each has its share of $3, 100 at least.
+with bound as materialized (
+  select case when $1::text is null then least($2, greatest(100, $3 / greatest(count(*), 1)) + 1) else $2 end as rows from wa.senders
+)
 select s.sender as "sender!", s.credential as "credential!", s.base_url as "base_url!", s.rate_per_second as "rate_per_second!",
   s.held_reason, s.held_by, s.held_at, s.held_until, s.held_cause, s.held_code, s.probe_at, s.probes as "probes!", s.probing_until,
   s.released_at, s.released_by, s.released_why,
@@ -15,13 +18,14 @@ select s.sender as "sender!", s.credential as "credential!", s.base_url as "base
        select from wa.queue q
        where q.sender = s.sender and q.campaign = n.campaign and q.priority = p.priority::smallint and q.due_at <= now() and q.state = 'queued'
        order by q.due_at, q.id
-       limit $2
+       limit (select rows from bound)
      ) d
-     limit $2
+     limit (select rows from bound)
    ) c) as "due!",
   (select count(*) from (
-     select from wa.queue q where q.sender = s.sender order by q.campaign, q.priority, q.due_at, q.id limit $2
+     select from wa.queue q where q.sender = s.sender order by q.campaign, q.priority, q.due_at, q.id limit (select rows from bound)
    ) c) as "queued!",
+  (select rows from bound) as "counted_at_most!",
   (select min(f.due_at)
    from wa.open_lanes(s.sender) as n (campaign), generate_series(0, 9) as p (priority)
    cross join lateral (

@@ -6,3 +6,4 @@ on conflict (at, process) do update set
   throttled = a.throttled + excluded.throttled, sent = a.sent + excluded.sent, delivered = a.delivered + excluded.delivered,
   read = a.read + excluded.read, undelivered = a.undelivered + excluded.undelivered,
   queued = coalesce(excluded.queued, a.queued), oldest_due_s = coalesce(excluded.oldest_due_s, a.oldest_due_s)
+returning exists (select from wa.tailers t where t.expires_at > clock_timestamp()) as "is_watched!"

@@ -27,6 +27,14 @@ impl World {
             .unwrap_or_else(|error| panic!("`{statement}`: {error}"));
     }
 
+    /// One number of the database's.
+    pub(crate) async fn number(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query)
+            .fetch_one(&self.database.pool)
+            .await
+            .unwrap_or_else(|error| panic!("`{query}`: {error}"))
+    }
+
     /// Writes drafts into the outbox, in one transaction each.
     pub(crate) async fn enqueue_all(
         &self,

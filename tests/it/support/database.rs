@@ -33,6 +33,12 @@ pub(crate) struct TestDatabase {
 }
 
 impl TestDatabase {
+    /// Its address for somebody who has the rights of this role alone.
+    pub(crate) fn url_as(&self, role: &str) -> String {
+        let joined = if self.url.contains('?') { '&' } else { '?' };
+        format!("{}{joined}options=-c%20role%3D{role}", self.url)
+    }
+
     /// A database with all migrations applied.
     pub(crate) async fn create() -> Self {
         Self::of(Content::Migrated).await

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use wa_outbox::config::Config;
 
@@ -26,9 +26,9 @@ pub(crate) struct Process {
     log: Log,
 }
 
-/// What the process has logged.
+/// What a process has said, by lines.
 #[derive(Clone)]
-struct Log {
+pub(super) struct Log {
     name: String,
     lines: Arc<Mutex<Vec<String>>>,
     grown: watch::Sender<bool>,
@@ -50,7 +50,22 @@ impl World {
 
     /// Starts a worker process that reaches the database by this address.
     pub(crate) fn spawn_process(&self, name: &str, database_url: &str) -> Process {
-        Process::spawn(name, &environment(&self.config, database_url))
+        self.spawn_process_with(name, database_url, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn spawn_process_with(
+        &self,
+        name: &str,
+        database_url: &str,
+        more: &[(&str, &str)],
+    ) -> Process {
+        let mut environment = environment(&self.config, database_url);
+        environment.extend(
+            more.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        Process::spawn(name, &environment)
     }
 }
 
@@ -67,11 +82,7 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .expect("the program starts");
-        let log = Log {
-            name: name.to_owned(),
-            lines: Arc::default(),
-            grown: watch::Sender::new(false),
-        };
+        let log = Log::of(name);
         let stderr = child.stderr.take().expect("its standard error");
         tokio::spawn(log.clone().keep(stderr));
         Self { child, log }
@@ -79,21 +90,11 @@ impl Process {
 
     /// Waits until it has logged a line with these words, and gives the line's message.
     pub(crate) async fn until_logged(&self, words: &str) -> String {
-        let mut grown = self.log.grown.subscribe();
-        let waiting = async {
-            loop {
-                if let Some(line) = self.log.find(words) {
-                    return line;
-                }
-                let over = *grown.borrow_and_update();
-                assert!(!over, "{} ended without saying {words:?}", self.log.name);
-                // The log outlives this borrow, so a change always comes.
-                let _ = grown.changed().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, waiting)
-            .await
-            .unwrap_or_else(|_| panic!("{} never said {words:?}", self.log.name))
+        let found = self.log.until(words, |lines| {
+            let mut messages = lines.iter().map(|line| message_of(line));
+            messages.find(|message| message.contains(words))
+        });
+        found.await
     }
 
     /// SIGKILL: it ends without another instruction.
@@ -141,8 +142,16 @@ impl Drop for Process {
 }
 
 impl Log {
-    async fn keep(self, stderr: ChildStderr) {
-        let mut lines = BufReader::new(stderr).lines();
+    pub(super) fn of(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            lines: Arc::default(),
+            grown: watch::Sender::new(false),
+        }
+    }
+
+    pub(super) async fn keep(self, output: impl AsyncRead + Unpin) {
+        let mut lines = BufReader::new(output).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             self.lines().push(line);
             self.grown.send_replace(false);
@@ -150,21 +159,37 @@ impl Log {
         self.grown.send_replace(true);
     }
 
-    fn find(&self, words: &str) -> Option<String> {
-        self.lines()
-            .iter()
-            .map(|line| message_of(line))
-            .find(|message| message.contains(words))
+    /// Waits until its lines tell something.
+    pub(super) async fn until<T>(&self, what: &str, tell: impl Fn(&[String]) -> Option<T>) -> T {
+        let mut grown = self.grown.subscribe();
+        let waiting = async {
+            loop {
+                let over = *grown.borrow_and_update();
+                if let Some(found) = tell(&self.lines()) {
+                    return found;
+                }
+                assert!(!over, "{} ended without saying {what:?}", self.name);
+                // The log outlives this borrow, so a change always comes.
+                let _ = grown.changed().await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, waiting).await {
+            Ok(found) => found,
+            Err(_) => {
+                self.show();
+                panic!("{} never said {what:?}", self.name)
+            }
+        }
     }
 
-    fn show(&self) {
+    pub(super) fn show(&self) {
         eprintln!("── {} said:", self.name);
         for line in self.lines().iter() {
             eprintln!("{line}");
         }
     }
 
-    fn lines(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+    pub(super) fn lines(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.lines
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -129,10 +129,13 @@ impl Found {
             ),
             ([], _) if halted > 0 => (
                 Tone::Doubt,
-                format!(
-                    "{} sequences are halted and wait for a person.",
-                    thousands(halted)
-                ),
+                match halted {
+                    1 => "A sequence is halted and waits for a person.".to_owned(),
+                    some => format!(
+                        "{} sequences are halted and wait for a person.",
+                        thousands(some)
+                    ),
+                },
             ),
             ([], _) => (
                 Tone::Well,
@@ -237,7 +240,7 @@ impl Found {
             ),
             false => (
                 Tone::Well,
-                format!("A round trip took {milliseconds:.0} ms."),
+                format!("A round trip took {milliseconds:.1} ms."),
             ),
         };
         Answer {

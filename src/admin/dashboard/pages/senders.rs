@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::admin::dashboard::layout::{
-    Shown, Tone, act, counted, facts, nothing, pill, some_moment, table, verdict,
+    Shown, Tone, act, counted_to, facts, nothing, pill, some_moment, table, verdict,
 };
 use crate::admin::dashboard::session::Visitor;
 use crate::admin::dashboard::{Dashboard, Trouble};
@@ -68,8 +68,8 @@ pub(super) async fn list(dashboard: &Dashboard) -> Result<Shown, Trouble> {
             pill(tone(one), word(one)),
             pace(one),
             html! { (one.in_flight.filter(|_| !Reading(one).is_stale()).map_or("–".to_owned(), |requests| requests.to_string())) },
-            counted(one.due),
-            counted(one.queued),
+            counted_to(one.counted_at_most, one.due),
+            counted_to(one.counted_at_most, one.queued),
             some_moment(one.oldest_due_at),
             html! { (one.worker.as_deref().unwrap_or("nobody")) },
             html! { (Reading(one).says()) },

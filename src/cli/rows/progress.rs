@@ -9,7 +9,7 @@ use crate::clock::BootInstant;
 const SHOWN_EVERY: Duration = Duration::from_millis(200);
 const BAR: usize = 24;
 
-pub(super) struct Progress {
+pub(in crate::cli) struct Progress {
     what: &'static str,
     /// All there is, in the unit that `show` is told.
     all: Option<u64>,
@@ -19,7 +19,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(what: &'static str, all: Option<u64>, begun: BootInstant) -> Self {
+    pub(in crate::cli) fn new(what: &'static str, all: Option<u64>, begun: BootInstant) -> Self {
         Self {
             what,
             all,
@@ -30,7 +30,7 @@ impl Progress {
     }
 
     /// `done` things, `come_to` of all, `faults` among them.
-    pub(super) fn show(&mut self, done: u64, come_to: u64, faults: u64, now: BootInstant) {
+    pub(in crate::cli) fn show(&mut self, done: u64, come_to: u64, faults: u64, now: BootInstant) {
         let is_new = self
             .shown_at
             .is_none_or(|shown| shown.until(now) >= SHOWN_EVERY);
@@ -75,7 +75,7 @@ impl Progress {
     }
 
     /// Takes the line away, so that what follows stands alone.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::cli) fn clear(&mut self) {
         if self.shown_at.take().is_some() {
             let _ = write!(io::stderr(), "\r\u{1b}[K");
         }
@@ -83,7 +83,7 @@ impl Progress {
 }
 
 /// A bar of so many characters, filled to `share` of it.
-pub(super) fn bar(share: f64, width: usize) -> String {
+pub(in crate::cli) fn bar(share: f64, width: usize) -> String {
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,

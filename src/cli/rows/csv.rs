@@ -7,8 +7,7 @@
 use std::io::{self, BufRead};
 
 use super::lines::{Line, Lines};
-use super::{BadFile, Entry, Fault, LINE, NUL, Row, cannot_be_kept, recipient};
-use crate::domain::numbering::Country;
+use super::{BadFile, Entry, Fault, NO_UTF8, NUL, Schema};
 
 /// A record has lines at most. A text of WhatsApp's has 4,096 characters.
 const LINES_A_RECORD: usize = 100;
@@ -16,34 +15,11 @@ const LINES_A_RECORD: usize = 100;
 /// A file's header, by which its rows are read.
 pub(super) struct Csv {
     delimiter: u8,
-    columns: Vec<Column>,
+    names: Vec<String>,
 }
-
-struct Column {
-    name: String,
-    kind: Kind,
-    /// `"name":`, as it is written into the variables.
-    key: String,
-}
-
-enum Kind {
-    Recipient,
-    Text,
-    /// Its cells are JSON; an empty one leaves the variable out.
-    Json,
-}
-
-/// What a column's name ends in whose cells are JSON.
-const JSON: &str = ":json";
-
-/// The names that a recipient's column may have where none is given.
-const RECIPIENTS: [&str; 2] = ["recipient", "phone"];
 
 impl Csv {
-    pub(super) fn with_header<R: BufRead>(
-        lines: &mut Lines<R>,
-        recipient: Option<&str>,
-    ) -> Result<Self, BadFile> {
+    pub(super) fn with_header<R: BufRead>(lines: &mut Lines<R>) -> Result<Self, BadFile> {
         let first = loop {
             let line = lines.next()?.ok_or(BadFile::Empty)?;
             lines.used(&line);
@@ -58,16 +34,11 @@ impl Csv {
             .into_iter()
             .map(|cell| String::from_utf8(cell).map(|name| name.trim().to_owned()))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| BadFile::Header("it is not UTF-8; save the file as UTF-8".into()))?;
-        Self::new(delimiter, names, recipient)
-    }
-
-    fn new(delimiter: u8, names: Vec<String>, wanted: Option<&str>) -> Result<Self, BadFile> {
+            .map_err(|_| BadFile::Header(NO_UTF8.into()))?;
         for (index, name) in names.iter().enumerate() {
             let number = index + 1;
             let wrong = match name.as_str() {
                 "" => Some(format!("column {number} has no name")),
-                LINE => Some(format!("{LINE} is kept for the line's number")),
                 name if names[..index].iter().any(|other| other == name) => {
                     Some(format!("{name:?} stands twice"))
                 }
@@ -81,38 +52,19 @@ impl Csv {
                 return Err(BadFile::Header(wrong));
             }
         }
-        let place = |wanted: &str| names.iter().position(|name| name.to_lowercase() == wanted);
-        let recipient = match wanted {
-            Some(wanted) => names.iter().position(|name| name == wanted),
-            None => RECIPIENTS.into_iter().find_map(place),
-        };
-        let Some(recipient) = recipient else {
-            return Err(BadFile::NoRecipient {
-                wanted: wanted.map_or_else(|| RECIPIENTS.join(" or "), str::to_owned),
-                columns: names.join(", "),
-            });
-        };
-        let column = |(index, name): (usize, String)| Column::new(name, index == recipient);
-        Ok(Self {
-            delimiter,
-            columns: names.into_iter().enumerate().map(column).collect(),
-        })
+        Ok(Self { delimiter, names })
     }
 
-    /// The variables that its rows have.
-    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
-        let others = self
-            .columns
-            .iter()
-            .filter(|column| !matches!(column.kind, Kind::Recipient));
-        others.map(|column| column.name.as_str())
+    /// The names of its columns.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
     }
 
-    pub(super) fn next<R: BufRead>(
+    pub(super) fn next<R: BufRead, S: Schema>(
         &self,
         lines: &mut Lines<R>,
-        country: Option<Country>,
-    ) -> io::Result<Option<Entry>> {
+        schema: &S,
+    ) -> io::Result<Option<Entry<S::Row>>> {
         let first = loop {
             let Some(line) = lines.next()? else {
                 return Ok(None);
@@ -145,7 +97,8 @@ impl Csv {
         };
         let row = row
             .map_err(|broken| Fault::new(number, "line", broken.reason()))
-            .and_then(|cells| self.row(number, cells, country));
+            .and_then(|cells| self.texts(number, cells))
+            .and_then(|cells| schema.of_cells(number, cells));
         if row.is_err() {
             lines.hand_back(taken.drain(1..));
         }
@@ -153,6 +106,23 @@ impl Csv {
             lines.used(line);
         }
         Ok(Some(row.into()))
+    }
+
+    /// A text for each column.
+    fn texts(&self, line: u64, cells: Vec<Vec<u8>>) -> Result<Vec<String>, Fault> {
+        let (found, expected) = (cells.len(), self.names.len());
+        if found != expected {
+            let reason = format!(
+                "it has {found} fields and the header {expected}; put quotes around a text that holds the separator"
+            );
+            return Err(Fault::new(line, "line", reason));
+        }
+        let text = |(name, cell): (&String, Vec<u8>)| match String::from_utf8(cell) {
+            Ok(text) if text.contains('\0') => Err(Fault::new(line, name, NUL)),
+            Ok(text) => Ok(text),
+            Err(_) => Err(Fault::new(line, name, NO_UTF8)),
+        };
+        self.names.iter().zip(cells).map(text).collect()
     }
 
     fn record(&self, lines: &[Line]) -> Result<Vec<Vec<u8>>, Broken> {
@@ -171,84 +141,6 @@ impl Csv {
             .collect();
         split(&all, self.delimiter)
     }
-
-    fn row(&self, line: u64, cells: Vec<Vec<u8>>, country: Option<Country>) -> Result<Row, Fault> {
-        let (found, expected) = (cells.len(), self.columns.len());
-        if found != expected {
-            let reason = format!(
-                "it has {found} fields and the header {expected}; put quotes around a text that holds the separator"
-            );
-            return Err(Fault::new(line, "line", reason));
-        }
-        let mut number = String::new();
-        let mut variables = format!("{{\"{LINE}\":{line}");
-        for (column, cell) in self.columns.iter().zip(cells) {
-            let cell = String::from_utf8(cell).map_err(|_| {
-                Fault::new(
-                    line,
-                    &column.name,
-                    "it is not UTF-8; save the file as UTF-8",
-                )
-            })?;
-            match column.kind {
-                Kind::Recipient => number = recipient(&cell, country, line, &column.name)?,
-                Kind::Text if cell.contains('\0') => {
-                    return Err(Fault::new(line, &column.name, NUL));
-                }
-                Kind::Text => {
-                    variables.push(',');
-                    variables.push_str(&column.key);
-                    variables.push_str(&quoted(&cell));
-                }
-                Kind::Json => column.json(&cell, line, &mut variables)?,
-            }
-        }
-        variables.push('}');
-        Ok(Row {
-            line,
-            recipient: number,
-            variables,
-        })
-    }
-}
-
-impl Column {
-    fn new(name: String, is_recipient: bool) -> Self {
-        let (name, kind) = match name.strip_suffix(JSON).map(str::trim_end) {
-            _ if is_recipient => (name, Kind::Recipient),
-            Some(before) if !before.is_empty() => (before.to_owned(), Kind::Json),
-            Some(_) | None => (name, Kind::Text),
-        };
-        Self {
-            key: format!("{}:", quoted(&name)),
-            name,
-            kind,
-        }
-    }
-
-    fn json(&self, cell: &str, line: u64, variables: &mut String) -> Result<(), Fault> {
-        let cell = cell.trim();
-        if cell.is_empty() {
-            return Ok(());
-        }
-        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(cell) {
-            let column = error.column();
-            let reason =
-                format!("it is not valid JSON at its character {column}; a text needs quotes");
-            return Err(Fault::new(line, &self.name, reason));
-        }
-        if cannot_be_kept(cell) {
-            return Err(Fault::new(line, &self.name, NUL));
-        }
-        variables.push(',');
-        variables.push_str(&self.key);
-        variables.push_str(cell);
-        Ok(())
-    }
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 /// Which of the usual separators stands most often in the header.

@@ -1,55 +1,18 @@
-//! JSON lines: an object in each, `{"recipient": "+…", "variables": {…}}`, or the variables beside the recipient.
+//! Objects of recipients: `{"recipient": "+…", "variables": {…}}`, or the variables beside the recipient.
 
-use std::borrow::Cow;
-use std::io::{self, BufRead};
-
-use super::lines::Lines;
-use super::{Entry, Fault, LINE, NUL, Row, TOO_LONG, cannot_be_kept, recipient};
+use super::{LINE, Row};
+use crate::cli::rows::{Fault, NUL, RECIPIENTS, cannot_be_kept, recipient};
 use crate::domain::numbering::Country;
 use crate::domain::placeholders::Variables;
 
-/// The members that hold the recipient where none is named.
-const RECIPIENTS: [&str; 2] = ["recipient", "phone"];
 const VARIABLES: &str = "variables";
 
-pub(super) fn next<R: BufRead>(
-    lines: &mut Lines<R>,
-    wanted: Option<&str>,
-    country: Option<Country>,
-) -> io::Result<Option<Entry>> {
-    loop {
-        let Some(line) = lines.next()? else {
-            return Ok(None);
-        };
-        lines.used(&line);
-        let number = line.number;
-        if line.too_long {
-            return Ok(Some(Fault::new(number, "line", TOO_LONG).into()));
-        }
-        if line.is_blank() {
-            continue;
-        }
-        let Ok(text) = std::str::from_utf8(&line.bytes) else {
-            let reason = "it is not UTF-8; save the file as UTF-8";
-            return Ok(Some(Fault::new(number, "line", reason).into()));
-        };
-        return Ok(Some(row(text.trim(), number, wanted, country).into()));
-    }
-}
-
-fn row(
-    text: &str,
+pub(super) fn row(
     line: u64,
+    object: &Variables<'_>,
     wanted: Option<&str>,
     country: Option<Country>,
 ) -> Result<Row, Fault> {
-    let object = Variables::parse(text).map_err(|_| {
-        let reason = match serde_json::from_str::<serde_json::Value>(text) {
-            Ok(_) => "it is no JSON object; write {\"recipient\":\"+…\",\"variables\":{…}}".into(),
-            Err(error) => format!("it is not valid JSON at its character {}", error.column()),
-        };
-        Fault::new(line, "line", reason)
-    })?;
     let names = wanted
         .as_ref()
         .map_or(RECIPIENTS.as_slice(), std::slice::from_ref);
@@ -63,21 +26,16 @@ fn row(
             "it is missing; write the phone number",
         ));
     };
-    let number = object.get(field).unwrap_or_default();
-    let number: Cow<'_, str> = serde_json::from_str::<String>(number)
-        .map(Cow::Owned)
-        .map_err(|_| {
-            Fault::new(
-                line,
-                field,
-                "it is no string; write it in quotes, with its +",
-            )
+    let number: String =
+        serde_json::from_str(object.get(field).unwrap_or_default()).map_err(|_| {
+            let reason = "it is no string; write it in quotes, with its +";
+            Fault::new(line, field, reason)
         })?;
     let number = recipient(&number, country, line, field)?;
     Ok(Row {
         line,
         recipient: number,
-        variables: variables(&object, field, line)?,
+        variables: variables(object, field, line)?,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Opens a file of recipients, or standard input.
+//! Opens a file of rows, or standard input.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{BadFile, Format, Reader};
+use super::{BadFile, Format, Reader, Schema};
 use crate::cli::failure::Problem;
 
 const READ_AT_ONCE: usize = 1 << 18;
 
 /// A file that can be read.
-pub(in crate::cli) struct Opened {
-    pub(in crate::cli) reader: Reader<Box<dyn BufRead + Send>>,
+pub(in crate::cli) struct Opened<S> {
+    pub(in crate::cli) reader: Reader<Box<dyn BufRead + Send>, S>,
     /// How far it was read, in bytes.
     pub(in crate::cli) read: Arc<AtomicU64>,
     /// How long it is, where that is known.
@@ -26,11 +26,11 @@ pub(in crate::cli) fn is_stdin(path: &Path) -> bool {
 }
 
 /// Opens a file, `-` for standard input, and reads its header.
-pub(in crate::cli) fn open(
+pub(in crate::cli) fn open<S: Schema>(
     path: &Path,
     format: Option<Format>,
-    recipient: Option<&str>,
-) -> Result<Opened, Problem> {
+    schema: S,
+) -> Result<Opened<S>, Problem> {
     let place = path.display();
     let read = Arc::new(AtomicU64::new(0));
     let (source, size): (Box<dyn Read + Send>, _) = if is_stdin(path) {
@@ -49,14 +49,15 @@ pub(in crate::cli) fn open(
     };
     let source: Box<dyn BufRead + Send> = Box::new(BufReader::with_capacity(READ_AT_ONCE, counted));
     let format = format.unwrap_or_else(|| by_name(path));
-    let reader = Reader::new(source, format, recipient).map_err(|error| {
-        let fix = match error {
-            BadFile::NoRecipient { .. } => "name the column: --recipient-column NAME",
+    let reader = Reader::new(source, format, schema).map_err(|error| {
+        let fix = match &error {
+            BadFile::NoColumn { fix, .. } => (*fix).to_owned(),
+            BadFile::StrangeColumn { fix, .. } => fix.clone(),
             BadFile::Read(_)
             | BadFile::Empty
             | BadFile::Utf16
             | BadFile::Header(_)
-            | BadFile::Changed(_) => "see what it must look like: wa-outbox campaign import --help",
+            | BadFile::Changed(_) => format!("see what it must look like: {}", S::HELP),
         };
         Problem::failed(format!("could not use {place}"), fix).because(error)
     })?;

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
+use super::Fault;
 use crate::cli::output::csv_cell;
-use crate::cli::recipients::Fault;
 
-pub(super) struct FaultsFile {
+pub(in crate::cli) struct FaultsFile {
     path: PathBuf,
     /// What an earlier run has told for good, in bytes.
     told: u64,
@@ -28,7 +28,7 @@ struct Open {
 const HEADER: &str = "line,field,reason\n";
 
 impl FaultsFile {
-    pub(super) fn new(path: PathBuf, told: u64) -> Self {
+    pub(in crate::cli) fn new(path: PathBuf, told: u64) -> Self {
         Self {
             path,
             told,
@@ -38,7 +38,7 @@ impl FaultsFile {
     }
 
     /// Tells of faults, all or an error.
-    pub(super) fn write(&mut self, faults: &[Fault]) -> anyhow::Result<()> {
+    pub(in crate::cli) fn write(&mut self, faults: &[Fault]) -> anyhow::Result<()> {
         if faults.is_empty() {
             return Ok(());
         }
@@ -68,17 +68,17 @@ impl FaultsFile {
     }
 
     /// Its length, in bytes; of what counts where nothing was written yet.
-    pub(super) fn length(&self) -> u64 {
+    pub(in crate::cli) fn length(&self) -> u64 {
         self.open.as_ref().map_or(self.told, |open| open.length)
     }
 
     /// Faults that this run has told.
-    pub(super) fn written(&self) -> u64 {
+    pub(in crate::cli) fn written(&self) -> u64 {
         self.written
     }
 
     /// Where it is, if there is one.
-    pub(super) fn finish(self) -> Option<PathBuf> {
+    pub(in crate::cli) fn finish(self) -> Option<PathBuf> {
         (self.open.is_some() || self.told > 0).then_some(self.path)
     }
 }
