@@ -11,6 +11,7 @@ pub mod embedded;
 pub mod message;
 pub mod metrics;
 pub mod provider;
+pub mod recovery;
 pub mod secret;
 pub mod service;
 pub mod simulator;

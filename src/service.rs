@@ -49,6 +49,7 @@ use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
 use crate::metrics::Metrics;
 use crate::provider::{HttpSettings, Provider, ProviderError};
+use crate::recovery::watch::Watch;
 use crate::secret::shared::ShortSecret;
 use crate::store::sequence::SequenceDefaults;
 use crate::store::uncertain::UncertainPolicy;
@@ -191,6 +192,10 @@ impl Service {
         env: &Environment,
         roles: &BTreeSet<Role>,
     ) -> Result<Self, ServiceError> {
+        let name = config.worker.name.clone().unwrap_or_else(default_name);
+        let watch = Watch::new(store.clone(), name, config.worker.heartbeat);
+        // Before anything else: where the database has gone back, all senders are held first.
+        watch.look().await?;
         // Before anything is sent: a worker must not be ended by what its listener lacks.
         let access = admin_access(config, env)?;
         let token_key = match config.token_key(env)? {
@@ -243,6 +248,10 @@ impl Service {
             let fingerprints = FingerprintKey::from_bytes(&key);
             service.work(config, token_key, fingerprints, &mut health)?;
         }
+        let watching = watch.run(service.stop.clone());
+        service
+            .tasks
+            .spawn(service.parts.of("watch over the database", watching));
         service.tell_the_fleet(config);
         if roles.contains(&Role::Admin) {
             service.answer_operators(config, access, health).await?;

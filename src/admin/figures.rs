@@ -32,6 +32,12 @@ pub fn ask(metrics: &Metrics, health: &Arc<Health>, sampler: &Sampler) {
         "Statements that were given up because no answer came in time.",
         usage(|usage| usage.unanswered as f64),
     );
+    let era = health.store.era();
+    metrics.gauge(
+        "wa_outbox_database_went_back",
+        "1: the database went back, and it is not settled what it has forgotten; every sender is held.",
+        move || f64::from(u8::from(!era.is_settled())),
+    );
     let age = sampler.age();
     metrics.gauge(
         "wa_outbox_sample_age_seconds",

@@ -2,7 +2,8 @@
 //!
 //! `/healthz`: the process answers. `/readyz`: the database answers and, where this process sends, its leases can be trusted and
 //! its loop turns and its outcomes can be written. What of these is not so is said in the answer, in words, so that a page at
-//! night says where to look.
+//! night says where to look. That senders are held because the database went back is told beside it: a process that is taken out of
+//! service for it would hear no webhooks, which are what it is settled by.
 //!
 //! `/metrics`: everything that is counted and measured, for Prometheus (OpenMetrics). Everything else is the dashboard. Who may read
 //! what says [`Access`].
@@ -39,6 +40,9 @@ use crate::store::uncertain::UncertainPolicy;
 pub const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// A database that has not answered by then does not count as answering.
 const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// What stands in the way of sending although the process is ready.
+const WENT_BACK: &str = "the database went back, and every sender is held until it is settled what it has forgotten; see: wa-outbox recover";
 
 /// Whether this process may send at the moment.
 pub type MaySend = Arc<dyn Fn(&Clock) -> bool + Send + Sync>;
@@ -141,6 +145,8 @@ async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Json<serde_jso
     let database = tokio::time::timeout(DATABASE_ANSWERS_WITHIN, health.store.ping())
         .await
         .is_ok_and(|pong| pong.is_ok());
+    let unsettled = tokio::time::timeout(DATABASE_ANSWERS_WITHIN, health.store.is_unsettled());
+    let went_back = matches!(unsettled.await, Ok(Ok(true)));
     let found = Found {
         database,
         leases: health
@@ -159,6 +165,7 @@ async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Json<serde_jso
     let answer = json!({
         "ready": reasons.is_empty(),
         "reasons": reasons,
+        "held": went_back.then_some(WENT_BACK),
         "database": found.database,
         "leases": found.leases,
         "dispatcher": found.dispatcher(),

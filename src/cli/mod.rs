@@ -20,6 +20,7 @@ pub mod message;
 pub mod migrate;
 mod output;
 pub mod recipients;
+pub mod recover;
 pub mod rows;
 pub mod run;
 pub mod send;
@@ -85,6 +86,7 @@ enum Command {
     Message(message::Options),
     Failures(failures::Options),
     Uncertain(uncertain::Options),
+    Recover(recover::Options),
     Summary(summary::Options),
     Top(top::Options),
     Tail(tail::Options),
@@ -114,6 +116,7 @@ impl Command {
             | Self::Message(_)
             | Self::Failures(_)
             | Self::Uncertain(_)
+            | Self::Recover(_)
             | Self::Summary(_)
             | Self::Top(_)
             | Self::Tail(_)
@@ -173,6 +176,7 @@ impl Cli {
             Command::Message(options) => options.run(context).await,
             Command::Failures(options) => options.run(context).await,
             Command::Uncertain(options) => options.run(context).await,
+            Command::Recover(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,
             Command::Top(options) => options.run(context).await,
             Command::Tail(options) => options.run(context).await,

@@ -3,7 +3,7 @@ use crate::dispatch::campaign::Campaign;
 use crate::dispatch::departures::Departures;
 use crate::dispatch::lanes::tests::{campaign, due};
 use crate::dispatch::resting;
-use crate::domain::id::AttemptNumber;
+use crate::domain::id::{AttemptNumber, Era};
 
 const LATER: Duration = Duration::from_secs(3_600);
 const SETTINGS: DeskSettings = DeskSettings {
@@ -125,6 +125,7 @@ fn begun(due: Due) -> Ready {
             attempt: due.next_attempt(),
             attempts: 1,
             begun_at: OffsetDateTime::UNIX_EPOCH,
+            era: Era::FIRST,
         },
         chosen: Chosen {
             due,

@@ -25,7 +25,7 @@ use super::departures::Departures;
 use crate::clock::{BootInstant, Clock};
 use crate::crash::crash_point;
 use crate::domain::hold::{Fingerprint, FingerprintKey};
-use crate::domain::id::SenderId;
+use crate::domain::id::{Era, SenderId};
 use crate::provider::Endpoint;
 use crate::store::campaign::CampaignVerb;
 use crate::store::hold::{MACHINE, SenderHold};
@@ -112,6 +112,8 @@ pub struct Ownership {
     left_over: bool,
     looks: u64,
     campaigns: Campaigns,
+    /// The era that this worker is known in.
+    era: Option<Era>,
 }
 
 /// Senders' settings are taken up, and free senders looked for, this often.
@@ -147,6 +149,7 @@ impl Ownership {
             left_over: false,
             looks: 0,
             campaigns: Campaigns::default(),
+            era: None,
         }
     }
 
@@ -174,6 +177,7 @@ impl Ownership {
     /// `released`, so that what is in flight ends under a worker that is known, and leaves.
     pub async fn run(mut self, stop: CancellationToken, released: CancellationToken) {
         let mut called = false;
+        let mut eras = self.store.era();
         while !released.is_cancelled() {
             let leaves = stop.is_cancelled();
             if let Err(error) = self.run_once(leaves, called).await {
@@ -186,6 +190,7 @@ impl Ownership {
                 () = released.cancelled() => false,
                 () = stop.cancelled(), if !leaves => false,
                 () = self.called.notified() => true,
+                () = eras.other_than(self.era) => false,
                 () = tokio::time::sleep(self.pause()) => false,
             };
         }
@@ -392,6 +397,12 @@ impl Ownership {
 
     /// The worker's row, renewed when it is time; a new one when it is gone.
     async fn renewed(&mut self) -> Result<WorkerId, StoreError> {
+        let era = self.store.era().current();
+        if era != self.era {
+            // In this database it is nobody, whoever bears its number there.
+            self.forget_itself();
+            self.era = era;
+        }
         // Before it is asked: a slow answer must shorten the trust, never stretch it.
         let asked_at = self.clock.boot();
         let known = self.holding.borrow().worker;

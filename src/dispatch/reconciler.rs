@@ -122,6 +122,10 @@ impl Reconciler {
         self.search().await?;
         self.sweep().await?;
         self.sweep_suspects().await?;
+        if !self.store.may_conclude().await? {
+            // The database has forgotten what was sent, and heard nothing of what was told meanwhile.
+            return Ok(Settled::default());
+        }
         let expired = self.store.expire_overdue().await?;
         if expired > 0 {
             crash_point!("expire.committed");

@@ -153,6 +153,12 @@ impl Recorder {
     }
 
     fn count(&self, new: &Recorded) {
+        if new.bygone > 0 {
+            warn!(
+                "{} answers came to requests that the database does not know any more, since it went back",
+                new.bygone
+            );
+        }
         let messages = &self.metrics.messages;
         messages.accepted.inc_by(new.accepted);
         messages.failed.inc_by(new.failed);

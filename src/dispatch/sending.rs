@@ -203,6 +203,7 @@ impl Sending {
             sender: due.sender.clone(),
             attempt: begun.attempt,
             begun_at: begun.begun_at,
+            era: begun.era,
             transition,
             account: account_of(&outcome),
         };
@@ -252,8 +253,11 @@ impl Sending {
         let endpoint = &errand.endpoint;
         let own = payload.callback_data();
         let issued = endpoint.carries_token.then(|| {
-            self.token_key
-                .issue(due.id, errand.begun.attempt, own.as_deref())
+            self.token_key.in_era(errand.begun.era).issue(
+                due.id,
+                errand.begun.attempt,
+                own.as_deref(),
+            )
         });
         let token = match issued.transpose() {
             Ok(token) => token,

@@ -44,13 +44,15 @@ pub enum Cause {
     Policy,
     /// The number's id leads nowhere.
     Address,
+    /// The database went back in time, and what it has forgotten may have been sent.
+    Restore,
     /// None of these.
     Other,
 }
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Operator,
         Self::Token,
         Self::Permission,
@@ -59,6 +61,7 @@ impl Cause {
         Self::Registration,
         Self::Policy,
         Self::Address,
+        Self::Restore,
         Self::Other,
     ];
 
@@ -73,6 +76,7 @@ impl Cause {
             Self::Registration => "registration",
             Self::Policy => "policy",
             Self::Address => "address",
+            Self::Restore => "restore",
             Self::Other => "other",
         }
     }
@@ -89,6 +93,7 @@ impl Cause {
             | Self::Registration
             | Self::Policy
             | Self::Address
+            | Self::Restore
             | Self::Other => false,
         }
     }
@@ -104,6 +109,7 @@ impl Cause {
             Self::Registration => "its number is not registered",
             Self::Policy => "it is restricted for breaking a policy",
             Self::Address => "its number's id leads nowhere",
+            Self::Restore => "the database went back",
             Self::Other => "WhatsApp refuses everything it sends",
         }
     }

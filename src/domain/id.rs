@@ -88,3 +88,13 @@ impl fmt::Debug for Wamid {
         f.write_str("Wamid(…)")
     }
 }
+
+/// The time between two moments at which the database was found to have gone back (restored, or a standby promoted): 0 is the
+/// first one, others are named by when they began. No two are alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Era(pub i64);
+
+impl Era {
+    /// Before anything was restored.
+    pub const FIRST: Self = Self(0);
+}

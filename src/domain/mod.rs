@@ -5,6 +5,7 @@
 
 pub mod account_news;
 mod country_zones;
+pub mod era;
 pub mod event;
 pub mod forecast;
 pub mod hold;

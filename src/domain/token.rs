@@ -17,6 +17,10 @@
 //! └ format version
 //! ```
 //!
+//! The MAC also says of which era of the database the request was (see [`Era`]), without taking a character for it: each era has a
+//! key of its own, made from the one. So a token of a message that was lost in a restore cannot be taken for one of the message
+//! that bears its id since.
+//!
 //! 96 bits are enough: a guess can only be tried by a delivery that WhatsApp itself has signed, and is right once in
 //! 2^96 times. The MAC does not cover the application's value: a go-between that mangles that value costs the
 //! application its value, never us our evidence.
@@ -26,7 +30,7 @@ use std::fmt;
 use aws_lc_rs::{constant_time, hmac};
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 
-use super::id::{AttemptNumber, MessageId};
+use super::id::{AttemptNumber, Era, MessageId};
 
 /// The longest callback data that WhatsApp takes, in characters (Meta, "Messages" reference; 512 since January 2024).
 pub const MAX_CALLBACK_CHARS: usize = 512;
@@ -101,6 +105,16 @@ impl TokenKey {
         .find_map(|bytes| <[u8; 32]>::try_from(bytes).ok())
         .map(|bytes| Self::from_bytes(&bytes))
         .ok_or(BadTokenKey)
+    }
+
+    /// The key for the requests of an era.
+    pub fn in_era(&self, era: Era) -> Self {
+        if era == Era::FIRST {
+            return self.clone();
+        }
+        let context = format!("callback token of era {}", era.0);
+        let tag = hmac::sign(&self.0, context.as_bytes());
+        Self(hmac::Key::new(hmac::HMAC_SHA256, tag.as_ref()))
     }
 
     /// The callback data for one request: its token, and behind it the application's own value.
@@ -287,6 +301,27 @@ mod tests {
         assert_eq!(
             other.verify(&issue(4711, 2, Some("order-77"))),
             Callback::Forged
+        );
+    }
+
+    #[test]
+    fn a_token_of_another_era_is_forged_in_this_one() {
+        let later = key().in_era(Era(1_795_922_082_748));
+        let token = later
+            .issue(MessageId(5), AttemptNumber(1), None)
+            .expect("short");
+        assert_eq!(later.verify(&token), verified(5, 1, None));
+        assert_eq!(key().verify(&token), Callback::Forged);
+        assert_eq!(key().in_era(Era(1)).verify(&token), Callback::Forged);
+        assert_eq!(later.verify(&issue(5, 1, None)), Callback::Forged);
+    }
+
+    #[test]
+    fn the_first_era_has_the_key_itself() {
+        let token = issue(5, 1, None);
+        assert_eq!(
+            key().in_era(Era::FIRST).verify(&token),
+            verified(5, 1, None)
         );
     }
 

@@ -156,10 +156,14 @@ impl Reading<'_> {
             .held_code
             .filter(|code| !cause.contains(&code.to_string()))
             .map_or_else(String::new, |code| format!(" ({code})"));
+        // There the reason ends in the way out.
+        let way_out = match it.held_cause.as_deref() {
+            Some("restore") => String::new(),
+            Some(_) | None => format!("; {}", self.way_out()),
+        };
         format!(
-            "is held{since} by {by}: {}{code}; {}",
-            cause.trim_end_matches('.'),
-            self.way_out()
+            "is held{since} by {by}: {}{code}{way_out}",
+            cause.trim_end_matches('.')
         )
     }
 

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use super::error::Doing;
 use super::lease::WorkerId;
 use super::{Store, StoreError};
-use crate::domain::id::{AttemptNumber, Epoch, MessageId, SenderId};
+use crate::domain::id::{AttemptNumber, Epoch, Era, MessageId, SenderId};
 
 /// So often one read looks again, in place of suppressed recipients that it has ended.
 const LOOKS_PAST_SUPPRESSED: u32 = 5;
@@ -94,6 +94,8 @@ pub struct Begun {
     pub attempts: i32,
     /// When, by the database's clock.
     pub begun_at: OffsetDateTime,
+    /// In this era of the database.
+    pub era: Era,
 }
 
 impl Store {
@@ -190,17 +192,25 @@ impl Store {
         let ids: Vec<i64> = claims.iter().map(|claim| claim.id.0).collect();
         let senders: Vec<&str> = claims.iter().map(|claim| claim.sender.as_str()).collect();
         let epochs: Vec<i64> = claims.iter().map(|claim| claim.epoch.0).collect();
+        let (era, tick) = self.here();
         let rows = sqlx::query_file!(
             "src/store/sql/begin.sql",
             worker.0,
             &ids,
             &senders as &[&str],
             &epochs,
-            answer_due_in.as_secs_f64()
+            answer_due_in.as_secs_f64(),
+            era,
+            tick
         )
         .fetch_all(&self.pool)
         .await
         .doing("begin attempts")?;
+        if rows.is_empty() {
+            // Perhaps all were cancelled. Perhaps it is another database.
+            self.suspect();
+        }
+        let era = era.map_or(Era::FIRST, Era);
         Ok(rows
             .into_iter()
             .map(|row| Begun {
@@ -208,6 +218,7 @@ impl Store {
                 attempt: AttemptNumber(row.attempt),
                 attempts: row.attempts,
                 begun_at: row.begun_at,
+                era,
             })
             .collect())
     }
@@ -224,7 +235,7 @@ impl Store {
         let epochs: Vec<i64> = claims.iter().map(|claim| claim.epoch.0).collect();
         let attempts: Vec<i32> = claims.iter().map(|claim| claim.attempt.0).collect();
         let doing = "take back attempts that were never made";
-        let mut transaction = self.pool.begin().await.doing(doing)?;
+        let mut transaction = self.begin_here().await.doing(doing)?;
         let returned = sqlx::query!(
             "update wa.queue q set state = 'queued', attempt = c.attempt, attempts = q.attempts - (q.state = 'sending')::int,
                epoch = null, begun_at = null, deadline = null

@@ -161,9 +161,16 @@ impl Connections {
     /// # Errors
     /// As [`Connections::acquire`], and when the server does not answer.
     pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
+        self.begin_with("BEGIN".to_owned()).await
+    }
+
+    /// The same with the statements that it begins with. They are ours, and hold no text from outside.
+    pub(super) async fn begin_with(&self, begin: String) -> Result<Transaction, sqlx::Error> {
         let mut connection = self.acquire().await?;
         connection.in_transaction = true;
-        sqlx::raw_sql("BEGIN").execute(&mut connection).await?;
+        sqlx::raw_sql(AssertSqlSafe(begin))
+            .execute(&mut connection)
+            .await?;
         Ok(Transaction(connection))
     }
 

@@ -101,14 +101,14 @@ impl StoreError {
         self.is_refusal_of_data() || error.code().is_some_and(|code| code == "57014")
     }
 
-    /// Whether somebody else was in the way at that moment (a deadlock, a conflict of snapshots), so that the same may well be done
-    /// when it is tried again.
+    /// Whether somebody else was in the way at that moment (a deadlock, a conflict of snapshots, a lock that was not had in time), so
+    /// that the same may well be done when it is tried again.
     pub fn may_be_tried_again(&self) -> bool {
         let Self::Database { source, .. } = self else {
             return false;
         };
         let code = source.as_database_error().and_then(DatabaseError::code);
-        code.is_some_and(|code| code == "40P01" || code == "40001")
+        code.is_some_and(|code| ["40P01", "40001", "55P03"].contains(&&*code))
     }
 
     /// Whether the role may not do that (42501).

@@ -107,7 +107,8 @@ impl Store {
              set held_reason = $2, held_by = $3, held_until = $4, held_at = clock_timestamp(), held_cause = $5, held_code = $6,
                held_fingerprint = $7, probe_at = clock_timestamp() + make_interval(secs => $8), probes = 0, probing_until = null
              where sender = $1
-               and (held_reason is null or held_until <= clock_timestamp() or $5 = 'operator' and held_cause <> 'operator')",
+               and (held_reason is null or held_until <= clock_timestamp()
+                 or $5 = 'operator' and held_cause not in ('operator', 'restore'))",
             sender.as_str(),
             storable(hold.reason),
             storable(hold.by),

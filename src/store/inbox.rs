@@ -1,5 +1,6 @@
 //! Webhook deliveries as they came.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -8,6 +9,7 @@ use super::connections::Transaction;
 use super::error::Doing;
 use super::status::Told;
 use super::{Store, StoreError};
+use crate::domain::id::{AttemptNumber, MessageId};
 
 /// A receiver that has said nothing for so long does not listen. A shorter break does not matter: WhatsApp tries again at once
 /// what it could not deliver (Meta, "Webhooks").
@@ -29,6 +31,7 @@ pub struct InboxBatch {
     /// What came, oldest first; at least one.
     pub deliveries: Vec<Delivery>,
     pub(super) sent_delays: Vec<Duration>,
+    pub(super) of_now: HashSet<(MessageId, AttemptNumber)>,
     pub(super) told: Vec<Told>,
 }
 
@@ -77,7 +80,7 @@ impl Store {
     /// Sets the oldest waiting deliveries aside for one applier. `None`: nothing waits.
     pub async fn take_deliveries(&self, limit: i64) -> Result<Option<InboxBatch>, StoreError> {
         let doing = "take webhook deliveries";
-        let mut transaction = self.pool.begin().await.doing(doing)?;
+        let mut transaction = self.begin_here().await.doing(doing)?;
         let deliveries = sqlx::query_as!(
             Delivery,
             "select id, received_at, body from wa.webhook_inbox where state = 'pending'
@@ -95,6 +98,7 @@ impl Store {
             transaction,
             deliveries,
             sent_delays: Vec::new(),
+            of_now: HashSet::new(),
             told: Vec::new(),
         }))
     }
@@ -116,6 +120,11 @@ impl Store {
 }
 
 impl InboxBatch {
+    /// Which of the requests that the statuses name are of this era: this database must have begun them.
+    pub fn expect_begun(&mut self, requests: impl IntoIterator<Item = (MessageId, AttemptNumber)>) {
+        self.of_now.extend(requests);
+    }
+
     /// How long after the acceptances of their messages the statuses `sent` came that were applied; for acceptances that an
     /// answer told.
     pub fn sent_delays(&mut self) -> Vec<Duration> {

@@ -89,20 +89,23 @@ impl Store {
         name: &str,
         lease: Duration,
     ) -> Result<WorkerId, StoreError> {
-        sqlx::query_scalar!(
+        let doing = "register the worker";
+        let mut transaction = self.begin_here().await.doing(doing)?;
+        let worker = sqlx::query_scalar!(
             "insert into wa.workers (name, version, expires_at, renewed_at)
              values ($1, $2, clock_timestamp() + make_interval(secs => $3), clock_timestamp()) returning worker",
             name,
             env!("CARGO_PKG_VERSION"),
             lease.as_secs_f64()
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
-        .doing("register the worker")
-        .map(WorkerId)
+        .doing(doing)?;
+        transaction.commit().await.doing(doing)?;
+        Ok(WorkerId(worker))
     }
 
-    /// Renews everything the worker holds. `false`: its row is gone, so it holds nothing any more.
+    /// Renews everything the worker holds. `false`: its row is gone, or this is another database, so it holds nothing any more.
     ///
     /// Neither a connection nor its answer is waited for longer than `within` together.
     pub async fn heartbeat(
@@ -111,16 +114,23 @@ impl Store {
         lease: Duration,
         within: Duration,
     ) -> Result<bool, StoreError> {
+        let (era, tick) = self.here();
         let renewing = sqlx::query!(
             "update wa.workers set expires_at = clock_timestamp() + make_interval(secs => $2), renewed_at = clock_timestamp()
-             where worker = $1",
+             where worker = $1 and ($3::bigint is null or (select wa.is_here($3, $4)))",
             worker.0,
-            lease.as_secs_f64()
+            lease.as_secs_f64(),
+            era,
+            tick
         )
         .execute(&self.pool);
         let renewed = tokio::time::timeout(within, renewing).await;
         let renewed = renewed.unwrap_or_else(|_| Err(connections::no_answer()));
-        Ok(renewed.doing("renew the worker's leases")?.rows_affected() == 1)
+        let renewed = renewed.doing("renew the worker's leases")?.rows_affected() == 1;
+        if !renewed {
+            self.suspect();
+        }
+        Ok(renewed)
     }
 
     /// Takes senders that nobody alive holds: as many as are missing to the worker's fair share.

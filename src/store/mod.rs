@@ -18,6 +18,7 @@ pub mod checkup;
 pub mod claim;
 pub mod connections;
 mod country;
+pub mod era;
 mod error;
 pub mod failures;
 pub mod groups;
@@ -34,6 +35,7 @@ pub mod parts;
 pub mod pooler;
 pub mod recipients;
 pub mod record;
+pub mod recovery;
 pub mod runtime;
 pub mod schema;
 pub mod sender;
@@ -49,12 +51,14 @@ pub mod watch;
 pub mod webhook_health;
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
 use connections::{Connections, Terms};
+use era::Memory;
 use error::Doing;
 pub use error::StoreError;
 use pooler::{Limit, Pooling};
@@ -123,6 +127,7 @@ const LENT_WITHIN: Duration = Duration::from_secs(5);
 pub struct Store {
     pool: Connections,
     pooling: Pooling,
+    memory: Arc<Memory>,
 }
 
 impl Store {
@@ -145,6 +150,7 @@ impl Store {
                 answer_within,
             }),
             pooling: way.pooling,
+            memory: Arc::default(),
         })
     }
 
@@ -161,6 +167,7 @@ impl Store {
                 answer_within: defaults.answer_within(),
             }),
             pooling: Pooling::Direct,
+            memory: Arc::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use super::connections::Transaction;
 use super::error::Doing;
 use super::suppression::{STOPPED_MARKETING, note_stopped};
 use super::{Store, StoreError};
-use crate::domain::id::{AttemptNumber, MessageId, SenderId};
+use crate::domain::id::{AttemptNumber, Era, MessageId, SenderId};
 use crate::domain::outcome::{Acceptance, ApiError};
 use crate::domain::transition::Transition;
 
@@ -27,6 +27,8 @@ pub struct Record {
     pub attempt: AttemptNumber,
     /// When it was begun, by the database's clock.
     pub begun_at: OffsetDateTime,
+    /// In this era of the database.
+    pub era: Era,
     /// What follows for the message.
     pub transition: Transition,
     /// For the people who read it later; none for a plain acceptance, which needs no row of its own.
@@ -57,13 +59,27 @@ pub struct Recorded {
     pub failed: u64,
     /// Messages that became uncertain.
     pub uncertain: u64,
+    /// Answers of an earlier era that this database has no use for: their messages were lost, or are in doubt as a whole.
+    pub bygone: u64,
 }
 
 impl Store {
     /// Writes a batch of records in one transaction.
+    ///
+    /// Of an era that is over only facts are written: that a message which the database still knows was accepted. Whatever else an
+    /// answer of then concludes, it concludes of a request that this database does not know.
     pub async fn record(&self, records: &[Record]) -> Result<Recorded, StoreError> {
         let doing = "record outcomes";
-        let mut transaction = self.pool.begin().await.doing(doing)?;
+        let mut transaction = self.begin_here().await.doing(doing)?;
+        let eras = self.known_eras();
+        let still_counts = |record: &&Record| {
+            record.era == eras.current()
+                || matches!(record.transition, Transition::Accept(_))
+                    && eras.remember(record.id, record.era)
+        };
+        let told = records.len();
+        let records: Vec<&Record> = records.iter().filter(still_counts).collect();
+        let records = records.as_slice();
         let (accepted_ids, late) = write_acceptances(&mut transaction, records).await?;
         let nameless = write_nameless_acceptances(&mut transaction, records).await?;
         let failed = write_failures(&mut transaction, records).await?;
@@ -79,6 +95,7 @@ impl Store {
             late,
             failed,
             uncertain,
+            bygone: (told - records.len()) as u64,
         })
     }
 }
@@ -109,10 +126,11 @@ impl<'a> Keys<'a> {
 /// Those that were new, and of how many of them the message was uncertain until now.
 async fn write_acceptances(
     transaction: &mut Transaction,
-    records: &[Record],
+    records: &[&Record],
 ) -> Result<(Vec<MessageId>, u64), StoreError> {
     let named: Vec<(&Record, &Acceptance, &str)> = records
         .iter()
+        .copied()
         .filter_map(|record| match &record.transition {
             Transition::Accept(acceptance) => acceptance
                 .wamid
@@ -164,9 +182,9 @@ async fn write_acceptances(
 /// webhook would ever tell.
 async fn write_nameless_acceptances(
     transaction: &mut Transaction,
-    records: &[Record],
+    records: &[&Record],
 ) -> Result<u64, StoreError> {
-    let keys = Keys::of(records.iter().filter(
+    let keys = Keys::of(records.iter().copied().filter(
         |record| matches!(&record.transition, Transition::Accept(acceptance) if acceptance.wamid.is_none()),
     ));
     if keys.ids.is_empty() {
@@ -192,10 +210,11 @@ async fn write_nameless_acceptances(
 
 async fn write_failures(
     transaction: &mut Transaction,
-    records: &[Record],
+    records: &[&Record],
 ) -> Result<u64, StoreError> {
     let failed: Vec<(&Record, Option<i64>, &str)> = records
         .iter()
+        .copied()
         .filter_map(|record| match &record.transition {
             Transition::Fail { code, message } => Some((record, *code, message.as_str())),
             _ => None,
@@ -224,7 +243,7 @@ async fn write_failures(
 /// Recipients of whom the answer says that they have stopped marketing messages.
 async fn write_stopped(
     transaction: &mut Transaction,
-    records: &[Record],
+    records: &[&Record],
 ) -> Result<(), StoreError> {
     let stopped: Vec<(i64, OffsetDateTime)> = records
         .iter()
@@ -238,10 +257,11 @@ async fn write_stopped(
 
 async fn write_doubts(
     transaction: &mut Transaction,
-    records: &[Record],
+    records: &[&Record],
 ) -> Result<u64, StoreError> {
     let doubtful: Vec<(&Record, &str, bool)> = records
         .iter()
+        .copied()
         .filter_map(|record| match &record.transition {
             Transition::Doubt { doubt, may_resend } => Some((record, doubt.as_str(), *may_resend)),
             _ => None,
@@ -270,10 +290,11 @@ async fn write_doubts(
 /// Messages that go back into the queue: provably not sent, told to slow down, or held.
 async fn write_returns(
     transaction: &mut Transaction,
-    records: &[Record],
+    records: &[&Record],
 ) -> Result<(), StoreError> {
     let returned: Vec<(&Record, Duration, bool, &str)> = records
         .iter()
+        .copied()
         .filter_map(|record| match &record.transition {
             Transition::Requeue {
                 after,
@@ -330,10 +351,11 @@ async fn write_returns(
 
 async fn write_accounts(
     transaction: &mut Transaction,
-    records: &[Record],
+    records: &[&Record],
 ) -> Result<(), StoreError> {
     let told: Vec<(&Record, &Account)> = records
         .iter()
+        .copied()
         .filter_map(|record| record.account.as_ref().map(|account| (record, account)))
         .collect();
     if told.is_empty() {

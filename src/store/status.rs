@@ -5,7 +5,7 @@
 //! known, and the status of a message is read off them (`wa.messages`); so the order and the number of deliveries do not
 //! matter, and two appliers may meet on one message.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use time::OffsetDateTime;
 
@@ -61,6 +61,8 @@ pub struct Applied {
     pub echoed: u64,
     /// Templates that are held from now on, because messages of them were failed for it.
     pub held_templates: u64,
+    /// Named a request of this era that this database has never begun: it has gone back.
+    pub never_begun: u64,
 }
 
 /// What was told of an attempt of ours.
@@ -139,7 +141,14 @@ impl InboxBatch {
     /// Applies the statuses found in these deliveries.
     pub async fn apply(&mut self, seen: &[StatusSeen]) -> Result<Applied, StoreError> {
         let transaction = &mut self.transaction;
-        let (by_wamid, Learned { learned, settled }) = identify(transaction, seen).await?;
+        let (
+            by_wamid,
+            Learned {
+                learned,
+                settled,
+                never_begun,
+            },
+        ) = identify(transaction, seen, &self.of_now).await?;
         let count = learned.len() as u64;
         self.told.extend(learned);
         let mut news: BTreeMap<MessageKey, News> = BTreeMap::new();
@@ -174,6 +183,7 @@ impl InboxBatch {
             settled,
             echoed: seen.iter().filter(|one| one.named.is_some()).count() as u64,
             held_templates,
+            never_begun,
         })
     }
 }
@@ -242,12 +252,14 @@ struct Owner {
 struct Learned {
     learned: Vec<Told>,
     settled: u64,
+    never_begun: u64,
 }
 
 /// Finds the message of each wamid; where only our token tells it, the acceptance is written down first.
 async fn identify(
     transaction: &mut Transaction,
     seen: &[StatusSeen],
+    of_now: &HashSet<(MessageId, AttemptNumber)>,
 ) -> Result<(Owners, Learned), StoreError> {
     let doing = "find the messages of statuses";
     let mut owners = known_owners(transaction, seen).await?;
@@ -260,6 +272,7 @@ async fn identify(
     if strangers.is_empty() {
         return Ok((owners, Learned::default()));
     }
+    let never_begun = never_begun(transaction, strangers.values(), of_now).await?;
     let wamids: Vec<&str> = strangers.keys().copied().collect();
     let ids: Vec<i64> = strangers.values().map(|(id, _)| id.0).collect();
     let attempts: Vec<i32> = strangers.values().map(|(_, attempt)| attempt.0).collect();
@@ -282,7 +295,10 @@ async fn identify(
     .fetch_all(&mut **transaction)
     .await
     .doing(doing)?;
-    let mut learned = Learned::default();
+    let mut learned = Learned {
+        never_begun,
+        ..Learned::default()
+    };
     for row in new {
         learned.settled += u64::from(row.is_settled);
         let (id, sender) = (row.id, row.sender);
@@ -292,6 +308,30 @@ async fn identify(
     // Read once more rather than trusted: the answer itself may have been recorded in the same moment.
     owners.extend(known_owners(transaction, seen).await?);
     Ok((owners, learned))
+}
+
+/// How many of these requests this database has never begun. As a rule a request is committed before it leaves, so there are none.
+async fn never_begun(
+    transaction: &mut Transaction,
+    strangers: impl Iterator<Item = &(MessageId, AttemptNumber)>,
+    of_now: &HashSet<(MessageId, AttemptNumber)>,
+) -> Result<u64, StoreError> {
+    let (ids, attempts): (Vec<i64>, Vec<i32>) = strangers
+        .filter(|named| of_now.contains(named))
+        .map(|(id, attempt)| (id.0, attempt.0))
+        .unzip();
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let never = sqlx::query_scalar!(
+        r#"select wa.never_begun($1, $2) as "never!""#,
+        &ids,
+        &attempts
+    )
+    .fetch_one(&mut **transaction)
+    .await
+    .doing("see whether the requests of statuses were begun")?;
+    Ok(never as u64)
 }
 
 async fn known_owners(

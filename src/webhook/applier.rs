@@ -18,14 +18,17 @@ use tracing::{debug, info, warn};
 use super::payload::{Delivery, TemplateEffect, TemplateUpdate};
 use crate::crash::crash_point;
 use crate::domain::account_news::{AccountNews, OurNumber};
+use crate::domain::era::Eras;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::hold::TemplateKey;
+use crate::domain::id::{AttemptNumber, MessageId};
 use crate::domain::status::Status;
 use crate::domain::token::{Callback, TokenKey};
 use crate::domain::transition::in_words;
 use crate::metrics::Metrics;
 use crate::store::account_news::NewsApplied;
 use crate::store::campaign_work::CampaignChange;
+use crate::store::era::Amiss;
 use crate::store::inbox::{self, Handled};
 use crate::store::status::{Applied, StatusSeen, Told};
 use crate::store::suppression::Preference;
@@ -73,6 +76,8 @@ pub struct Report {
     pub preferences: u64,
     /// Tokens that were not made with our key.
     pub forged: usize,
+    /// Tokens of messages that were lost when the database went back.
+    pub lost: usize,
     /// Deliveries, or parts of them, that could not be read.
     pub bad: usize,
 }
@@ -85,7 +90,12 @@ struct Found {
     preferences: Vec<Preference>,
     numbers: Vec<OurNumber>,
     account_news: Vec<(AccountNews, OffsetDateTime)>,
+    /// Of the statuses, the requests of this era that they name.
+    of_now: Vec<(MessageId, AttemptNumber)>,
 }
+
+/// What a token proves that names a request which was never begun.
+const NEVER_BEGUN: &str = "a webhook tells of a message that was sent and that it has never sent: an earlier copy of it was put in its place";
 
 /// A batch that could not be applied, and the first delivery in it.
 struct Failure {
@@ -210,9 +220,10 @@ impl Applier {
         let mut found = Found::default();
         let mut handled = Vec::with_capacity(batch.deliveries.len());
         let mut traced = Vec::new();
+        let eras = self.store.known_eras();
         for delivery in &batch.deliveries {
             let before = found.statuses.len();
-            handled.push(self.read(delivery, &mut found, &mut report));
+            handled.push(self.read(delivery, &eras, &mut found, &mut report));
             let statuses = &found.statuses[before..];
             let named = statuses.iter().filter_map(|status| status.named);
             let (body, came) = (&delivery.body, delivery.received_at);
@@ -223,6 +234,7 @@ impl Applier {
             error,
             delivery: first,
         };
+        batch.expect_begun(found.of_now);
         report.statuses = batch.apply(&found.statuses).await.map_err(at)?;
         crash_point!("apply.statuses");
         // Before the news, which is about whoever is known by then.
@@ -248,6 +260,19 @@ impl Applier {
         self.count(&report, &sent_delays);
         self.tell(&told);
         say(&applied);
+        if report.lost > 0 {
+            warn!(
+                "{} statuses are about messages that were lost when the database went back",
+                report.lost
+            );
+        }
+        if report.statuses.never_begun > 0 && self.store.era().is_settled() {
+            self.store.report(Amiss {
+                era: eras.current(),
+                cause: "told_by_webhook".to_owned(),
+                what: NEVER_BEGUN.to_owned(),
+            });
+        }
         if report.statuses.held_templates > 0 {
             warn!(
                 "{} templates held: WhatsApp took messages of them and failed them for it",
@@ -303,7 +328,45 @@ impl Applier {
         });
     }
 
-    fn read(&self, delivery: &inbox::Delivery, found: &mut Found, report: &mut Report) -> Handled {
+    /// The request that callback data names, by the key of the era it was made in; and the application's own value.
+    ///
+    /// A message that was lost when the database went back is named by nobody: whatever bears its id now is another one.
+    fn named(
+        &self,
+        data: String,
+        eras: &Eras,
+        found: &mut Found,
+        report: &mut Report,
+    ) -> (Option<(MessageId, AttemptNumber)>, Option<String>) {
+        for era in eras.latest_first() {
+            match self.token_key.in_era(era).verify(&data) {
+                Callback::Verified {
+                    message,
+                    attempt,
+                    app,
+                } => {
+                    let named = Some((message, attempt)).filter(|_| eras.remember(message, era));
+                    report.lost += usize::from(named.is_none());
+                    if era == eras.current() {
+                        found.of_now.extend(named);
+                    }
+                    return (named, app);
+                }
+                Callback::Foreign => return (None, Some(data)),
+                Callback::Forged => {}
+            }
+        }
+        report.forged += 1;
+        (None, None)
+    }
+
+    fn read(
+        &self,
+        delivery: &inbox::Delivery,
+        eras: &Eras,
+        found: &mut Found,
+        report: &mut Report,
+    ) -> Handled {
         let Ok(read) = Delivery::read(&delivery.body) else {
             warn!(
                 "Webhook delivery {} is no JSON object; it is kept as it came",
@@ -337,21 +400,8 @@ impl Applier {
             }));
         let statuses = read.statuses.len() as i32;
         for status in read.statuses {
-            let (named, callback_data) = match status
-                .callback_data
-                .as_deref()
-                .map(|data| self.token_key.verify(data))
-            {
-                Some(Callback::Verified {
-                    message,
-                    attempt,
-                    app,
-                }) => (Some((message, attempt)), app),
-                Some(Callback::Foreign) => (None, status.callback_data),
-                Some(Callback::Forged) => {
-                    report.forged += 1;
-                    (None, None)
-                }
+            let (named, callback_data) = match status.callback_data {
+                Some(data) => self.named(data, eras, found, report),
                 None => (None, None),
             };
             found.statuses.push(StatusSeen {

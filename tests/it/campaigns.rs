@@ -168,6 +168,7 @@ impl World {
             sender: the_sender(),
             attempt: begun.attempt,
             begun_at: begun.begun_at,
+            era: begun.era,
             transition,
             account: None,
         };

@@ -76,6 +76,7 @@ impl<'a> Hand<'a> {
             sender: SenderId::from(SENDER),
             attempt: begun.attempt,
             begun_at: begun.begun_at,
+            era: begun.era,
             transition,
             account: None,
         };

@@ -35,6 +35,7 @@ mod metrics;
 mod outcomes;
 mod pgbouncer;
 mod providers;
+mod recovery;
 mod schema_versions;
 mod security;
 mod sender_settings;

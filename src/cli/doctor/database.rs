@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::checkup::ServerFacts;
 use crate::store::pooler::Pooling;
+use crate::store::recovery::Recovery;
 
 /// The oldest PostgreSQL that has all we need.
 const OLDEST: i32 = 140_000;
@@ -52,6 +53,10 @@ async fn ask<'a>(context: &'a Context, found: &mut Findings) -> Option<&'a Store
     let is_current = schema(found, store).await;
     if is_current {
         roles(found, &facts);
+        match store.recovery().await {
+            Ok(recovery) => era(found, recovery.as_ref()),
+            Err(error) => found.unanswered("era", &error),
+        }
     }
     match store.care_facts().await {
         Ok(facts) => care::check(&facts, found),
@@ -125,6 +130,38 @@ async fn schema(found: &mut Findings, store: &Store) -> bool {
             found.unanswered("schema", &error);
             false
         }
+    }
+}
+
+/// Whether the database is known to have gone back, and whether that would be noticed.
+fn era(found: &mut Findings, recovery: Option<&Recovery>) {
+    let Some(recovery) = recovery else {
+        return found.fine("era", "nobody has worked on it yet");
+    };
+    if !recovery.is_settled() {
+        let words = format!(
+            "the database went back: {}; {} senders are held",
+            recovery.what, recovery.held_senders
+        );
+        found.broken(
+            "era",
+            words,
+            "see what would become of which messages: wa-outbox recover",
+        );
+    } else if recovery.held_senders > 0 {
+        let words = format!(
+            "settled, but {} senders are held for it still",
+            recovery.held_senders
+        );
+        found.note("era", words, "release them: wa-outbox recover --release");
+    } else {
+        found.fine("era", "the database has not gone back, or that is settled");
+    }
+    if let Some(why) = &recovery.unreadable {
+        let words = format!("the server does not tell all that a restore is noticed by: {why}");
+        let fix = "let the owner of schema wa execute pg_control_system(), pg_walfile_name(pg_lsn) and pg_current_wal_insert_lsn(); \
+                   else run wa-outbox recover --since TIME after each restore or failover, before any worker starts";
+        found.note("identity", words, fix);
     }
 }
 

@@ -1,11 +1,13 @@
 -- The write-ahead intent. The lease rows are locked for share, so a takeover waits for us: nothing of an old epoch can begin
--- after it. (A join without the lock was shown to let a zombie begin.)
+-- after it. (A join without the lock was shown to let a zombie begin.) And nothing begins in another database than the one that the
+-- worker knows: it may have forgotten what was sent.
 with fence as materialized (
   select l.sender, l.epoch
   from wa.leases l
   where l.worker = $1
     and (l.sender, l.epoch) in (select distinct c.sender, c.epoch from unnest($3::text[], $4::bigint[]) as c (sender, epoch))
     and exists (select from wa.workers w where w.worker = $1 and w.expires_at > clock_timestamp())
+    and ($6::bigint is null or (select wa.is_here($6, $7)))
   order by l.sender
   for share
 )

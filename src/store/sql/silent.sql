@@ -13,6 +13,8 @@
 -- whose answer was lost: then silence says nothing at all, and to send again is to guess. That is done only where the message or
 -- its sender asks for it in so many words; the worker's own setting does not reach it.
 --
+-- What is in doubt because the database went back waits for a sign that webhooks flow now: what flowed before is not known any more.
+--
 -- Of one message ($6) it says the same ahead of time: when its clock runs out as things are, and what its policy says then.
 with heard as materialized (
   select l.since, l.last_said_at, l.last_said_at > now() - make_interval(secs => $4) as is_listening
@@ -24,7 +26,7 @@ with heard as materialized (
   select u.*, coalesce(o.on_uncertain, s.on_uncertain, case when $3::bool or not e.echoes then 'hold' else 'retry' end) as policy,
     e.echoes,
     make_interval(secs => coalesce(s.reconcile_window_s, $1::int)) as evidence_window,
-    f.sender is null or f.accepted_watermark > u.begun_at as flow_has_passed
+    f.sender is null or f.accepted_watermark > case when u.era is null then u.begun_at else u.since end as flow_has_passed
   from wa.uncertain u
   join wa.outbox o on o.id = u.id and o.sender = u.sender
   join wa.senders s on s.sender = u.sender

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
-use wa_outbox::domain::id::{AttemptNumber, MessageId, SenderId, Wamid};
+use wa_outbox::domain::id::{AttemptNumber, Era, MessageId, SenderId, Wamid};
 use wa_outbox::domain::status::Status;
 use wa_outbox::domain::transition::Transition;
 use wa_outbox::store::claim::Begun;
@@ -21,6 +21,7 @@ fn answered(id: MessageId, wamid: &str) -> Record {
         sender: SenderId::from(SENDER),
         attempt: AttemptNumber(1),
         begun_at: OffsetDateTime::UNIX_EPOCH,
+        era: Era::FIRST,
         transition: accepted_as(wamid),
         account: None,
     }

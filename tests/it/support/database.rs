@@ -49,6 +49,19 @@ impl TestDatabase {
         Self::of(Content::Empty).await
     }
 
+    /// A database of another server, which is not ours to drop.
+    pub(crate) fn at(url: &str) -> Self {
+        let options: PgConnectOptions = url.parse().expect("an address of Postgres");
+        let pool = PgPoolOptions::new()
+            .max_connections(5)
+            .connect_lazy_with(options);
+        Self {
+            url: url.to_owned(),
+            pool,
+            name: String::new(),
+        }
+    }
+
     async fn of(content: Content) -> Self {
         let (reply, created) = oneshot::channel();
         KEEPER
@@ -66,6 +79,9 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
+        if self.name.is_empty() {
+            return;
+        }
         let (reply, dropped) = mpsc::channel();
         // Waited for, because the process may end with this test. If the keeper is gone, the next sweep does it.
         if KEEPER

@@ -4,6 +4,7 @@ pub(crate) mod books;
 pub(crate) mod cable;
 pub(crate) mod callbacks;
 pub(crate) mod chromium;
+pub(crate) mod cluster;
 pub(crate) mod collector;
 pub(crate) mod commands;
 pub(crate) mod database;

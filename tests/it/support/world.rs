@@ -74,7 +74,11 @@ impl World {
 
     /// The same with settings of one's own.
     pub(crate) async fn at_rest_with(config: Config) -> Self {
-        let database = TestDatabase::create().await;
+        Self::on(TestDatabase::create().await, config).await
+    }
+
+    /// A world at rest on a database of one's own, which has all migrations.
+    pub(crate) async fn on(database: TestDatabase, config: Config) -> Self {
         let store = Store::over(database.pool.clone());
         let simulator = Simulator::start(Settings::default())
             .await

@@ -1,0 +1,304 @@
+//! `recover`: what a restored or promoted database has forgotten, and settling it by a person's word.
+//!
+//! Without `--yes` it looks and says. It never sends and never decides that something is to be sent again: what may have been sent is
+//! put in doubt, and evidence or policy settles it as it settles every lost answer.
+
+mod replay;
+mod shown;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ArgGroup;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::failure::Problem;
+use super::rows::Progress;
+use super::{Context, duration, output};
+use crate::domain::id::{Era, MessageId};
+use crate::recovery::settle;
+use crate::recovery::watch::Watch;
+use crate::service::uncertain_policy;
+use crate::standing::time::moment;
+use crate::store::Store;
+use crate::store::audit::Deed;
+use crate::store::era::Amiss;
+use crate::store::recovery::{Recovery, RecoveryTerms};
+use replay::Replay;
+use shown::{Report, report_in_words};
+
+/// See and settle what a restored or promoted database has forgotten
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP, group = ArgGroup::new("deed").args(["yes", "nothing_lost"]))]
+pub struct Options {
+    /// The database is complete up to this time, such as 2026-03-01T12:00:00Z [default: as was found when it was noticed]
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "nothing_lost")]
+    since: Option<OffsetDateTime>,
+    /// The last moment at which the lost database can have sent something [default: now]
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "nothing_lost")]
+    until: Option<OffsetDateTime>,
+    /// Wait for evidence so much longer than usual, such as 2h
+    #[arg(long, value_name = "SPAN", value_parser = duration::parse, conflicts_with = "nothing_lost")]
+    wait: Option<Duration>,
+    /// Leave to a person what stays silent, whatever its policy says
+    #[arg(long, conflicts_with = "nothing_lost")]
+    hold: bool,
+    /// First apply webhooks that were kept elsewhere: files of JSON lines with body (or body_base64) and signature
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "nothing_lost")]
+    replay: Vec<PathBuf>,
+    /// With --replay: take lines without a signature, because you know where the files come from
+    #[arg(long, requires = "replay")]
+    unsigned: bool,
+    /// Settle it: put in doubt what may have been sent
+    #[arg(long, requires = "reason")]
+    yes: bool,
+    /// Nothing was lost: all senders go on at once, and what is queued is sent
+    #[arg(long, requires = "reason")]
+    nothing_lost: bool,
+    /// Release the senders once it is settled
+    #[arg(long)]
+    release: bool,
+    /// Why, or how you know, for those who read it later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Who you are [default: user@host]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const HELP: &str = "A database that was restored from a backup, or a standby that was promoted before it had everything, calls queued \
+what was sent since. Workers notice, and hold every sender. Without --yes this command says what happened and what would become of \
+which messages, and changes nothing.
+
+With --yes each message that may have been sent becomes uncertain: a status webhook with our token settles it; what stays silent goes by \
+its policy, sent again once (retry) or left to a person (hold). Statuses that were told to the lost database do not come again, so the \
+more time was lost, the less silence means: think of --hold, --wait and --replay then. It can be broken off and run again.
+
+A restore that no process could notice (an earlier copy of the files, and all processes started anew) is settled by --since, with the time \
+of that copy.
+
+With --json an object (with --release: released, an array); docs/json.md has its shape.
+
+Examples:
+  wa-outbox recover
+  wa-outbox recover --nothing-lost --reason \"a synchronous standby took over\"
+  wa-outbox recover --yes --hold --reason \"backup of 12:00 restored\"
+  wa-outbox recover --release --reason \"settled\"
+  wa-outbox recover --replay proxy.jsonl --yes --release --reason \"standby promoted\"";
+
+fn time(text: &str) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        // As fine as the database keeps it, so that it is the same when it is read back.
+        .map(|time| time.truncate_to_microsecond())
+        .map_err(|_| "write a time with its offset: 2026-03-01T12:00:00Z".to_owned())
+}
+
+impl Options {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// When there is nothing to settle, a file cannot be used, or the database refuses.
+    pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        // Read before anything is done.
+        let replay = Replay::read(&self.replay, self.unsigned, context)?;
+        let store = context.store().await?;
+        let by = context.author(self.by.clone())?;
+        // Nobody may have noticed yet: then this does, as any process would.
+        let name = format!("wa-outbox recover, by {by}");
+        Watch::new(store.clone(), name, Duration::from_secs(1))
+            .look()
+            .await?;
+        if self.nothing_lost {
+            return self.nothing_lost(store, &by).await;
+        }
+        if !self.yes {
+            if self.release {
+                return self.release(store, &by).await;
+            }
+            return self.look(store, context).await;
+        }
+        let recovery = self.unsettled(store, &by).await?;
+        if let Some(recovery) = &recovery {
+            let applied = replay.apply(store, context).await?;
+            if !applied.is_empty() {
+                say(self.json, &applied)?;
+            }
+            self.settle(store, context, recovery, &by).await?;
+        }
+        if self.release {
+            return self.release(store, &by).await;
+        }
+        self.look(store, context).await
+    }
+
+    /// What is to be settled; where nobody has noticed anything, and a time is given, from now on. None: it is done.
+    async fn unsettled(&self, store: &Store, by: &str) -> anyhow::Result<Option<Recovery>> {
+        let recovery = standing(store).await?;
+        if !recovery.is_settled() {
+            return Ok(Some(recovery));
+        }
+        let Some(since) = self.since else {
+            return Err(Problem::failed(
+                "there is nothing to settle: nobody has noticed that the database went back",
+                "if it did, say to which time: --since TIME",
+            )
+            .into());
+        };
+        if since >= recovery.now {
+            let fix = "give the time of the backup or copy that is in place now";
+            return Err(Problem::usage("--since lies ahead", fix).into());
+        }
+        if recovery.complete_until == Some(since) {
+            return Ok(None);
+        }
+        let amiss = Amiss {
+            era: recovery.era(),
+            cause: "operator".to_owned(),
+            what: format!("it was restored, says {by}"),
+        };
+        store.begin_era(&amiss, by, Some(since)).await?;
+        store.beat().await?;
+        Ok(Some(standing(store).await?))
+    }
+
+    fn terms(&self) -> RecoveryTerms {
+        RecoveryTerms {
+            since: self.since,
+            until: self.until,
+            wait: self.wait.unwrap_or_default(),
+            keep: self.hold,
+        }
+    }
+
+    fn why(&self) -> &str {
+        self.reason.as_deref().unwrap_or("no reason was given")
+    }
+
+    async fn settle(
+        &self,
+        store: &Store,
+        context: &Context,
+        recovery: &Recovery,
+        by: &str,
+    ) -> anyhow::Result<()> {
+        let deed = self.begin_deed(store, by, recovery.era()).await?;
+        let all = u64::try_from(recovery.doubtful_ids).ok();
+        let mut progress = Progress::new("put in doubt", all, context.clock().boot());
+        let done = |doubted: i64, reached: i64| {
+            let (doubted, reached) = (doubted.unsigned_abs(), reached.unsigned_abs());
+            progress.show(doubted, reached, 0, context.clock().boot());
+        };
+        let terms = self.terms();
+        let settled = settle::settle(store, recovery.era(), &terms, (by, self.why()), done).await;
+        progress.clear();
+        let outcome = match &settled {
+            Ok(true) => "what may have been sent is in doubt",
+            Ok(false) => "it was settled by somebody else meanwhile",
+            Err(_) => "it broke off; it can be run again",
+        };
+        store.end_deed(deed, outcome, settled.is_ok()).await?;
+        settled?;
+        Ok(())
+    }
+
+    async fn nothing_lost(&self, store: &Store, by: &str) -> anyhow::Result<()> {
+        let recovery = standing(store).await?;
+        if recovery.is_settled() {
+            let fix = "see: wa-outbox recover";
+            return Err(Problem::failed("there is nothing to settle", fix).into());
+        }
+        if recovery.failed_at.is_some() {
+            let what = "it has been begun to put messages in doubt, so something was lost";
+            let fix = "go on with it: wa-outbox recover --yes --reason TEXT";
+            return Err(Problem::failed(what, fix).into());
+        }
+        let deed = self.begin_deed(store, by, recovery.era()).await?;
+        let done = store
+            .end_recovery(recovery.era(), true, by, self.why())
+            .await?;
+        store
+            .end_deed(deed, "nothing was lost, and the senders go on", done)
+            .await?;
+        self.release(store, by).await
+    }
+
+    async fn release(&self, store: &Store, by: &str) -> anyhow::Result<()> {
+        if !standing(store).await?.is_settled() {
+            let what =
+                "the senders stay held: it is not settled what the database may have forgotten";
+            let fix = "see what would become of which messages: wa-outbox recover";
+            return Err(Problem::failed(what, fix).into());
+        }
+        let released = store.release_restored(by, self.why()).await?;
+        if self.json {
+            return output::print_json(&shown::released_json(&released));
+        }
+        output::print(&shown::released_in_words(&released))
+    }
+
+    async fn begin_deed(&self, store: &Store, by: &str, era: Era) -> anyhow::Result<i64> {
+        let target = format!("era {}", era.0);
+        let deed = Deed {
+            author: by,
+            role: "operator",
+            address: "command line",
+            what: if self.nothing_lost {
+                "recover_nothing_lost"
+            } else {
+                "recover"
+            },
+            target: &target,
+            reason: self.why(),
+        };
+        Ok(store.begin_deed(&deed).await?)
+    }
+
+    /// Says what happened, and what would become of which messages.
+    async fn look(&self, store: &Store, context: &Context) -> anyhow::Result<()> {
+        let recovery = standing(store).await?;
+        let is_ahead = !recovery.is_settled() || self.since.is_some() && !self.yes;
+        let mut report = Report::of(&recovery);
+        if is_ahead {
+            let doubtful = match self.since {
+                Some(since) => store.last_id_until(since).await?,
+                None => MessageId(recovery.doubtful_ids),
+            };
+            let terms = RecoveryTerms {
+                until: self.until.or(recovery.failed_at),
+                ..self.terms()
+            };
+            let policy = uncertain_policy(&context.config()?.reconcile);
+            let all = u64::try_from(doubtful.0).ok();
+            let mut progress = Progress::new("looked at", all, context.clock().boot());
+            let looked = |reached: i64| {
+                let reached = reached.unsigned_abs();
+                progress.show(reached, reached, 0, context.clock().boot());
+            };
+            report.senders = settle::preview(store, doubtful, &terms, policy, looked).await?;
+            progress.clear();
+            report.sequences_that_wait = store.sequences_that_wait().await?;
+        }
+        if self.json {
+            return output::print_json(&report.json());
+        }
+        let when = |at: OffsetDateTime| moment(at, recovery.now);
+        output::print(&report_in_words(&report, &when, context.colours()))
+    }
+}
+
+async fn standing(store: &Store) -> anyhow::Result<Recovery> {
+    let none = || Problem::failed("nobody has worked on this database yet", "wa-outbox run");
+    Ok(store.recovery().await?.ok_or_else(none)?)
+}
+
+/// What is told beside the answer, which a script reads.
+fn say(json: bool, text: &str) -> anyhow::Result<()> {
+    if json {
+        return Ok(());
+    }
+    output::print(text)
+}

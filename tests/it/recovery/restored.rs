@@ -1,0 +1,116 @@
+//! A backup takes the place of the database.
+
+use wa_outbox::clock::Clock;
+use wa_outbox::simulator::Status;
+
+use super::{EVIDENCE, KEPT, SILENT, a_world_on, in_time, to};
+use crate::support::cluster::Cluster;
+
+/// What a dump refers to and does not hold.
+pub(super) const ROLES: &str =
+    "create role wa_producer; create role wa_worker; create role wa_viewer";
+
+#[tokio::test]
+async fn a_base_backup_that_is_put_in_place_forgets_nothing_that_it_would_send_again() {
+    in_time(async {
+        let primary = Cluster::start();
+        let mut world = a_world_on(&primary).await;
+        world.has_been_worked().await;
+        let alone = world.enqueue(to(SILENT)).await;
+        let head = world.enqueue(to(EVIDENCE).in_sequence("order")).await;
+        let next = world.enqueue(to(EVIDENCE).in_sequence("order")).await;
+        let backup = primary.base_backup("backup");
+        world.start_service().await;
+        world.until_taken(2).await;
+        world.until_state(head, "accepted").await;
+        world.is_told(EVIDENCE, Status::Delivered).await;
+        world.until_state(next, "accepted").await;
+        world.stop_service().await;
+        assert_eq!(world.taken_for(EVIDENCE), 2);
+
+        primary.kill();
+        backup.go();
+        backup.is_a_primary().await;
+        world.moves_to(&backup);
+        world.start_service().await;
+        let reason = world.until_held_for_a_restore().await;
+        assert!(reason.contains("timeline"), "{reason}");
+        world.until_the_worker_sends_for_others().await;
+        assert_eq!(world.foreseen(&[]).await, [2, 0, 1]);
+        assert_eq!(world.foreseen(&["--hold"]).await, [0, 2, 1]);
+        let line = [
+            "recover",
+            "--yes",
+            "--release",
+            "--hold",
+            "--reason",
+            "restored",
+        ];
+        world.says(&line).await;
+        assert_eq!(world.state_of(alone).await, "uncertain");
+        assert_eq!(world.state_of(head).await, "uncertain");
+        assert_eq!(world.state_of(next).await, "waiting");
+
+        // The turn of the next one comes, and it may have been sent, too.
+        world.is_told(EVIDENCE, Status::Read).await;
+        assert_eq!(world.message(head).await.status.as_deref(), Some("read"));
+        assert_eq!(world.state_of(next).await, "uncertain");
+        world.last_is_told(EVIDENCE, Status::Delivered).await;
+        let told = world.message(next).await;
+        assert_eq!(
+            (told.state.as_str(), told.status.as_deref()),
+            ("accepted", Some("delivered"))
+        );
+        let kept = world.message(alone).await.waiting_for.unwrap_or_default();
+        assert!(
+            kept.starts_with("a person: the database was restored"),
+            "{kept}"
+        );
+        world.until_the_worker_sends_for_others().await;
+        assert_eq!([EVIDENCE, SILENT].map(|one| world.taken_for(one)), [2, 1]);
+        assert!(world.stop_service().await, "the stop is clean");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dump_that_is_restored_into_another_server_is_noticed_before_anything_leaves() {
+    in_time(async {
+        let primary = Cluster::start();
+        let mut world = a_world_on(&primary).await;
+        world.has_been_worked().await;
+        let forgotten = world.enqueue(to(SILENT)).await;
+        let mut draft = to(KEPT);
+        draft.0.due_at = Some(Clock::system().now() + time::Duration::hours(1));
+        let later = world.enqueue(draft).await;
+        let dump = primary.dump();
+        world.start_service().await;
+        world.until_state(forgotten, "accepted").await;
+        world.stop_service().await;
+
+        let another = primary.another("another");
+        another.sql(ROLES).await;
+        another.restore(&dump);
+        world.moves_to(&another);
+        world.start_service().await;
+        let reason = world.until_held_for_a_restore().await;
+        assert!(reason.contains("another server"), "{reason}");
+        world.until_the_worker_sends_for_others().await;
+        assert_eq!(world.taken_for(SILENT), 1);
+
+        // What was not due before was not sent before.
+        assert_eq!(world.foreseen(&[]).await, [1, 0, 0]);
+        world
+            .says(&["recover", "--yes", "--reason", "restored"])
+            .await;
+        assert_eq!(world.state_of(later).await, "queued");
+        assert_eq!(world.state_of(forgotten).await, "uncertain");
+        let again = world.says(&["recover"]).await;
+        assert!(again.contains("1 messages were put in doubt"), "{again}");
+        world.is_told(SILENT, Status::Read).await;
+        assert_eq!(world.state_of(forgotten).await, "accepted");
+        assert_eq!(world.taken_for(SILENT), 1);
+        assert!(world.stop_service().await, "the stop is clean");
+    })
+    .await;
+}
