@@ -6,9 +6,10 @@
 //! - `WA_OUTBOX_MODEL_CASES`: so many stories (default 150). For a night: 100000.
 //! - `WA_OUTBOX_MODEL_SEED`: the seed that a failure printed, to see it again. Otherwise every run plays others.
 //!
-//! Stories worth keeping are written down as tests of their own, not as files of seeds.
+//! A story worth keeping is written down as a test of its own (`kept`), not as a file of seeds.
 
 mod books;
+mod kept;
 mod line;
 mod stage;
 mod story;
@@ -19,18 +20,54 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+use tokio::runtime::{self, Runtime};
 use wa_outbox::store::Store;
 
 use crate::support::database::TestDatabase;
+use story::Case;
+
+/// Where stories are played, one after the other, each with a sender of its own.
+struct Theatre {
+    store: Store,
+    database: TestDatabase,
+    played: Cell<usize>,
+    runtime: Runtime,
+}
+
+impl Theatre {
+    fn open() -> Self {
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let (database, store) = runtime.block_on(async {
+            let database = TestDatabase::create().await;
+            let store = Store::over(database.pool.clone());
+            (database, store)
+        });
+        Self {
+            store,
+            database,
+            played: Cell::new(0),
+            runtime,
+        }
+    }
+
+    /// An error is the story and what was wrong at its end.
+    fn play(&self, case: &Case) -> Result<usize, String> {
+        self.played.set(self.played.get() + 1);
+        let sender = self.played.get().to_string();
+        let playing = stage::play(&self.store, &self.database.pool, &sender, case);
+        self.runtime.block_on(playing)
+    }
+}
 
 /// As a variable of the environment says, if it says anything.
 fn told<T: FromStr<Err: Display>>(name: &str) -> Option<T> {
     let value = env::var(name).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|error| panic!("{name} is {value:?}: {error}")),
-    )
+    let parsed = value.parse();
+    Some(parsed.unwrap_or_else(|error| panic!("{name} is {value:?}: {error}")))
 }
 
 #[test]
@@ -43,24 +80,15 @@ fn the_database_does_what_the_model_says_whatever_happens() {
         max_shrink_time: 60_000,
         ..Config::default()
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let _inside = runtime.enter();
-    let database = runtime.block_on(TestDatabase::create());
-    let store = Store::over(database.pool.clone());
-    let (cases, happened) = (Cell::new(0_usize), Cell::new(0_usize));
+    let theatre = Theatre::open();
+    let happened = Cell::new(0);
     let done = TestRunner::new(config).run(&story::case(), |case| {
-        cases.set(cases.get() + 1);
-        let sender = format!("{}", cases.get());
-        let played = runtime.block_on(stage::play(&store, &database.pool, &sender, &case));
-        let count = played.map_err(TestCaseError::fail)?;
+        let count = theatre.play(&case).map_err(TestCaseError::fail)?;
         happened.set(happened.get() + count);
         Ok(())
     });
-    println!("{} stories, {} happenings", cases.get(), happened.get());
+    let (stories, happened) = (theatre.played.get(), happened.get());
+    println!("{stories} stories, in which {happened} things happened");
     match done {
         Ok(()) => {}
         Err(TestError::Fail(story, _)) => {
