@@ -70,7 +70,7 @@ impl State {
 }
 
 /// A wamid: of this request of this message; or the twin of it, when something below us has sent the request twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
     pub(super) message: usize,
     pub(super) attempt: i32,
@@ -448,10 +448,11 @@ impl Books {
 
     /// Statuses of one batch; with our token or without.
     pub(super) fn hear(&mut self, statuses: &[(Name, Status, bool)]) {
-        for (name, _, has_token) in statuses {
-            if *has_token {
-                self.accept(*name);
-            }
+        // Of several that are learned at once, that of the earliest request is the message's own.
+        let named = statuses.iter().filter(|(.., has_token)| *has_token);
+        let named: BTreeSet<Name> = named.map(|(name, ..)| *name).collect();
+        for name in named {
+            self.accept(name);
         }
         let mut changed = Vec::new();
         for (name, status, _) in statuses {

@@ -14,7 +14,7 @@ const LOOSE: Kind = Kind {
 };
 
 const A_BEGINS_1: Happening = Happening::Begin {
-    who: Who::A,
+    who: Some(Who::A),
     message: 1,
     is_under_newest: false,
     is_short: true,

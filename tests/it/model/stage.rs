@@ -8,6 +8,7 @@ use sqlx::postgres::PgPool;
 use time::OffsetDateTime;
 use wa_outbox::domain::id::{AttemptNumber, Epoch, MessageId, SenderId, Wamid};
 use wa_outbox::domain::outcome::Acceptance;
+use wa_outbox::domain::status::Status;
 use wa_outbox::domain::transition::Transition;
 use wa_outbox::message::{self, OnUncertain, Outgoing};
 use wa_outbox::store::Store;
@@ -264,6 +265,7 @@ impl<'a> Stage<'a> {
             | Happening::ReadAhead => self.send(happening).await,
             Happening::Take(_)
             | Happening::HandOver(_)
+            | Happening::TakeOver(_)
             | Happening::LeaseRunsOut(_)
             | Happening::Renew(_)
             | Happening::FindBegun(_)
@@ -298,13 +300,16 @@ impl<'a> Stage<'a> {
                 is_under_newest,
                 is_short,
             } => {
-                let believes = self.hand(*who).believes;
+                let Some(who) = who.or(self.books.owner) else {
+                    return Ok(());
+                };
+                let believes = self.hand(who).believes;
                 let epoch = if *is_under_newest {
                     self.books.epoch
                 } else {
                     believes
                 };
-                self.begin(*who, epoch, *message, *is_short).await
+                self.begin(who, epoch, *message, *is_short).await
             }
             Happening::GiveUp(message) => {
                 let Some(id) = self.id(*message) else {
@@ -531,6 +536,18 @@ impl<'a> Stage<'a> {
                 agree("so many senders are handed over", &expected, &given)?;
                 self.look(who.other()).await
             }
+            Happening::TakeOver(who) => {
+                let steps = [
+                    Happening::LeaseRunsOut(who.other()),
+                    Happening::Take(who),
+                    Happening::FindBegun(who),
+                    Happening::Sweep(who),
+                ];
+                for step in &steps {
+                    Box::pin(self.own(step)).await?;
+                }
+                Ok(())
+            }
             Happening::LeaseRunsOut(who) => {
                 self.tell(&format!("the lease of {who:?} runs out"));
                 self.books.set_lives(who, false);
@@ -630,7 +647,7 @@ impl<'a> Stage<'a> {
     // ── what WhatsApp says ───────────────────────────────────────────────────────────────────────────────────────
 
     async fn hear(&mut self, statuses: &[Heard]) -> Result<(), Trouble> {
-        let mut heard = Vec::new();
+        let mut heard: Vec<(Name, Status, bool)> = Vec::new();
         let mut seen = Vec::new();
         let mut told = Vec::new();
         for one in statuses {
@@ -645,6 +662,13 @@ impl<'a> Stage<'a> {
                 attempt: request.attempt,
                 is_twin: one.is_twin,
             };
+            // Which of two wamids of one request is the message's own, when both are learned at once, is left to chance.
+            let is_twin_of = |other: &Name| {
+                (other.message, other.attempt) == (name.message, name.attempt) && *other != name
+            };
+            if heard.iter().any(|(other, ..)| is_twin_of(other)) {
+                continue;
+            }
             heard.push((name, one.status, one.has_token));
             seen.push(StatusSeen {
                 inbox_id: 0,

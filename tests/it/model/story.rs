@@ -17,11 +17,14 @@ pub(super) enum Happening {
     /// Whoever holds the sender has no lease any more, unless the taker does itself.
     Take(Who),
     HandOver(Who),
+    /// The other's lease runs out; this one takes the sender, and sweeps what the other had begun.
+    TakeOver(Who),
     LeaseRunsOut(Who),
     Renew(Who),
     ReadAhead,
     Begin {
-        who: Who,
+        /// None: whoever has the sender.
+        who: Option<Who>,
         message: usize,
         /// Under the newest epoch there is, whoever has it; else under the one that it believes in.
         is_under_newest: bool,
@@ -92,7 +95,7 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
         skips_failures,
         overdue,
     });
-    let happenings = prop::collection::vec(happening(), 5..45);
+    let happenings = prop::collection::vec(happening(), 1..60);
     // Without messages and an owner little happens.
     let beginning = prop::collection::vec(kind().prop_map(Happening::Enqueue), 1..4);
     let beginning = (
@@ -110,6 +113,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => kind().prop_map(Happening::Enqueue),
         2 => who().prop_map(Happening::Take),
         1 => who().prop_map(Happening::HandOver),
+        2 => who().prop_map(Happening::TakeOver),
         1 => who().prop_map(Happening::LeaseRunsOut),
         1 => who().prop_map(Happening::Renew),
         1 => Just(Happening::ReadAhead),
@@ -157,14 +161,20 @@ fn kind() -> impl Strategy<Value = Kind> {
 
 fn begin() -> impl Strategy<Value = Happening> {
     let yes = prop::bool::weighted;
-    (who(), message(), yes(0.1), yes(0.8)).prop_map(|(who, message, is_under_newest, is_short)| {
-        Happening::Begin {
-            who,
-            message,
-            is_under_newest,
-            is_short,
-        }
-    })
+    (
+        prop::option::weighted(0.3, who()),
+        message(),
+        yes(0.05),
+        yes(0.8),
+    )
+        .prop_map(
+            |(who, message, is_under_newest, is_short)| Happening::Begin {
+                who,
+                message,
+                is_under_newest,
+                is_short,
+            },
+        )
 }
 
 fn heard() -> impl Strategy<Value = Heard> {
@@ -201,7 +211,8 @@ fn who() -> impl Strategy<Value = Who> {
 }
 
 fn message() -> impl Strategy<Value = usize> {
-    1..=MESSAGES
+    // Much befalls the first ones, which are there.
+    (1..=MESSAGES, 1..=MESSAGES).prop_map(|(one, other)| one.min(other))
 }
 
 /// The last request, as a rule.
