@@ -87,17 +87,19 @@ pub(super) struct Case {
 }
 
 pub(super) fn case() -> impl Strategy<Value = Case> {
-    let line = (
-        any::<bool>(),
-        select(vec![None, Some(Overdue::Halts), Some(Overdue::IsPassed)]),
-    );
+    let overdue = prop_oneof![
+        2 => Just(None),
+        1 => Just(Some(Overdue::Halts)),
+        1 => Just(Some(Overdue::IsPassed)),
+    ];
+    let line = (prop::bool::weighted(0.3), overdue);
     let line = line.prop_map(|(skips_failures, overdue)| LineSettings {
         skips_failures,
         overdue,
     });
     let happenings = prop::collection::vec(happening(), 1..60);
     // Without messages and an owner little happens.
-    let beginning = prop::collection::vec(kind().prop_map(Happening::Enqueue), 1..4);
+    let beginning = prop::collection::vec(kind().prop_map(Happening::Enqueue), 1..=MESSAGES);
     let beginning = (
         beginning,
         prop::collection::vec(who().prop_map(Happening::Take), 0..2),
@@ -152,7 +154,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 fn kind() -> impl Strategy<Value = Kind> {
     let yes = prop::bool::weighted;
-    (yes(0.6), yes(0.2), yes(0.1)).prop_map(|(is_in_line, is_held_when_lost, is_nameless)| Kind {
+    (yes(0.7), yes(0.2), yes(0.1)).prop_map(|(is_in_line, is_held_when_lost, is_nameless)| Kind {
         is_in_line,
         is_held_when_lost,
         is_nameless,
@@ -179,20 +181,20 @@ fn begin() -> impl Strategy<Value = Happening> {
 
 fn heard() -> impl Strategy<Value = Heard> {
     let yes = prop::bool::weighted;
-    (
-        message(),
-        back(),
-        yes(0.1),
-        select(Status::ALL.to_vec()),
-        yes(0.7),
-    )
-        .prop_map(|(message, back, is_twin, status, has_token)| Heard {
+    (message(), back(), yes(0.1), status(), yes(0.7)).prop_map(
+        |(message, back, is_twin, status, has_token)| Heard {
             message,
             back,
             is_twin,
             status,
             has_token,
-        })
+        },
+    )
+}
+
+fn status() -> impl Strategy<Value = Status> {
+    // A delivery is what sets the next one free.
+    prop_oneof![2 => select(Status::ALL.to_vec()), 1 => Just(Status::Delivered)]
 }
 
 fn learned() -> impl Strategy<Value = Learned> {
