@@ -5,7 +5,7 @@ use wa_outbox::domain::status::Status;
 use super::Theatre;
 use super::books::{Kind, Learned, Who};
 use super::line::LineSettings;
-use super::story::{Case, Happening, Heard};
+use super::story::{Case, Happening, Heard, Under};
 
 const LOOSE: Kind = Kind {
     is_in_line: false,
@@ -16,7 +16,7 @@ const LOOSE: Kind = Kind {
 const A_BEGINS_1: Happening = Happening::Begin {
     who: Some(Who::A),
     message: 1,
-    is_under_newest: false,
+    under: Under::Believed,
     is_short: true,
 };
 

@@ -24,7 +24,7 @@ use wa_outbox::store::uncertain::{Finding, UncertainPolicy};
 
 use super::books::{Books, Kind, Learned, Name, Request, State, Verdict, Who};
 use super::line::Overdue;
-use super::story::{Case, Happening, Heard, MESSAGES};
+use super::story::{Case, Happening, Heard, MESSAGES, Under};
 use crate::support::make::ALICE;
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -297,17 +297,17 @@ impl<'a> Stage<'a> {
             Happening::Begin {
                 who,
                 message,
-                is_under_newest,
+                under,
                 is_short,
             } => {
                 let Some(who) = who.or(self.books.owner) else {
                     return Ok(());
                 };
                 let believes = self.hand(who).believes;
-                let epoch = if *is_under_newest {
-                    self.books.epoch
-                } else {
-                    believes
+                let epoch = match under {
+                    Under::Believed => believes,
+                    Under::Earlier => believes - 1,
+                    Under::Newest => self.books.epoch,
                 };
                 self.begin(who, epoch, *message, *is_short).await
             }

@@ -26,8 +26,7 @@ pub(super) enum Happening {
         /// None: whoever has the sender.
         who: Option<Who>,
         message: usize,
-        /// Under the newest epoch there is, whoever has it; else under the one that it believes in.
-        is_under_newest: bool,
+        under: Under,
         /// No answer can come after it was begun.
         is_short: bool,
     },
@@ -67,6 +66,17 @@ pub(super) enum Happening {
     LookAfter,
     Hold,
     Release,
+}
+
+/// The epoch that a message is begun under.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Under {
+    /// The one that the worker believes in.
+    Believed,
+    /// One before it: what it was to begin is left over from when it had the sender earlier.
+    Earlier,
+    /// The newest there is, whoever has it.
+    Newest,
 }
 
 /// A status, of the request so many before the last.
@@ -162,21 +172,24 @@ fn kind() -> impl Strategy<Value = Kind> {
 }
 
 fn begin() -> impl Strategy<Value = Happening> {
+    let under = prop_oneof![
+        14 => Just(Under::Believed),
+        1 => Just(Under::Earlier),
+        1 => Just(Under::Newest),
+    ];
     let yes = prop::bool::weighted;
     (
         prop::option::weighted(0.3, who()),
         message(),
-        yes(0.05),
+        under,
         yes(0.8),
     )
-        .prop_map(
-            |(who, message, is_under_newest, is_short)| Happening::Begin {
-                who,
-                message,
-                is_under_newest,
-                is_short,
-            },
-        )
+        .prop_map(|(who, message, under, is_short)| Happening::Begin {
+            who,
+            message,
+            under,
+            is_short,
+        })
 }
 
 fn heard() -> impl Strategy<Value = Heard> {
