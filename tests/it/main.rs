@@ -32,6 +32,7 @@ mod main_job;
 mod media;
 mod message_kinds;
 mod metrics;
+mod model;
 mod outcomes;
 mod pgbouncer;
 mod providers;

@@ -1,6 +1,6 @@
 -- A doubt may be settled before it is written down: a webhook was faster. Whoever learns an acceptance and whoever doubts it meet on
 -- the row of the queue, so here either the acceptance is seen, or it comes later and settles what is written here.
-insert into wa.attempts
+insert into wa.attempts as a
   (id, sender, attempt, begun_at, outcome, http_status, error_code, error_subcode, error_title, error_details, fbtrace_id, note,
    settled_by, settled_at)
 select t.*, known.learned_from, known.learned_at
@@ -17,4 +17,5 @@ order by t.id, t.sender, t.attempt
 on conflict (id, sender, attempt) do update set
   ended_at = excluded.ended_at, outcome = excluded.outcome, http_status = excluded.http_status, error_code = excluded.error_code,
   error_subcode = excluded.error_subcode, error_title = excluded.error_title, error_details = excluded.error_details,
-  fbtrace_id = excluded.fbtrace_id, note = excluded.note
+  fbtrace_id = excluded.fbtrace_id, note = excluded.note,
+  settled_by = coalesce(a.settled_by, excluded.settled_by), settled_at = coalesce(a.settled_at, excluded.settled_at)
