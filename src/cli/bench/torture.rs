@@ -27,7 +27,7 @@ const RATE: f64 = 100.0;
 const WORKERS: usize = 3;
 const RECEIVER: &str = "webhooks";
 /// Between two mishaps, on the average.
-const PERIOD: Duration = Duration::from_secs(5);
+const PERIOD: Duration = Duration::from_secs(3);
 const LEASE: Duration = Duration::from_secs(3);
 /// Silence is settled after it, in seconds.
 const WINDOW_S: u32 = 10;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgPool;
 use time::OffsetDateTime;
-use wa_outbox::domain::id::{AttemptNumber, Epoch, MessageId, SenderId, Wamid};
+use wa_outbox::domain::id::{AttemptNumber, Epoch, Era, MessageId, SenderId, Wamid};
 use wa_outbox::domain::outcome::Acceptance;
 use wa_outbox::domain::status::Status;
 use wa_outbox::domain::transition::Transition;
@@ -495,6 +495,7 @@ impl<'a> Stage<'a> {
             sender: self.sender.clone(),
             attempt: AttemptNumber(attempt),
             begun_at: OffsetDateTime::UNIX_EPOCH,
+            era: Era::FIRST,
             transition,
             account: outcome.map(|outcome| Account {
                 outcome,
