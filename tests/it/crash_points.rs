@@ -162,7 +162,11 @@ fn settings() -> Config {
 }
 
 async fn a_world() -> World {
-    let world = World::at_rest_with(settings()).await;
+    a_world_with(settings()).await
+}
+
+async fn a_world_with(config: Config) -> World {
+    let world = World::at_rest_with(config).await;
     let webhook = format!("http://{}/webhook", world.config.webhook.listen);
     world.simulator.set_webhook(webhook, APP_SECRET);
     world
@@ -359,7 +363,10 @@ async fn dies_while_it_shares(point: &str) {
 }
 
 async fn dies_while_it_stops(point: &str) {
-    let world = a_world().await;
+    let mut config = settings();
+    // However slow the machine is, it hands over by itself, and not by a lease that runs out.
+    config.worker.lease = Duration::from_secs(30);
+    let world = a_world_with(config).await;
     let victim = world.victim(point);
     let sent = world.enqueue_all((0..8).map(|_| a_text())).await;
     world.until_taken(1).await;
