@@ -294,7 +294,6 @@ impl Ownership {
             .store
             .hand_over_all(worker, self.renewed_within())
             .await?;
-        crash_point!("leave.handed-over");
         if given.given > 0 {
             info!("Stopping: handed {} senders over", given.given);
         }
@@ -307,7 +306,10 @@ impl Ownership {
         };
         let leaving = self.store.leave(worker, self.renewed_within());
         match tokio::time::timeout(self.settings.lease, leaving).await {
-            Ok(Ok(_)) => info!("Gave all senders back"),
+            Ok(Ok(_)) => {
+                crash_point!("leave.committed");
+                info!("Gave all senders back");
+            }
             Ok(Err(error)) => warn!(
                 error = &error as &dyn std::error::Error,
                 "Could not give the senders back; their leases will run out"

@@ -79,7 +79,7 @@ points! {
     take_back_committed: "take-back.committed", dies_after_a_lost_answer_of_the_database;
     hand_over_asked: "hand-over.asked", dies_while_it_shares;
     hand_over_committed: "hand-over.committed", dies_while_it_shares;
-    leave_handed_over: "leave.handed-over", dies_while_it_stops;
+    leave_committed: "leave.committed", dies_while_it_stops;
     migrate_applied: "migrate.applied", dies_while_it_migrates;
     migrate_countries: "migrate.countries", dies_while_it_migrates;
     import_asked: "import.asked", dies_while_it_imports;
@@ -162,11 +162,7 @@ fn settings() -> Config {
 }
 
 async fn a_world() -> World {
-    a_world_with(settings()).await
-}
-
-async fn a_world_with(config: Config) -> World {
-    let world = World::at_rest_with(config).await;
+    let world = World::at_rest_with(settings()).await;
     let webhook = format!("http://{}/webhook", world.config.webhook.listen);
     world.simulator.set_webhook(webhook, APP_SECRET);
     world
@@ -363,10 +359,7 @@ async fn dies_while_it_shares(point: &str) {
 }
 
 async fn dies_while_it_stops(point: &str) {
-    let mut config = settings();
-    // However slow the machine is, it hands over by itself, and not by a lease that runs out.
-    config.worker.lease = Duration::from_secs(30);
-    let world = a_world_with(config).await;
+    let world = a_world().await;
     let victim = world.victim(point);
     let sent = world.enqueue_all((0..8).map(|_| a_text())).await;
     world.until_taken(1).await;
