@@ -1,4 +1,4 @@
-//! Another version of the program and this one work one database. `scripts/side-by-side REVISION` builds that version and runs this.
+//! Two programs work one database: this one twice, or, by `scripts/side-by-side REVISION`, another version of it and this one.
 
 use crate::support::make::a_text;
 use crate::support::world::World;
@@ -28,9 +28,9 @@ async fn shares(world: &World) -> Vec<i64> {
 }
 
 #[tokio::test]
-#[ignore = "it needs another version: scripts/side-by-side REVISION"]
 async fn two_versions_share_the_work_and_each_message_is_sent_once() {
-    let other = std::env::var("WA_OUTBOX_OTHER").expect("the program of another version");
+    let this = || env!("CARGO_BIN_EXE_wa-outbox").to_owned();
+    let other = std::env::var("WA_OUTBOX_OTHER").unwrap_or_else(|_| this());
     let world = World::at_rest().await;
     for sender in 1..=SENDERS {
         world.add_sender(&sender.to_string()).await;
