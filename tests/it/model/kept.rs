@@ -59,3 +59,27 @@ fn a_doubt_takes_the_place_of_another_outcome_and_is_settled_by_what_is_known() 
         of_1(Learned::NoAnswer { may_resend: true }),
     ]);
 }
+
+#[test]
+fn a_delivery_sets_nothing_free_in_a_line_that_is_halted() {
+    let in_line = Kind {
+        is_in_line: true,
+        ..LOOSE
+    };
+    goes_well(vec![
+        Happening::Enqueue(in_line),
+        Happening::Enqueue(in_line),
+        Happening::Enqueue(in_line),
+        // Which halts the line, whoever is in front of it.
+        Happening::Cancel(2),
+        Happening::Take(Who::A),
+        A_BEGINS_1,
+        Happening::Hear(vec![Heard {
+            message: 1,
+            back: 0,
+            is_twin: false,
+            status: Status::Delivered,
+            has_token: true,
+        }]),
+    ]);
+}

@@ -3,7 +3,7 @@
 //! After everything that happens the two must agree on every message and on the sequence, and the promises of §1 must hold. A
 //! story that fails is shrunk and printed, with the seed that leads to it.
 //!
-//! - `WA_OUTBOX_MODEL_CASES`: so many stories (default 40). For a night: 100000.
+//! - `WA_OUTBOX_MODEL_CASES`: so many stories (default 100). For a night: 100000.
 //! - `WA_OUTBOX_MODEL_SEED`: the seed that a failure printed, to see it again. Otherwise every run plays others.
 //!
 //! A story worth keeping is written down as a test of its own (`kept`), not as a file of seeds.
@@ -74,7 +74,7 @@ fn told<T: FromStr<Err: Display>>(name: &str) -> Option<T> {
 fn the_database_does_what_the_model_says_whatever_happens() {
     let seed = told("WA_OUTBOX_MODEL_SEED").unwrap_or_else(|| fastrand::u64(..));
     let config = Config {
-        cases: told("WA_OUTBOX_MODEL_CASES").unwrap_or(40),
+        cases: told("WA_OUTBOX_MODEL_CASES").unwrap_or(100),
         rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
         max_shrink_time: 60_000,
