@@ -212,13 +212,20 @@ impl Reading<'_> {
     }
 
     fn idle(self) -> String {
-        match self.0.next_due_at {
-            Some(next) => format!(
-                "has nothing due; its next message is due {}",
-                age(next, self.0.now)
-            ),
-            None => "has nothing due".to_owned(),
+        let it = self.0;
+        if let Some(next) = it.next_due_at {
+            let next = age(next, it.now);
+            return format!("has nothing due; its next message is due {next}");
         }
+        let kept_by = match (it.resting_campaigns, it.held_templates) {
+            _ if it.queued == 0 => return "has nothing due".to_owned(),
+            (0, 0) => return "has nothing due".to_owned(),
+            (0, _) => "a template that is held",
+            (_, 0) => "a campaign that does not run now",
+            (_, _) => "a campaign that does not run now, or a template that is held",
+        };
+        let queued = counted_to(it.counted_at_most, it.queued);
+        format!("has nothing due; what it has queued ({queued}) waits for {kept_by}")
     }
 
     fn until(self, moment: Option<OffsetDateTime>) -> String {

@@ -45,6 +45,7 @@ pub(crate) fn busy() -> SenderStanding {
         oldest_due_at: Some(NOW - Duration::minutes(12)),
         next_due_at: None,
         held_templates: 0,
+        resting_campaigns: 0,
         now: NOW,
     }
 }
@@ -176,6 +177,16 @@ fn a_sender_without_a_due_message_says_when_the_next_one_is() {
         ..busy()
     };
     assert_eq!(says(&idle), "Sender 4711 has nothing due.");
+    idle.held_templates = 2;
+    assert_eq!(
+        says(&idle),
+        "Sender 4711 has nothing due; what it has queued (more than 10,000) waits for a template that is held."
+    );
+    (idle.held_templates, idle.resting_campaigns, idle.queued) = (0, 1, 4_391);
+    assert_eq!(
+        says(&idle),
+        "Sender 4711 has nothing due; what it has queued (4,391) waits for a campaign that does not run now."
+    );
     idle.next_due_at = Some(NOW + Duration::minutes(5));
     assert_eq!(
         says(&idle),

@@ -109,6 +109,8 @@ pub struct SenderStanding {
     pub next_due_at: Option<OffsetDateTime>,
     /// Its templates that are held.
     pub held_templates: i64,
+    /// Its campaigns that have messages queued and none that may leave now: drafts, paused ones, those of another hour.
+    pub resting_campaigns: i64,
     /// The database's time of all this.
     pub now: OffsetDateTime,
 }

@@ -340,7 +340,7 @@ fn stands(reading: Reading<'_>, is_kept: bool) -> String {
     if notes.is_empty() {
         notes.push(match reading.doing() {
             Doing::Sending => "sends".to_owned(),
-            _ => "has nothing due".to_owned(),
+            _ => reading.says(),
         });
     }
     notes.join("; ")

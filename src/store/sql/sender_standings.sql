@@ -44,6 +44,11 @@ select s.sender as "sender!", s.credential as "credential!", s.base_url as "base
   (select count(*) from wa.template_holds h
    where h.sender = s.sender and h.released_at is null
      and (h.cause <> 'operator' or h.held_until is null or h.held_until > clock_timestamp())) as "held_templates!",
+  (select count(*) from wa.campaigns c
+   where c.sender = s.sender and c.state in ('draft', 'running', 'paused')
+     and c.id not in (select n.campaign from wa.open_lanes(s.sender) as n (campaign))
+     and (select q.id from wa.queue q where q.sender = s.sender and q.campaign = c.id
+          order by q.priority, q.due_at, q.id limit 1) is not null) as "resting_campaigns!",
   clock_timestamp() as "now!"
 from wa.senders s
 left join wa.leases l on l.sender = s.sender

@@ -117,6 +117,12 @@ async fn nothing_of_a_draft_leaves_and_a_paused_campaign_goes_on_when_it_is_resu
     assert_eq!(waits.state, "queued");
     let why = waits.waiting_for.expect("it says why");
     assert!(why.contains("paused"), "{why}");
+    let says = "has nothing due; what it has queued (4) waits for a campaign that does not run now";
+    world
+        .until_true("why says what its queue waits for", async || {
+            world.says(&["why", "sender", SENDER]).await.contains(says)
+        })
+        .await;
 
     world.lead(campaign, CampaignVerb::Resume).await;
     for id in messages {
