@@ -1,8 +1,5 @@
 //! `wa-outbox import`: files of messages are taken into the outbox once, and what cannot be used is told.
 
-use std::process::Stdio;
-
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use wa_outbox::domain::id::MessageId;
 use wa_outbox::message::{self, Outgoing};
@@ -94,27 +91,10 @@ async fn an_import_that_was_killed_goes_on_and_doubles_nothing() {
     }
     let file = desk.file("all.csv", lines.concat());
     let faults = desk.path("faults.csv");
-    let mut killed = Command::new(env!("CARGO_BIN_EXE_wa-outbox"))
-        .args(["import", "-", "--as", "all.csv", "--faults", &faults])
-        .env_clear()
-        .env("DATABASE_URL", &world.database.url)
-        .env("USER", "ada")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the program starts");
-    let mut stdin = killed.stdin.take().expect("its standard input");
-    stdin
-        .write_all(lines[..6_000].concat().as_bytes())
-        .await
-        .expect("it reads");
+    let import = ["import", "-", "--as", "all.csv", "--faults", &faults];
     world
-        .until_true("a part is durable", async || {
-            world.number("select count(*) from wa.outbox").await > 0
-        })
+        .kills_while_it_reads(&import, &lines[..6_000].concat())
         .await;
-    killed.kill().await.expect("it is killed");
     assert_eq!(world.number("select count(*) from wa.outbox").await, 5_000);
 
     let again = ["import", &file, "--faults", &faults, "--json"];

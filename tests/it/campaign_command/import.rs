@@ -1,9 +1,5 @@
 //! Files of recipients: every good line once, every bad one told, whatever happens in between.
 
-use std::process::Stdio;
-
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
 use wa_outbox::store::recipients::{Batch, NewRecipient};
 
 use super::{Desk, number, people};
@@ -100,27 +96,9 @@ async fn an_import_that_was_killed_goes_on_and_doubles_nothing() {
     let arguments = [
         "campaign", "import", "spring", "-", "--as", "all.csv", "--faults", &faults,
     ];
-    let mut killed = Command::new(env!("CARGO_BIN_EXE_wa-outbox"))
-        .args(arguments)
-        .env_clear()
-        .env("DATABASE_URL", &world.database.url)
-        .env("USER", "ada")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the program starts");
-    let mut stdin = killed.stdin.take().expect("its standard input");
-    stdin
-        .write_all(lines[..6_000].concat().as_bytes())
-        .await
-        .expect("it reads");
     world
-        .until_true("a batch is durable", async || {
-            world.number("select count(*) from wa.outbox").await > 0
-        })
+        .kills_while_it_reads(&arguments, &lines[..6_000].concat())
         .await;
-    killed.kill().await.expect("it is killed");
     let durable = world.number("select count(*) from wa.outbox").await;
     assert_eq!(durable, 5_000);
 

@@ -3,6 +3,7 @@
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::world::World;
@@ -27,6 +28,27 @@ impl World {
             .output()
             .await
             .expect("the program starts")
+    }
+
+    /// Has a command read this, more of which is to come, and kills it once a part is durable in the outbox.
+    pub(crate) async fn kills_while_it_reads(&self, arguments: &[&str], input: &str) {
+        let mut killed = Command::new(env!("CARGO_BIN_EXE_wa-outbox"))
+            .args(arguments)
+            .env_clear()
+            .env("DATABASE_URL", &self.database.url)
+            .env("USER", "ada")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
+        let mut stdin = killed.stdin.take().expect("its standard input");
+        stdin.write_all(input.as_bytes()).await.expect("it reads");
+        self.until_true("a part is durable", async || {
+            self.count("wa.outbox").await > 0
+        })
+        .await;
+        killed.kill().await.expect("it is killed");
     }
 
     /// What a command says that does what was asked.
