@@ -385,6 +385,24 @@ impl Scene {
         })
     }
 
+    /// When the requests of each sender came, in order.
+    pub(super) fn request_times(&self) -> BTreeMap<String, Vec<Duration>> {
+        let mut times = BTreeMap::<String, Vec<Duration>>::new();
+        for entry in self.simulator.ledger().all() {
+            match times.get_mut(&*entry.number) {
+                Some(of_sender) => of_sender.push(entry.at),
+                None => {
+                    times.insert(entry.number.to_string(), vec![entry.at]);
+                }
+            }
+        }
+        // Requests of two connections may be entered a moment out of the order in which they were timed.
+        times
+            .values_mut()
+            .for_each(|of_sender| of_sender.sort_unstable());
+        times
+    }
+
     /// Over the time in which messages were accepted.
     pub(super) async fn messages_per_second(&self) -> anyhow::Result<f64> {
         let rate: Option<f64> = sqlx::query_scalar(

@@ -85,11 +85,22 @@ struct Report {
     /// Members of a sequence that left before the delivery of the one before was told.
     order_violations: u64,
     /// Of any sender in any second in which no worker was frozen.
-    most_in_one_second: usize,
+    fastest: Fastest,
     /// In the others: a thread that is stopped between its last look and its write writes when it is thawed, whoever looked after the
     /// sender meanwhile.
     most_around_a_freeze: usize,
     rate: f64,
+}
+
+/// The second in which most requests came.
+#[derive(Debug, Default, Serialize)]
+struct Fastest {
+    requests: usize,
+    sender: String,
+    /// When its last request came, since the start of the ledger.
+    at_seconds: f64,
+    /// What had befallen before that, and how long before.
+    after: Option<(Mishap, f64)>,
 }
 
 /// Runs it and prints what it shows.
@@ -121,6 +132,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         mishaps: BTreeMap::new(),
         restarts: 0,
         started_workers: 0,
+        log: Vec::new(),
         freezes: Vec::new(),
     };
     scene.start_worker(RECEIVER, "webhook")?;
@@ -233,6 +245,8 @@ struct Torture {
     mishaps: BTreeMap<Mishap, u32>,
     restarts: u32,
     started_workers: usize,
+    /// What has befallen, and when it began.
+    log: Vec<(Duration, Mishap)>,
     /// When a worker was frozen, until what it wrote then has come, on the ledger's clock.
     freezes: Vec<(Duration, Duration)>,
 }
@@ -296,6 +310,7 @@ impl Torture {
     async fn befall(&mut self, scene: &mut Scene) -> anyhow::Result<()> {
         let mishap = self.draw();
         *self.mishaps.entry(mishap).or_default() += 1;
+        self.log.push((scene.started.elapsed(), mishap));
         match mishap {
             Mishap::WorkerKilled => {
                 let victim = self.any_worker(scene)?;
@@ -345,28 +360,27 @@ impl Torture {
     }
 
     /// The most requests of any sender in any second: of those in which nobody was frozen, and of the others.
-    fn most_in_one_second(&self, scene: &Scene) -> (usize, usize) {
-        let mut times = BTreeMap::<String, Vec<Duration>>::new();
-        for entry in scene.simulator.ledger().all() {
-            times
-                .entry(entry.number.to_string())
-                .or_default()
-                .push(entry.at);
-        }
-        let (mut calm, mut frozen) = (0, 0);
-        for of_sender in times.values_mut() {
-            of_sender.sort_unstable();
+    fn fastest(&self, scene: &Scene) -> (Fastest, usize) {
+        let (mut calm, mut frozen) = (Fastest::default(), 0);
+        for (sender, times) in scene.request_times() {
             let mut first = 0;
-            for (last, at) in of_sender.iter().enumerate() {
-                while of_sender[first] + SECOND <= *at {
+            for (last, at) in times.iter().enumerate() {
+                while times[first] + SECOND <= *at {
                     first += 1;
                 }
                 let requests = last - first + 1;
                 let is_around =
-                    |(from, until): &(Duration, Duration)| of_sender[first] < *until && *from < *at;
-                match self.freezes.iter().any(is_around) {
-                    true => frozen = frozen.max(requests),
-                    false => calm = calm.max(requests),
+                    |(from, until): &(Duration, Duration)| times[first] < *until && *from < *at;
+                if self.freezes.iter().any(is_around) {
+                    frozen = frozen.max(requests);
+                } else if requests > calm.requests {
+                    let before = self.log.iter().rev().find(|(when, _)| *when < *at);
+                    calm = Fastest {
+                        requests,
+                        sender: sender.clone(),
+                        at_seconds: at.as_secs_f64(),
+                        after: before.map(|(when, mishap)| (*mishap, (*at - *when).as_secs_f64())),
+                    };
                 }
             }
         }
@@ -403,7 +417,7 @@ impl Torture {
             .fetch_one(scene.store.pool())
             .await?;
         let ended: i64 = outcomes.states.values().sum();
-        let (calm, frozen) = self.most_in_one_second(scene);
+        let (fastest, frozen) = self.fastest(scene);
         let count = |mishap| self.mishaps.get(&mishap).copied().unwrap_or_default();
         Ok(Report {
             seed,
@@ -422,7 +436,7 @@ impl Torture {
             uncertain,
             duplicates,
             order_violations: Story::of(&scene.simulator).violations(),
-            most_in_one_second: calm,
+            fastest,
             most_around_a_freeze: frozen,
             rate,
             mishaps: self.mishaps,
@@ -434,7 +448,7 @@ impl Torture {
 impl Report {
     fn broken_promises(&self) -> Vec<String> {
         let open = u64::from(self.outcomes.is_open());
-        let fast = u64::from(self.most_in_one_second as f64 > self.rate.ceil());
+        let fast = u64::from(self.fastest.requests as f64 > self.rate.ceil());
         let burst = u64::from(self.most_around_a_freeze as f64 > self.rate * BURST);
         [
             (self.outcomes.accepted_twice, "messages were taken twice"),
@@ -464,10 +478,16 @@ impl Report {
             ("accepted twice", self.outcomes.accepted_twice),
             ("lost", self.lost),
             ("out of order", self.order_violations),
-            ("most in one second", self.most_in_one_second as u64),
+            ("most in one second", self.fastest.requests as u64),
             ("  around a freeze", self.most_around_a_freeze as u64),
         ] {
             println!("  {what:<30} {count:>10}");
+        }
+        if let Some((mishap, seconds)) = self.fastest.after {
+            println!(
+                "    of {} at {:.1} s, {seconds:.1} s after {mishap:?}",
+                self.fastest.sender, self.fastest.at_seconds
+            );
         }
         for (mishap, count) in &self.mishaps {
             println!("  mishap    {:<20} {count:>10}", format!("{mishap:?}"));

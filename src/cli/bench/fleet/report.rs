@@ -64,7 +64,7 @@ impl Report {
         (from, until): (Duration, Duration),
         books: Books,
     ) -> Self {
-        let witness = Witness::of(scene.simulator.ledger());
+        let witness = Witness::of(scene);
         let senders = fleet.iter().map(|pace| {
             let sender = pace.sender.as_str();
             let changes = run.journal.changes();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::journal::Change;
-use crate::simulator::Ledger;
+use crate::cli::bench::scene::Scene;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,21 +79,8 @@ impl Event {
 pub(super) struct Witness(BTreeMap<String, Vec<Duration>>);
 
 impl Witness {
-    pub(super) fn of(ledger: &Ledger) -> Self {
-        let mut times = BTreeMap::<String, Vec<Duration>>::new();
-        for entry in ledger.all() {
-            match times.get_mut(&*entry.number) {
-                Some(of_sender) => of_sender.push(entry.at),
-                None => {
-                    times.insert(entry.number.to_string(), vec![entry.at]);
-                }
-            }
-        }
-        // Requests of two connections may be entered a moment out of the order in which they were timed.
-        times
-            .values_mut()
-            .for_each(|of_sender| of_sender.sort_unstable());
-        Self(times)
+    pub(super) fn of(scene: &Scene) -> Self {
+        Self(scene.request_times())
     }
 
     fn of_sender(&self, sender: &str) -> &[Duration] {
