@@ -74,7 +74,8 @@ pub(super) fn send(world: &World, request: &Request) -> Answer {
     let admitted = authorise(world, request).and(verdict);
     let key = asked.recipient_key();
     let limited = admitted.is_ok() && asked.reads.is_none();
-    let (at, pace) = world.admit(&number, &key, limited);
+    let at = request.came_at.saturating_duration_since(world.started);
+    let pace = world.admit(&number, &key, at, limited);
     let case = Case {
         request,
         dialect,

@@ -12,9 +12,9 @@ use super::message::recipient_key;
 /// One request as witnessed.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its place in the order in which requests came, from 0.
+    /// Its place in the order in which requests were read, from 0.
     pub index: u64,
-    /// When it had been read, since the simulator's start, on a clock that never goes back.
+    /// When its first bytes had come, since the simulator's start, on a clock that never goes back.
     pub at: Duration,
     /// The same by the wall clock, in milliseconds since 1970.
     pub unix_ms: u64,

@@ -10,8 +10,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
-use super::media;
+use super::{arrival, media};
 
 /// Longest request line and headers, in bytes.
 const HEAD_LIMIT: usize = 32 * 1024;
@@ -33,6 +34,8 @@ pub(super) struct Request {
     pub(super) key: Option<String>,
     pub(super) content_type: String,
     pub(super) body: Bytes,
+    /// When its first bytes came.
+    pub(super) came_at: Instant,
     /// The sender asked for the connection to be closed after the answer.
     pub(super) wants_close: bool,
 }
@@ -127,6 +130,8 @@ impl From<io::Error> for Unread {
 pub(super) struct Connection {
     stream: TcpStream,
     buffer: BytesMut,
+    /// When the first bytes of the buffer came.
+    came_at: Instant,
 }
 
 /// How the body comes.
@@ -147,9 +152,11 @@ impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
         // Answers are one write each; waiting to coalesce them only adds latency. Not being able to is no harm.
         let _ = stream.set_nodelay(true);
+        arrival::ask_for_times(&stream);
         Self {
             stream,
             buffer: BytesMut::with_capacity(8 * 1024),
+            came_at: Instant::now(),
         }
     }
 
@@ -164,7 +171,7 @@ impl Connection {
     /// Reads one request. `key_header` is the name of the header that may carry a bare token.
     pub(super) async fn read(&mut self, key_header: &str) -> Result<Request, Unread> {
         let head = loop {
-            if let Some(head) = parse_head(&self.buffer, key_header)? {
+            if let Some(head) = parse_head(&self.buffer, key_header, self.came_at)? {
                 break head;
             }
             if self.buffer.len() > HEAD_LIMIT {
@@ -245,10 +252,12 @@ impl Connection {
     }
 
     async fn fill(&mut self) -> Result<(), Unread> {
-        match self.stream.read_buf(&mut self.buffer).await? {
-            0 => Err(Unread::Gone),
-            _ => Ok(()),
+        let is_first = self.buffer.is_empty();
+        let came_at = arrival::read(&mut self.stream, &mut self.buffer).await?;
+        if is_first {
+            self.came_at = came_at;
         }
+        Ok(())
     }
 
     /// Writes a whole answer; with `close`, one that announces the end of the connection.
@@ -289,7 +298,7 @@ impl Connection {
 }
 
 /// Reads request line and headers once they are there in full.
-fn parse_head(buffer: &[u8], key_header: &str) -> Result<Option<Head>, Unread> {
+fn parse_head(buffer: &[u8], key_header: &str, came_at: Instant) -> Result<Option<Head>, Unread> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
     let length = match parsed.parse(buffer) {
@@ -308,6 +317,7 @@ fn parse_head(buffer: &[u8], key_header: &str) -> Result<Option<Head>, Unread> {
             key: None,
             content_type: String::new(),
             body: Bytes::new(),
+            came_at,
             wants_close: parsed.version == Some(0),
         },
         framing: Framing::Length(0),

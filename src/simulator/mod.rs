@@ -34,6 +34,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 mod api;
+mod arrival;
 mod callback;
 mod control;
 mod dice;

@@ -50,14 +50,19 @@ pub(super) struct Number {
 }
 
 impl Number {
-    /// Lets a request pass at `now` (since the start) or says what it is too fast for; a refused one uses nothing up.
+    /// Lets a request pass that came at `came_at` (since the start) or says what it is too fast for; a refused one uses nothing up.
     pub(super) fn admit(
         &mut self,
-        now: Duration,
+        came_at: Duration,
         recipient: &str,
         rate: Option<u32>,
         pair: Option<PairLimit>,
     ) -> Result<(), TooFast> {
+        // Two connections may be read in another order than they came.
+        let now = self
+            .within_a_second
+            .back()
+            .map_or(came_at, |last| came_at.max(*last));
         while self
             .within_a_second
             .front()

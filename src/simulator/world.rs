@@ -100,13 +100,14 @@ impl World {
         })
     }
 
-    /// Times a request, and holds it to the limits of its number if it is one that they count.
+    /// Holds a request that came then to the limits of its number, if it is one that they count.
     pub(super) fn admit(
         &self,
         number: &Arc<str>,
         recipient: &str,
+        came_at: Duration,
         limited: bool,
-    ) -> (Duration, Result<(), TooFast>) {
+    ) -> Result<(), TooFast> {
         let (rate, pair) = {
             let mood = self.mood();
             (
@@ -114,17 +115,15 @@ impl World {
                 mood.pair,
             )
         };
+        if !limited || (rate.is_none() && pair.is_none()) {
+            return Ok(());
+        }
         let mut numbers = self
             .numbers
             .lock()
             .expect("nobody panics with the numbers open");
-        // Timed under the lock, so that no number sees time go back.
-        let now = self.started.elapsed();
-        if !limited || (rate.is_none() && pair.is_none()) {
-            return (now, Ok(()));
-        }
         let of_number = numbers.entry(number.clone()).or_default();
-        (now, of_number.admit(now, recipient, rate, pair))
+        of_number.admit(came_at, recipient, rate, pair)
     }
 
     /// Keeps a file; returns the id that it is given.

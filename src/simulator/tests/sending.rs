@@ -233,3 +233,38 @@ async fn the_pair_limit_holds_one_recipient_back_and_no_other() {
     }
     assert_eq!(codes, [None, None, Some(131_056), None]);
 }
+
+/// The one thread of this test is busy while the requests come, and reads them one straight after the other.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_request_is_entered_with_the_time_it_came_however_late_it_is_read() {
+    use std::io::Write as _;
+
+    const APART: Duration = Duration::from_millis(20);
+    let simulator = a_simulator().await;
+    let mut senders = [ALICE, BOB].map(|recipient| {
+        let stream = std::net::TcpStream::connect(simulator.address()).expect("it listens");
+        (stream, recipient)
+    });
+    let entered_apart = async {
+        for accepted in (2..).step_by(2) {
+            for (stream, recipient) in &mut senders {
+                stream
+                    .write_all(&request_bytes(recipient))
+                    .expect("it is written");
+                std::thread::sleep(APART);
+            }
+            simulator.ledger().wait_for_accepted(accepted).await;
+            let entries = simulator.ledger().all();
+            let [.., one, other] = entries.as_slice() else {
+                unreachable!("two were accepted");
+            };
+            // The kernel may begin to note times a little after it was asked to.
+            if one.at.abs_diff(other.at) >= APART {
+                return;
+            }
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, entered_apart).await;
+    in_time.expect("two that came apart are entered apart");
+}
