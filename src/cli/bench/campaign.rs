@@ -94,6 +94,7 @@ async fn scene(options: &Options) -> anyhow::Result<Scene> {
         .concat(),
         pooler: options.pooler.map(super::PoolerMode::mode),
         cable: false,
+        wall_clocks: None,
         tellings: false,
     })
     .await

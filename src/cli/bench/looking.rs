@@ -149,6 +149,7 @@ async fn scene(options: &Options, admin_port: u16) -> anyhow::Result<Scene> {
         settings,
         pooler: options.pooler.map(super::PoolerMode::mode),
         cable: false,
+        wall_clocks: None,
         tellings: false,
     })
     .await?;

@@ -15,6 +15,7 @@ mod recipients;
 mod scene;
 mod sequences;
 mod torture;
+mod wall_clock;
 mod worker;
 
 use std::time::Duration;
@@ -263,6 +264,7 @@ impl Options {
             .concat(),
             pooler: self.pooler.map(PoolerMode::mode),
             cable: false,
+            wall_clocks: None,
             tellings: false,
         })
         .await?;

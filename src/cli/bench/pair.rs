@@ -69,6 +69,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         settings: super::settings(3_600),
         pooler: options.pooler.map(super::PoolerMode::mode),
         cable: false,
+        wall_clocks: None,
         tellings: false,
     })
     .await?;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::cable::Cable;
 use super::pgbouncer::{Mode, PgBouncer};
 use super::process::{Used, comes_second, family_cpu_ms};
+use super::wall_clock::WallClocks;
 use super::worker::Worker;
 use crate::domain::id::SenderId;
 use crate::embedded::{Purpose, Server};
@@ -45,6 +46,8 @@ pub(super) struct Plan {
     pub(super) pooler: Option<Mode>,
     /// Workers reach the database by a way that can be cut.
     pub(super) cable: bool,
+    /// Workers have wall clocks of their own.
+    pub(super) wall_clocks: Option<WallClocks>,
     /// The simulator keeps when it told each status.
     pub(super) tellings: bool,
 }
@@ -57,6 +60,7 @@ pub(super) struct Scene {
     /// How workers reach the database.
     url: String,
     pub(super) cable: Option<Cable>,
+    pub(super) wall_clocks: Option<WallClocks>,
     _pooler: Option<PgBouncer>,
     pub(super) simulator: std::sync::Arc<Simulator>,
     /// The ledger counts its time from here.
@@ -160,6 +164,7 @@ impl Scene {
             direct,
             url,
             cable,
+            wall_clocks: plan.wall_clocks,
             _pooler: pooler,
             simulator: std::sync::Arc::new(simulator),
             started,
@@ -245,7 +250,13 @@ impl Scene {
             ("WHATSAPP_APP_SECRET", APP_SECRET.to_owned()),
             ("WA_OUTBOX_WEBHOOK_LISTEN", webhook_listen),
         ];
-        let environment = environment.into_iter().chain(self.settings.iter().cloned());
+        let clock = (self.wall_clocks.as_ref())
+            .map(|clocks| clocks.environment(name))
+            .transpose()?;
+        let environment = environment
+            .into_iter()
+            .chain(self.settings.iter().cloned())
+            .chain(clock.into_iter().flatten());
         let environment = environment.map(|(name, value)| (name.to_owned(), value));
         let worker = Worker::start(name, roles, environment)?;
         self.workers.insert(name.to_owned(), worker);

@@ -136,6 +136,7 @@ async fn scene(
         settings,
         pooler: options.pooler.map(super::PoolerMode::mode),
         cable: false,
+        wall_clocks: None,
         tellings: true,
     })
     .await

@@ -2,8 +2,8 @@
 //!
 //! Several workers and a receiver of webhooks run as processes of their own, and reach the database by a cable. Every few seconds
 //! something befalls them, as the dice fall: a process is killed or frozen past its lease, Postgres is killed, the cable is cut or
-//! forgets its connections, WhatsApp is away; and WhatsApp loses answers, and tells statuses doubled and reordered, all the time. At the
-//! end nothing befalls anybody any more, everything comes to its end, and the ledger says whether the promises were kept.
+//! forgets its connections, a clock jumps, WhatsApp is away; and WhatsApp loses answers, and tells statuses doubled and reordered, all the
+//! time. At the end nothing befalls anybody any more, everything comes to its end, and the ledger says whether the promises were kept.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::scene::{Outcomes, Plan, Scene};
 use super::sequences::Story;
+use super::wall_clock::WallClocks;
 use super::{Options, PoolerMode};
 use crate::domain::id::SenderId;
 use crate::simulator::{StatusRule, Statuses};
@@ -33,6 +34,8 @@ const LEASE: Duration = Duration::from_secs(3);
 const WINDOW_S: u32 = 10;
 /// Members of a sequence.
 const LENGTH: u32 = 5;
+/// A clock jumps by so many seconds at most, there or back.
+const JUMP_S: i64 = 3_600;
 const SECOND: Duration = Duration::from_secs(1);
 /// What a thawed worker has written by then comes.
 const COMES_WITHIN: Duration = Duration::from_millis(1_500);
@@ -52,17 +55,20 @@ enum Mishap {
     DatabaseCut,
     ConnectionsForgotten,
     WhatsAppAway,
+    /// A worker's wall clock is off from then on.
+    ClockJumped,
 }
 
 /// Each with how often it comes, of a hundred.
-const MISHAPS: [(Mishap, u32); 7] = [
-    (Mishap::WorkerKilled, 46),
+const MISHAPS: [(Mishap, u32); 8] = [
+    (Mishap::WorkerKilled, 42),
     (Mishap::ReceiverKilled, 12),
     (Mishap::WorkerFrozen, 12),
     (Mishap::PostgresKilled, 6),
     (Mishap::DatabaseCut, 8),
     (Mishap::ConnectionsForgotten, 8),
-    (Mishap::WhatsAppAway, 8),
+    (Mishap::WhatsAppAway, 6),
+    (Mishap::ClockJumped, 6),
 ];
 
 #[derive(Debug, Serialize)]
@@ -124,6 +130,9 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let rate = RATE * options.scale;
     let mut scene = scene(options, rate).await?;
+    if scene.wall_clocks.is_none() && !options.json {
+        eprintln!("torture: the clocks are left alone: libfaketime is not installed");
+    }
     let enough = CancellationToken::new();
     let writing = tokio::spawn(write(scene.store.clone(), enough.clone()));
     let mut torture = Torture {
@@ -194,6 +203,7 @@ async fn scene(options: &Options, rate: f64) -> anyhow::Result<Scene> {
         settings,
         pooler: options.pooler.map(PoolerMode::mode),
         cable: true,
+        wall_clocks: WallClocks::find()?,
         tellings: true,
     })
     .await
@@ -309,6 +319,9 @@ impl Torture {
 
     async fn befall(&mut self, scene: &mut Scene) -> anyhow::Result<()> {
         let mishap = self.draw();
+        if mishap == Mishap::ClockJumped && scene.wall_clocks.is_none() {
+            return Ok(());
+        }
         *self.mishaps.entry(mishap).or_default() += 1;
         self.log.push((scene.started.elapsed(), mishap));
         match mishap {
@@ -341,6 +354,13 @@ impl Torture {
                 }
                 tokio::time::sleep(lasts).await;
                 cable.mend();
+            }
+            Mishap::ClockJumped => {
+                let off_by = self.dice.i64(-JUMP_S..=JUMP_S);
+                let victim = self.any_worker(scene)?;
+                if let Some(clocks) = &scene.wall_clocks {
+                    clocks.jump(&victim, off_by)?;
+                }
             }
             Mishap::WhatsAppAway => {
                 scene.simulator.go_away().await;

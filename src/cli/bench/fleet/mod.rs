@@ -157,6 +157,7 @@ async fn set(options: &Options, fleet: &[Pace], lease: Lease) -> anyhow::Result<
         settings,
         pooler: options.pooler.map(super::PoolerMode::mode),
         cable: options.cut,
+        wall_clocks: None,
         tellings: false,
     })
     .await
