@@ -47,7 +47,7 @@ impl Dispatcher {
             return;
         };
         let tried = desk.resting.came_back(answered.id);
-        desk.in_flight = desk.in_flight.saturating_sub(1);
+        desk.places.free();
         self.breakers.learned(&desk.origin, outcome.into(), now);
         match outcome {
             Outcome::Accepted(_) => desk.throttle.learn_accepted(recipient, now),
@@ -196,7 +196,7 @@ impl Dispatcher {
             let last_error = desk.last_error.take();
             let figures = Going {
                 rate_limit: desk.throttle.limit(now),
-                in_flight: desk.in_flight,
+                in_flight: desk.places.taken(),
                 ready: desk.at_hand(),
                 breaker_open: breaker != "closed",
             };
@@ -207,7 +207,7 @@ impl Dispatcher {
                 rate_now: desk.throttle.rate_now(now) as f64,
                 rate_limit: figures.rate_limit,
                 limit_source: desk.throttle.source(now),
-                in_flight: desk.in_flight.try_into().unwrap_or(i32::MAX),
+                in_flight: desk.places.taken().try_into().unwrap_or(i32::MAX),
                 at_hand: desk.at_hand().try_into().unwrap_or(i32::MAX),
                 breaker,
                 breaker_until: breaker_until.map(at),

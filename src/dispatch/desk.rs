@@ -21,6 +21,7 @@ use super::departures::Departure;
 use super::lanes::{Lanes, enough};
 use super::media::{self, Media};
 use super::ownership::Held;
+use super::places::Places;
 use super::resting::{Kept, OnTrial, Resting};
 use crate::clock::BootInstant;
 use crate::domain::id::{Epoch, MessageId, SenderId};
@@ -48,14 +49,13 @@ pub struct Desk {
     pub(super) origin: String,
     pub(super) throttle: SenderThrottle,
     pub(super) meter: Arc<SenderMeter>,
-    pub(super) in_flight: usize,
+    pub(super) places: Places,
     pub(super) last_error: Option<(String, OffsetDateTime)>,
     pub(super) resting: Resting,
     /// Asked by every request at the moment it leaves: false once the sender is no longer ours.
     ours: Arc<AtomicBool>,
     held: bool,
     closed_until: Option<Instant>,
-    max_in_flight: usize,
     read_ahead: usize,
     urgent_share: f64,
     lanes: Lanes,
@@ -133,13 +133,12 @@ impl Desk {
             origin: String::new(),
             throttle: SenderThrottle::new(limits(held), start(held.held.epoch), now),
             meter,
-            in_flight: 0,
+            places: Places::new(now),
             last_error: None,
             resting: Resting::default(),
             ours: Arc::new(AtomicBool::new(true)),
             held: false,
             closed_until: None,
-            max_in_flight: 1,
             read_ahead: settings.read_ahead,
             urgent_share: settings.urgent_share,
             lanes: Lanes::new(start(held.held.epoch), now),
@@ -171,7 +170,7 @@ impl Desk {
         }
         self.credential.clone_from(&sender.credential);
         self.throttle.set_limits(limits(held), now);
-        self.max_in_flight = sender
+        self.places.most = sender
             .max_in_flight
             .map_or(settings.max_in_flight, |limit| limit.max(1) as usize);
         self.held = sender.hold_at(wall).is_some();
@@ -235,7 +234,12 @@ impl Desk {
 
     /// Begun, or being begun, or out.
     pub fn on_the_way(&self) -> usize {
-        self.beginning + self.ready.len() + self.in_flight
+        self.about_to_leave() + self.places.taken()
+    }
+
+    /// Begun, or being begun.
+    fn about_to_leave(&self) -> usize {
+        self.beginning + self.ready.len()
     }
 
     /// Reads at the next occasion: somebody said that there may be something new.
@@ -258,13 +262,14 @@ impl Desk {
         if from_the_front {
             self.next_rescan = now + rescan_every;
         }
-        self.exhausted = true;
         let known: Vec<i64> = match from_the_front {
             true => self.known.iter().copied().collect(),
             false => Vec::new(),
         };
         let count = from_the_front.then_some(known.len());
-        (self.lanes.asks(&self.sender, enough, count, now), known)
+        let asks = self.lanes.asks(&self.sender, enough, count, now);
+        self.exhausted = self.lanes.are_all(&asks);
+        (asks, known)
     }
 
     /// Takes in what was read for one of its asks.
@@ -283,8 +288,7 @@ impl Desk {
         self.exhausted = false;
     }
 
-    /// Gives out what is to be begun: in order, as many as may leave until `horizon` has passed, never more than may be on the
-    /// way, and no more than `at_most`.
+    /// Gives out what is to be begun: in order, as many as may leave until `horizon` has passed, and no more than `at_most`.
     pub fn pick(
         &mut self,
         now: Instant,
@@ -298,10 +302,10 @@ impl Desk {
         if at_most == 0 || self.lanes.is_empty() {
             return picked;
         }
-        let soon = self.throttle.how_many(now, horizon);
-        let wanted = soon
-            .saturating_sub(self.ready.len() + self.beginning)
-            .min(self.max_in_flight.saturating_sub(self.on_the_way()))
+        let permitted = self.throttle.how_many(now, horizon);
+        let wanted = permitted
+            .min(self.places.free_within(horizon, now))
+            .saturating_sub(self.about_to_leave())
             .min(at_most);
         let mut waiting_still = Vec::new();
         while picked.leaving.len() < wanted {
@@ -376,11 +380,20 @@ impl Desk {
         self.ready.push_back(ready);
     }
 
-    /// The next message that leaves now, if the rate permits one, and the permit for it.
+    /// The next message that leaves now, if it has a place and the rate permits one, and the permit for it.
     pub fn next_to_leave(&mut self, now: Instant) -> Option<(Ready, Permit)> {
+        if self.places.is_full() {
+            return None;
+        }
         self.ready.front()?;
         let permit = self.throttle.take(now).ok()?;
+        self.places.take();
         self.ready.pop_front().map(|ready| (ready, permit))
+    }
+
+    /// Whether something that is begun waits for a place, and for nothing else that we know of.
+    pub fn waits_for_a_place(&self) -> bool {
+        self.places.is_full() && !self.ready.is_empty()
     }
 
     /// The flag that a request asks at the moment it leaves.

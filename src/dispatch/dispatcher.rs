@@ -159,6 +159,7 @@ impl Dispatcher {
     }
 
     async fn rest(&mut self, stop: &CancellationToken) {
+        let hears = self.asleep || self.desks.values().any(Desk::waits_for_a_place);
         let pause = if self.asleep {
             self.settings.idle_poll
         } else {
@@ -172,8 +173,8 @@ impl Dispatcher {
             said = ended(self.dozing.as_mut()) => self.take_doze(said),
             () = self.signals.woken.notified(), if self.asleep => self.look_soon(),
             Ok(()) = self.holding.changed() => {}
-            // While there is work, what comes back is taken in by the next turn, a few at a time.
-            Some(event) = self.events.recv(), if self.asleep => self.hear(event),
+            // Else what comes back is taken in by the next turn, a few at a time.
+            Some(event) = self.events.recv(), if hears => self.hear(event),
         }
     }
 
@@ -254,7 +255,6 @@ impl Dispatcher {
                 continue;
             };
             while let Some((ready, permit)) = desk.next_to_leave(now) {
-                desk.in_flight += 1;
                 let Chosen {
                     due,
                     shares,

@@ -171,15 +171,16 @@ impl Lanes {
         }
     }
 
-    /// Whether some lane has less than half of what is worth having at hand.
+    /// Whether some lane is low.
     pub(super) fn are_low(&self, enough: usize, now: Instant) -> bool {
         let own: usize = self.own.iter().map(|shelf| shelf.waiting.len()).sum();
-        let is_low = |lane: &Lane| lane.shelf.waiting.len() < lane.enough(enough, now).div_ceil(2);
-        own < enough.div_ceil(2) || self.campaigns.values().any(is_low)
+        let mut campaigns = self.campaigns.values();
+        is_low(own, enough)
+            || campaigns.any(|lane| is_low(lane.shelf.waiting.len(), lane.enough(enough, now)))
     }
 
     /// What to read to have `enough` at hand, from the front or from where reading goes on. `known`: so many that lie behind
-    /// the front are known.
+    /// the front are known. A lane that is not low is left alone, unless it is read from the front: so it is read by many at a time.
     pub(super) fn asks(
         &self,
         sender: &SenderId,
@@ -195,23 +196,29 @@ impl Lanes {
             limit: room as i64,
             known: known.unwrap_or(0) as i64,
         };
+        let wanted = |ahead: usize, enough: usize| {
+            let room = enough.saturating_sub(ahead);
+            (room > 0 && (known.is_some() || is_low(ahead, enough))).then_some(room)
+        };
         let mut asks = Vec::new();
         let mut ahead = 0;
         for (priority, shelf) in (0..).zip(&self.own) {
             ahead += shelf.waiting.len();
-            let room = enough.saturating_sub(ahead);
-            if room > 0 {
+            if let Some(room) = wanted(ahead, enough) {
                 asks.push(ask(shelf, 0, priority, room));
             }
         }
         for (id, lane) in &self.campaigns {
-            let enough = lane.enough(enough, now);
-            let room = enough.saturating_sub(lane.shelf.waiting.len());
-            if room > 0 {
+            if let Some(room) = wanted(lane.shelf.waiting.len(), lane.enough(enough, now)) {
                 asks.push(ask(&lane.shelf, *id, lane.priority(), room));
             }
         }
         asks
+    }
+
+    /// Whether these are for all of the lanes.
+    pub(super) fn are_all(&self, asks: &[Ask]) -> bool {
+        asks.len() == PRIORITIES + self.campaigns.len()
     }
 
     /// Takes in what was read for one of the asks. Gives back what has no lane any more.
@@ -327,6 +334,11 @@ impl Lane {
 pub(super) fn enough(rate_per_second: f64, read_ahead: usize) -> usize {
     let a_second = rate_per_second.ceil() as usize;
     a_second.max(LEAST_AHEAD).min(read_ahead)
+}
+
+/// Less than half is there of what is worth having at hand.
+fn is_low(there: usize, enough: usize) -> bool {
+    there < enough.div_ceil(2)
 }
 
 fn limits(rate_per_second: f64) -> Limits {

@@ -22,6 +22,7 @@ mod holds;
 mod lanes;
 pub mod media;
 pub mod ownership;
+mod places;
 mod reading;
 pub mod reconciler;
 pub mod recorder;
