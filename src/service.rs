@@ -162,6 +162,7 @@ pub fn connect_settings(config: &Config, url: &str) -> ConnectSettings {
         max_connections: config.database.max_connections,
         statement_timeout,
         lock_timeout: config.database.lock_timeout.min(statement_timeout),
+        by_key: true,
     }
 }
 

@@ -89,10 +89,10 @@ impl Context {
         let config = self.config()?;
         let url = config.database_url(&self.env)?;
         let settings = ConnectSettings {
-            url: url.expose_secret().to_owned(),
             max_connections: config.database.max_connections,
             statement_timeout: config.database.statement_timeout,
             lock_timeout: config.database.lock_timeout,
+            ..ConnectSettings::new(url.expose_secret())
         };
         let store = Store::connect(&settings).await.map_err(unreachable)?;
         Ok(Connected(store))

@@ -75,6 +75,8 @@ pub struct ConnectSettings {
     pub statement_timeout: Duration,
     /// After this long the server stops waiting for a lock.
     pub lock_timeout: Duration,
+    /// Rows are looked up by key and index, and no table is read from end to end, whatever the planner believes.
+    pub by_key: bool,
 }
 
 /// What the server may take longer than it was told, and its answer on its way: this part of the time of a statement.
@@ -88,6 +90,7 @@ impl ConnectSettings {
             max_connections: 8,
             statement_timeout: Duration::from_secs(15),
             lock_timeout: Duration::from_secs(5),
+            by_key: false,
         }
     }
 
@@ -100,7 +103,7 @@ impl ConnectSettings {
     /// What the server is told about each of our connections.
     fn limits(&self) -> Vec<Limit> {
         let milliseconds = |time: Duration| time.as_millis().to_string();
-        vec![
+        let mut limits = vec![
             ("statement_timeout", milliseconds(self.statement_timeout)),
             ("lock_timeout", milliseconds(self.lock_timeout)),
             // We never think between two statements: who is silent there is gone, and must not keep rows locked.
@@ -115,7 +118,13 @@ impl ConnectSettings {
             ("tcp_keepalives_idle", "30".into()),
             ("tcp_keepalives_interval", "10".into()),
             ("tcp_keepalives_count", "3".into()),
-        ]
+        ];
+        if self.by_key {
+            // A plan is made when a statement has run a few times, on tables that may just have been empty, and is kept until the
+            // next analyze: each look at a status then read all results.
+            limits.push(("enable_seqscan", "off".into()));
+        }
+        limits
     }
 }
 

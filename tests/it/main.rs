@@ -24,6 +24,7 @@ mod g5_in_order;
 mod g7_one_owner;
 mod g9_honest_end;
 mod holds;
+mod hot_plans;
 mod import_command;
 mod json_shapes;
 mod latency;

@@ -49,6 +49,7 @@ impl Stage {
         let env = Environment::from([("WHATSAPP_APP_SECRET".to_owned(), app_secret.clone())]);
         let of_service = Store::connect(&ConnectSettings {
             max_connections: config.database.max_connections,
+            by_key: true,
             ..ConnectSettings::new(url)
         })
         .await?;
