@@ -396,13 +396,21 @@ impl Simulator {
             .ledger
             .find(wamid)
             .ok_or(TellError::NoSuchMessage)?;
-        let told = Arc::new(Told::of_entry(&entry, wamid));
-        let news = [(told, status)];
-        self.world.callbacks.note(&news);
+        self.tell_together(&[(entry, status)]).await
+    }
+
+    /// Tells statuses of accepted messages of the ledger now, in one delivery, once; gives the HTTP status of the answer.
+    pub async fn tell_together(&self, news: &[(Arc<Entry>, Status)]) -> Result<u16, TellError> {
+        let told = news.iter().map(|(entry, status)| {
+            let wamid = entry.wamid().ok_or(TellError::NoSuchMessage)?;
+            Ok((Arc::new(Told::of_entry(entry, wamid)), *status))
+        });
+        let told = told.collect::<Result<Vec<_>, TellError>>()?;
+        self.world.callbacks.note(&told);
         Ok(self
             .world
             .callbacks
-            .post(&delivery(&news, unix_time().as_secs()))
+            .post(&delivery(&told, unix_time().as_secs()))
             .await?)
     }
 

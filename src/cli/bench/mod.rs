@@ -6,16 +6,22 @@
 
 pub mod cable;
 mod campaign;
+mod enqueue;
 mod fleet;
+mod latency;
 mod looking;
+mod measured;
+mod pace;
 mod pair;
 pub mod pgbouncer;
 mod process;
 mod recipients;
 mod scene;
 mod sequences;
+mod stream;
 mod torture;
 mod wall_clock;
+mod webhooks;
 mod worker;
 
 use std::time::Duration;
@@ -31,7 +37,7 @@ use scene::{Outcomes, Plan, Scene};
 /// Measure what the queue does and costs, on a database and a WhatsApp of its own.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  wa-outbox bench drain --messages 20000\n  wa-outbox bench storm --messages 10000 --json\n  wa-outbox bench fleet --freeze\n  wa-outbox bench fleet --seconds 20 --cut --pooler session\n  wa-outbox bench torture --minutes 60 --seed 7"
+    after_help = "Examples:\n  wa-outbox bench drain --messages 20000\n  wa-outbox bench storm --messages 10000 --json\n  wa-outbox bench fleet --freeze\n  wa-outbox bench fleet --seconds 20 --cut --pooler session\n  wa-outbox bench torture --minutes 60 --seed 7\n  wa-outbox bench latency --seconds 60 --json"
 )]
 pub struct Options {
     /// drain: send a backlog, without and with status webhooks. storm: the same with lost answers, refused connections and
@@ -42,6 +48,11 @@ pub struct Options {
     /// looking: what each page and each reading command takes and costs with --messages in the tables, at rest and under load.
     /// torture: for --minutes workers, receiver, database and network die again and again while messages are sent; the ledger says
     /// whether anything was lost, doubled, out of order or too fast.
+    /// enqueue: rows a second of INSERT and COPY, beside tables of the same columns. latency: from COMMIT to request for messages that
+    /// come alone, and what 500 senders cost that have nothing to do. pace: a sender at 1,000 a second, answers after 50 ms: how much
+    /// of its rate it uses, and how long a message waits whose turn it is. webhooks: statuses a second, with --messages told of in each
+    /// turn, while another sender sends. These four print each figure with its target and with the limit of this machine, measured in
+    /// the same rounds.
     #[arg(value_enum)]
     scenario: Scenario,
 
@@ -57,7 +68,7 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     in_flight: u32,
 
-    /// fleet, pair, campaign and looking: how long to send, in seconds. Heartbeats, leases and what befalls the workers follow from it.
+    /// fleet, pair, campaign, looking, enqueue, latency and pace: how long to send, in seconds. Heartbeats, leases and what befalls the workers follow from it.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(15..=86_400))]
     seconds: u32,
 
@@ -116,6 +127,10 @@ enum Scenario {
     Sequences,
     Looking,
     Torture,
+    Enqueue,
+    Latency,
+    Pace,
+    Webhooks,
 }
 
 /// How a pooler serves.
@@ -181,6 +196,10 @@ impl Options {
             Scenario::Sequences => return sequences::run(&self).await,
             Scenario::Looking => return looking::run(&self).await,
             Scenario::Torture => return torture::run(&self).await,
+            Scenario::Enqueue => return enqueue::run(&self).await,
+            Scenario::Latency => return latency::run(&self).await,
+            Scenario::Pace => return pace::run(&self).await,
+            Scenario::Webhooks => return webhooks::run(&self).await,
             Scenario::Drain => vec![
                 self.measure(
                     "drain, no statuses",

@@ -14,6 +14,8 @@ pub(super) struct Used {
     pub(super) cpu_ms: f64,
     /// The most memory it had resident, in MiB.
     pub(super) peak_mib: f64,
+    /// The memory it has resident now, in MiB.
+    pub(super) resident_mib: f64,
 }
 
 /// The fields of `/proc/PID/stat` after the command's name (proc(5)), from the third on.
@@ -39,17 +41,21 @@ fn ticks(fields: &[String], places: &[usize]) -> f64 {
 pub(super) fn used(pid: u32) -> anyhow::Result<Used> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
         .context("could not read /proc/PID/status")?;
-    let peak = status.lines().find_map(|line| {
-        line.strip_prefix("VmHWM:")?
-            .trim()
-            .split(' ')
-            .next()?
-            .parse::<f64>()
-            .ok()
-    });
+    let mib = |name: &str| {
+        let kib = status.lines().find_map(|line| {
+            line.strip_prefix(name)?
+                .trim()
+                .split(' ')
+                .next()?
+                .parse::<f64>()
+                .ok()
+        });
+        kib.unwrap_or(0.0) / 1_024.0
+    };
     Ok(Used {
         cpu_ms: ticks(&stat(pid)?, &[14, 15]),
-        peak_mib: peak.unwrap_or(0.0) / 1_024.0,
+        peak_mib: mib("VmHWM:"),
+        resident_mib: mib("VmRSS:"),
     })
 }
 

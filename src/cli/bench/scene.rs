@@ -145,10 +145,7 @@ impl Scene {
             ..Settings::default()
         })
         .await?;
-        simulator.set_webhook(
-            format!("http://127.0.0.1:{webhook_port}/webhook"),
-            APP_SECRET,
-        );
+        simulator.set_webhook(webhook_address(webhook_port), APP_SECRET);
         for (sender, change) in plan.senders {
             let change = SenderChange {
                 base_url: Some(simulator.base_url()),
@@ -221,6 +218,16 @@ impl Scene {
     /// Where the database is reached without anything in between.
     pub(super) fn database_url(&self) -> &str {
         &self.direct
+    }
+
+    /// Where a receiver of this scene takes deliveries.
+    pub(super) fn webhook_address(&self) -> String {
+        webhook_address(self.webhook_port)
+    }
+
+    /// From now on the simulator posts its deliveries there, signed as ever.
+    pub(super) fn tell_webhooks_to(&self, address: &str) {
+        self.simulator.set_webhook(address, APP_SECRET);
     }
 
     /// Runs this very program to its end, as a process of its own on this database. Gives what it printed.
@@ -477,6 +484,10 @@ impl Drop for Scene {
             let _ = server.remove();
         }
     }
+}
+
+fn webhook_address(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/webhook")
 }
 
 /// A server in the folder of this process, or the one that runs there.

@@ -1,0 +1,214 @@
+//! `bench pace`: whether a sender uses the rate it may have, and how long a message waits whose turn it is.
+//!
+//! One sender may make 1,000 requests a second, and each answer takes 50 ms. First there is always a backlog: then requests a second
+//! beside the rate tell whether any of it is wasted.
+//!
+//! A message's turn is a moment that nobody writes down. So the delay that is ours is measured where nothing else delays: messages come
+//! evenly, 950 a second, each in a transaction of its own, so that each may leave at once, and the whole time from its commit to its
+//! request is taken as ours: reading, the durable begin, the permit, and the machine being busy. (Messages that come at random to
+//! 95 % of a rate wait for each other, some for longer than 25 ms, however perfect the sender.) The same stream goes by hand by turns
+//! ([`stream`](super::stream)), which says how much of it is the machine's.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::measured::{self, Limit, Measured, Spread, Target, Times, short};
+use super::scene::{Plan, Scene};
+use super::stream::{Streams, Way, evenly};
+use super::{Options, SENDER, WORKER};
+use crate::domain::id::SenderId;
+use crate::simulator::{FaultPlan, Statuses};
+use crate::store::sender::SenderChange;
+
+const ROUNDS: u32 = 3;
+const RATE: f64 = 1_000.0;
+/// How long WhatsApp takes unless `--latency-ms` says.
+const LATENCY: Duration = Duration::from_millis(50);
+/// Of the rate, what comes in the stream.
+const LOAD: f64 = 0.95;
+/// Connections of the application.
+const CONNECTIONS: usize = 16;
+/// Of the rate, in percent.
+const SHARE: Target = Target::AtLeast(99.0);
+const NEARLY_ALL: Target = Target::AtMost(25.0);
+/// Until the limiter has learned how long requests are on their way.
+const SETTLES_IN: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Serialize)]
+struct Report {
+    rounds: u32,
+    rate: f64,
+    latency_ms: f64,
+    /// Of each round.
+    seconds: f64,
+    /// Of the sender, in any second of the run.
+    most_in_one_second: usize,
+    /// What the application wrote; less than planned where the machine did not keep up.
+    written_per_second: Spread,
+    measured: Vec<Measured>,
+}
+
+/// Runs it and prints what it shows.
+pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
+    let report = measure(options).await?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        report.print();
+    }
+    anyhow::ensure!(
+        report.most_in_one_second as f64 <= RATE,
+        "a promise was broken: {} requests left in one second",
+        report.most_in_one_second
+    );
+    Ok(())
+}
+
+async fn measure(options: &Options) -> anyhow::Result<Report> {
+    let say = |words: &str| {
+        if !options.json {
+            eprintln!("pace: {words}");
+        }
+    };
+    let latency = match options.latency() {
+        Duration::ZERO => LATENCY,
+        given => given,
+    };
+    let turn = Duration::from_secs(options.seconds.into()) / (3 * ROUNDS);
+    let mut scene = scene(options, latency).await?;
+    say("a backlog");
+    let shares = with_backlog(&mut scene, turn).await?;
+
+    let mut streams = Streams::into(&scene, CONNECTIONS).await?;
+    for way in [Way::Outbox, Way::ByHand] {
+        let warm = evenly(RATE * LOAD, Duration::from_secs(2));
+        streams.run(&scene, way, warm).await?;
+    }
+    let (mut outbox, mut by_hand, mut written) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        say(&format!("a stream, round {} of {ROUNDS}", round + 1));
+        let ways = match round % 2 {
+            0 => [Way::Outbox, Way::ByHand],
+            _ => [Way::ByHand, Way::Outbox],
+        };
+        for way in ways {
+            let stream = streams.run(&scene, way, evenly(RATE * LOAD, turn)).await?;
+            match way {
+                Way::Outbox => {
+                    written.push(stream.per_second());
+                    outbox.push(stream.times());
+                }
+                Way::ByHand => by_hand.push(stream.times()),
+            }
+        }
+    }
+    scene.stop_worker(WORKER).await?;
+    anyhow::ensure!(
+        !scene.outcomes().await?.is_broken(),
+        "a promise was broken: a message has not ended, or was sent twice"
+    );
+    let second = Duration::from_secs(1);
+    let most_in_one_second = scene.simulator.ledger().max_in_any_window(SENDER, second);
+    scene.strike().await?;
+    let written = Spread::of(written);
+    Ok(Report {
+        rounds: ROUNDS,
+        rate: RATE,
+        latency_ms: latency.as_secs_f64() * 1_000.0,
+        seconds: turn.as_secs_f64(),
+        most_in_one_second,
+        written_per_second: written,
+        measured: vec![
+            share_of_rate(shares, most_in_one_second),
+            delay(&outbox, &by_hand, written),
+        ],
+    })
+}
+
+async fn scene(options: &Options, latency: Duration) -> anyhow::Result<Scene> {
+    let change = SenderChange {
+        rate_per_second: Some(RATE),
+        pair_period_ms: Some(0),
+        max_in_flight: Some(options.in_flight.max(256).try_into()?),
+        ..SenderChange::default()
+    };
+    Scene::set(Plan {
+        senders: vec![(SenderId::from(SENDER), change)],
+        latency,
+        statuses: Statuses::none(),
+        faults: FaultPlan::default(),
+        settings: super::settings(3_600),
+        pooler: options.pooler.map(super::PoolerMode::mode),
+        cable: false,
+        wall_clocks: None,
+        tellings: false,
+    })
+    .await
+}
+
+/// Of the rate in each of the rounds, in percent, while there is always more to send.
+async fn with_backlog(scene: &mut Scene, turn: Duration) -> anyhow::Result<Spread> {
+    // A little more than can be sent, so that it does not run dry in the last round.
+    let lasts = SETTLES_IN + turn * ROUNDS + Duration::from_secs(2);
+    let messages = (RATE * lasts.as_secs_f64()) as u32;
+    scene.enqueue(&SenderId::from(SENDER), messages).await?;
+    scene.vacuum().await?;
+    scene.start_worker(WORKER, "worker,webhook,admin")?;
+    scene.simulator.ledger().wait_for_requests(1).await;
+    tokio::time::sleep(SETTLES_IN).await;
+    let from = scene.started.elapsed();
+    tokio::time::sleep(turn * ROUNDS).await;
+    scene.until_all_have_ended(None).await?;
+    let times = scene.request_times().remove(SENDER).unwrap_or_default();
+    let share = |round: u32| {
+        let (from, until) = (from + turn * round, from + turn * (round + 1));
+        let requests =
+            times.partition_point(|at| *at < until) - times.partition_point(|at| *at < from);
+        100.0 * requests as f64 / (RATE * turn.as_secs_f64())
+    };
+    Ok(Spread::of((0..ROUNDS).map(share)))
+}
+
+fn share_of_rate(share: Spread, most: usize) -> Measured {
+    let reading = format!(
+        "{} of {RATE} requests a second were made; in no second of the run more than {most}",
+        short(share.median / 100.0 * RATE)
+    );
+    let what = "requests a second with a backlog";
+    Measured::new(what, "% of the rate", share, SHARE, Vec::new(), reading)
+}
+
+fn delay(outbox: &[Times], by_hand: &[Times], written: Spread) -> Measured {
+    let spread = |of: &[Times], percent: f64| {
+        Spread::of(of.iter().map(|times| times.percentile_ms(percent)))
+    };
+    let figure = spread(outbox, 99.0);
+    let limit = spread(by_hand, 99.0);
+    let reading = format!(
+        "from COMMIT to request, nothing taken off, while {} messages a second came evenly; p50 {} ms, by hand {} ms",
+        short(written.median),
+        short(spread(outbox, 50.0).median),
+        short(spread(by_hand, 50.0).median)
+    );
+    let limits = vec![Limit {
+        what: "by hand",
+        unit: "ms",
+        figure: limit,
+    }];
+    let what = "p99 of the delay of a message whose turn it is";
+    Measured::new(what, "ms", figure, NEARLY_ALL, limits, reading)
+}
+
+impl Report {
+    fn print(&self) {
+        println!(
+            "pace: {} requests a second, answers after {} ms, {} rounds of {} s\n",
+            self.rate,
+            short(self.latency_ms),
+            self.rounds,
+            short(self.seconds)
+        );
+        measured::print(&self.measured);
+    }
+}
