@@ -1,11 +1,14 @@
 -- What is new about messages. A time once known is kept, so repeated, late and reordered statuses change nothing. Rows are
 -- locked in one order, so two appliers that meet wait for each other instead of deadlocking. Returns members of sequences.
-with news as (
-  select * from unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
+--
+-- What is locked brings its news along. Where the update looked for them once more, the planner, who expects ten, compared each with
+-- each: 400 µs a message in a batch of a thousand.
+with locked as materialized (
+  select r.id, r.sender, n.sent_at, n.delivered_at, n.read_at, n.played_at, n.failed_at, n.error_code, n.error_message
+  from unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
     $7::timestamptz[], $8::bigint[], $9::text[])
     as n (id, sender, sent_at, delivered_at, read_at, played_at, failed_at, error_code, error_message)
-), locked as materialized (
-  select r.id, r.sender from wa.results r join news n on r.id = n.id and r.sender = n.sender
+  join wa.results r on r.id = n.id and r.sender = n.sender
   where r.state = 'accepted' and (
     n.sent_at is not null and r.sent_at is null or n.delivered_at is not null and r.delivered_at is null
     or n.read_at is not null and r.read_at is null or n.played_at is not null and r.played_at is null
@@ -17,8 +20,8 @@ with news as (
     read_at = coalesce(r.read_at, n.read_at), played_at = coalesce(r.played_at, n.played_at),
     failed_at = coalesce(r.failed_at, n.failed_at),
     error_code = coalesce(r.error_code, n.error_code), error_message = coalesce(r.error_message, n.error_message)
-  from news n, locked l
-  where r.id = n.id and r.sender = n.sender and l.id = r.id and l.sender = r.sender
+  from locked n
+  where r.id = n.id and r.sender = n.sender
   returning r.id, r.in_sequence
 )
 select id as "id!" from applied where in_sequence order by id
