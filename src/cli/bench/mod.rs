@@ -4,15 +4,19 @@
 //! process. So CPU and memory of the worker are the worker's alone. Figures of different runs on a busy machine differ; compare
 //! the rows of one run.
 
+mod by_hand;
 pub mod cable;
 mod campaign;
+mod drain;
 mod enqueue;
+mod flat;
 mod fleet;
 mod latency;
 mod looking;
 mod measured;
 mod pace;
 mod pair;
+mod passing;
 pub mod pgbouncer;
 mod process;
 mod recipients;
@@ -40,7 +44,7 @@ use scene::{Outcomes, Plan, Scene};
     after_help = "Examples:\n  wa-outbox bench drain --messages 20000\n  wa-outbox bench storm --messages 10000 --json\n  wa-outbox bench fleet --freeze\n  wa-outbox bench fleet --seconds 20 --cut --pooler session\n  wa-outbox bench torture --minutes 60 --seed 7\n  wa-outbox bench latency --seconds 60 --json"
 )]
 pub struct Options {
-    /// drain: send a backlog, without and with status webhooks. storm: the same with lost answers, refused connections and
+    /// drain: send a backlog, without and with status webhooks, beside a loop written by hand. storm: send one with lost answers, refused connections and
     /// server errors, webhooks doubled and reordered, and a count in the ledger of what was accepted how often. fleet: 12
     /// senders at 20 to 1,000 a second on 3 workers that are killed and stopped meanwhile. pair: the limit of one recipient.
     /// campaign: one template to --messages recipients, paused, resumed and cancelled, with urgent messages in between.
@@ -52,7 +56,8 @@ pub struct Options {
     /// come alone, and what 500 senders cost that have nothing to do. pace: a sender at 1,000 a second, answers after 50 ms: how much
     /// of its rate it uses, and how long a message waits whose turn it is. webhooks: statuses a second, with --messages told of in each
     /// turn, while another sender sends. These four print each figure with its target and with the limit of this machine, measured in
-    /// the same rounds.
+    /// the same rounds. flat: what a message costs with 10,000 and with --messages queued, while somebody holds a transaction open, and
+    /// after two millions have passed.
     #[arg(value_enum)]
     scenario: Scenario,
 
@@ -76,7 +81,8 @@ pub struct Options {
     #[arg(long, value_name = "MINUTES", default_value_t = 20.0)]
     minutes: f64,
 
-    /// fleet and torture: multiplies the rate of every sender, for machines that are slower or faster than the fleet needs.
+    /// fleet and torture: multiplies the rate of every sender, for machines that are slower or faster than the fleet needs; flat:
+    /// how many pass.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     scale: f64,
 
@@ -131,6 +137,11 @@ enum Scenario {
     Latency,
     Pace,
     Webhooks,
+    Flat,
+    #[value(hide = true)]
+    ByHand,
+    #[value(hide = true)]
+    Posts,
 }
 
 /// How a pooler serves.
@@ -200,22 +211,10 @@ impl Options {
             Scenario::Latency => return latency::run(&self).await,
             Scenario::Pace => return pace::run(&self).await,
             Scenario::Webhooks => return webhooks::run(&self).await,
-            Scenario::Drain => vec![
-                self.measure(
-                    "drain, no statuses",
-                    Statuses::none(),
-                    FaultPlan::default(),
-                    false,
-                )
-                .await?,
-                self.measure(
-                    "drain, three statuses each",
-                    Statuses::default(),
-                    FaultPlan::default(),
-                    false,
-                )
-                .await?,
-            ],
+            Scenario::Flat => return flat::run(&self).await,
+            Scenario::Drain => return drain::run(&self).await,
+            Scenario::ByHand => return by_hand::run_loop(self.in_flight).await,
+            Scenario::Posts => return by_hand::run_posts(self.in_flight, self.messages).await,
             Scenario::Storm => vec![
                 self.measure("storm", Statuses::default(), self.storm(), true)
                     .await?,

@@ -8,11 +8,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
+use sqlx::AssertSqlSafe;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::by_hand;
 use super::cable::Cable;
 use super::pgbouncer::{Mode, PgBouncer};
 use super::process::{Used, comes_second, family_cpu_ms};
@@ -25,6 +27,10 @@ use crate::store::sender::SenderChange;
 use crate::store::{ConnectSettings, Store};
 
 const APP_SECRET: &str = "app-secret-of-the-bench";
+/// A payload of 400 bytes for each `n`, as SQL.
+pub(super) const TEMPLATE: &str = "json_build_object('type', 'template', 'template', json_build_object(
+  'name', 'order_update', 'language', json_build_object('code', 'en_US'), 'components', json_build_array(json_build_object(
+    'type', 'body', 'parameters', json_build_array(json_build_object('type', 'text', 'text', rpad('order ' || n, 250, '.')))))))";
 /// So long may nothing end before the run is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(90);
 /// Server connections that a pooler has: enough for every process of a run.
@@ -173,18 +179,41 @@ impl Scene {
 
     /// Writes messages with payloads of 400 bytes, each to a recipient of its own.
     pub(super) async fn enqueue(&self, sender: &SenderId, messages: u32) -> anyhow::Result<()> {
-        sqlx::query(
+        sqlx::query(AssertSqlSafe(format!(
             "insert into wa.outbox (sender, recipient, payload)
-             select $2, '+1650' || (1000000 + n), json_build_object('type', 'template', 'template', json_build_object(
-               'name', 'order_update', 'language', json_build_object('code', 'en_US'), 'components', json_build_array(json_build_object(
-                 'type', 'body', 'parameters', json_build_array(json_build_object('type', 'text', 'text', rpad('order ' || n, 250, '.')))))))
-             from generate_series(1, $1) n",
-        )
+             select $2, '+1650' || (1000000 + n), {TEMPLATE} from generate_series(1, $1) n"
+        )))
         .bind(i32::try_from(messages)?)
         .bind(sender.as_str())
         .execute(self.store.pool())
         .await?;
         Ok(())
+    }
+
+    /// A way to the database as a worker has it.
+    pub(super) async fn store_of_a_worker(&self) -> anyhow::Result<Store> {
+        let settings = ConnectSettings {
+            by_key: true,
+            ..ConnectSettings::new(self.direct.clone())
+        };
+        Ok(Store::connect(&settings).await?)
+    }
+
+    /// Runs statements that are ours alone.
+    pub(super) async fn run_sql(&self, statements: &str) -> anyhow::Result<()> {
+        sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
+            .execute(self.store.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// Transactions that have written something, since the database was made.
+    pub(super) async fn commits(&self) -> anyhow::Result<f64> {
+        let next: f64 =
+            sqlx::query_scalar("select pg_snapshot_xmax(pg_current_snapshot())::text::float8")
+                .fetch_one(self.store.pool())
+                .await?;
+        Ok(next)
     }
 
     /// Writes so many sequences of so many messages, each to a recipient of its own: all first members, all second ones …
@@ -267,6 +296,14 @@ impl Scene {
         let environment = environment.map(|(name, value)| (name.to_owned(), value));
         let worker = Worker::start(name, roles, environment)?;
         self.workers.insert(name.to_owned(), worker);
+        Ok(())
+    }
+
+    /// Starts another command of this very program as a process of its own, beside the workers.
+    pub(super) fn start_process(&mut self, name: &str, arguments: &[&str]) -> anyhow::Result<()> {
+        let environment = by_hand::environment(&self.simulator.base_url(), &self.direct);
+        let process = Worker::start_with(arguments, environment)?;
+        self.workers.insert(name.to_owned(), process);
         Ok(())
     }
 

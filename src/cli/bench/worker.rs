@@ -20,12 +20,26 @@ impl Worker {
         roles: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> anyhow::Result<Self> {
+        let own = [
+            ("WA_OUTBOX__WORKER__NAME", name),
+            ("WA_OUTBOX_ADMIN_LISTEN", "127.0.0.1:0"),
+            ("WA_OUTBOX__LOG__FILTER", "error"),
+        ];
+        let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self::start_with(
+            &["run", "--no-migrate", "--roles", roles],
+            own.into_iter().chain(environment),
+        )
+    }
+
+    /// Starts another command of it.
+    pub(super) fn start_with(
+        arguments: &[&str],
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("could not find this program")?;
         let process = Command::new(program)
-            .args(["run", "--no-migrate", "--roles", roles])
-            .env("WA_OUTBOX__WORKER__NAME", name)
-            .env("WA_OUTBOX_ADMIN_LISTEN", "127.0.0.1:0")
-            .env("WA_OUTBOX__LOG__FILTER", "error")
+            .args(arguments)
             .envs(environment)
             .stdout(Stdio::null())
             .kill_on_drop(true)
