@@ -29,7 +29,7 @@ language plpgsql set search_path = pg_catalog as $$
 begin
   if before is null or before > now() - kept_at_least then
     raise exception using errcode = 'invalid_parameter_value',
-      message = format('what is younger than %s days is not deleted', extract(day from kept_at_least)),
+      message = format('what is younger than %s is not deleted', kept_at_least),
       hint = 'name an earlier time';
   end if;
   if wa.is_unsettled() then

@@ -229,7 +229,7 @@ async fn two_walks_beside_a_fleet_that_sends_and_applies_lose_nothing_and_take_o
     world.start_service().await;
     world.until_all_have_ended().await;
     for id in &old {
-        world.until_status(*id, "delivered").await;
+        world.until_status(*id, "read").await;
     }
     world.until_webhooks_are_applied().await;
     let (aged, grown) = old.split_at(40);
@@ -265,7 +265,7 @@ async fn two_walks_beside_a_fleet_that_sends_and_applies_lose_nothing_and_take_o
     }
     world.until_all_have_ended().await;
     for id in &new {
-        world.until_status(*id, "delivered").await;
+        world.until_status(*id, "read").await;
     }
     world
         .until_true("what is old has gone", async || {
