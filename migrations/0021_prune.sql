@@ -315,6 +315,11 @@ begin
     delete from wa.acceptances a using fresh f
     where a.wamid = f.wamid and a.sender = f.sender
       and not exists (select from wa.results r where r.id = f.id and r.sender = f.sender);
+    -- A snapshot older than the message cannot tell one that it does not see yet from one that has gone.
+    if found and current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+      raise exception using errcode = 'serialization_failure',
+        message = 'a message has moved since this transaction began', hint = 'try again, best in READ COMMITTED';
+    end if;
   end if;
 
   -- Two ids learned in one statement meet only here.
