@@ -69,26 +69,32 @@ language sql stable as $$
         then before else least(before, now() - wa.undelivered_kept_at_least()) end
 $$;
 
--- Which of these messages may go. Asked twice: to find them, and again under the locks of those that were found.
+-- Which of these messages may go. Asked twice: to find them, and again under the locks of those that were found. (Each look is a
+-- query of its own, by key: what is turned into a join may read a whole table that the planner takes for a small one.)
 create function wa.prunable(ids bigint[], before timestamptz) returns bigint[]
 language plpgsql volatile set search_path = pg_catalog
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+set plan_cache_mode = force_custom_plan as $$
 begin
   return array(
     select o.id
-    from wa.outbox o join wa.results r on r.id = o.id and r.sender = o.sender
-    where o.id = any (ids) and wa.has_gone_quiet(r, before)
-      and not exists (select from wa.acceptances a where a.id = o.id and a.sender = o.sender and a.learned_at >= before)
-      and not exists (select from wa.status_events e where e.id = o.id and e.sender = o.sender and e.received_at >= before)
+    from wa.outbox o
+    cross join lateral (select x as result from wa.results x where x.id = o.id and x.sender = o.sender offset 0) r
+    where o.id = any (ids) and wa.has_gone_quiet(r.result, before)
+      and (select true from wa.acceptances a where a.id = o.id and a.sender = o.sender and a.learned_at >= before limit 1) is null
+      and (select true from wa.status_events e
+           where e.id is not null and e.id = o.id and e.sender = o.sender and e.received_at >= before limit 1) is null
       -- By the books none of these can be, beside a result.
-      and not exists (select from wa.queue q where q.id = o.id and q.sender = o.sender)
-      and not exists (select from wa.uncertain u where u.id = o.id and u.sender = o.sender)
-      and (o.sequence is null or not exists (select from wa.unsettled n where n.id = o.id and n.sender = o.sender)
-        and not exists (
-          select from wa.waiting w where (w.sender, w.recipient, w.sequence, w.id) = (o.sender, o.recipient, o.sequence, o.id))
-        and not exists (
-          select from wa.sequences g
-          where (g.sender, g.recipient, g.sequence) = (o.sender, o.recipient, o.sequence) and o.id in (g.head_id, g.halted_member)))
+      and (select true from wa.queue q where q.id = o.id and q.sender = o.sender) is null
+      and (select true from wa.uncertain u where u.id = o.id and u.sender = o.sender) is null
+      and (o.sequence is null
+        or (select true from wa.waiting w
+            where (w.sender, w.recipient, w.sequence, w.id) = (o.sender, o.recipient, o.sequence, o.id)) is null
+          -- What has become known of it is to be settled yet.
+          and (select true from wa.unsettled n where n.id = o.id and n.sender = o.sender) is null
+          and (select true from wa.sequences g
+               where (g.sender, g.recipient, g.sequence) = (o.sender, o.recipient, o.sequence)
+                 and o.id in (g.head_id, g.halted_member)) is null)
     order by o.id);
 end
 $$;
@@ -97,9 +103,10 @@ $$;
 create function wa.prune_messages(before timestamptz, after bigint, at_most integer, dry boolean,
   out reached bigint, out looked bigint, out pruned bigint)
 language plpgsql security definer set search_path = pg_catalog
--- By key, whatever the planner believes of tables of which so much has gone.
+-- By key, whatever the planner believes of tables of which so much has gone; and planned anew for each slice, because a queue that was
+-- empty when a plan was made may have ten million rows now.
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
-set jit = off set lock_timeout = '100ms' as $$
+set plan_cache_mode = force_custom_plan set jit = off set lock_timeout = '100ms' as $$
 declare
   ids bigint[];
   lines wa.sequences[];
@@ -139,12 +146,12 @@ begin
       for update skip locked
     ) g);
   ids := array(
-    select o.id from wa.outbox o join wa.results r on r.id = o.id and r.sender = o.sender
+    select o.id from wa.outbox o
     where o.id = any (ids)
-      and (o.sequence is null or exists (
-        select from unnest(lines) g where (g.sender, g.recipient, g.sequence) = (o.sender, o.recipient, o.sequence)))
-    order by o.id
-    for update skip locked);
+      and (o.sequence is null
+        or (o.sender, o.recipient, o.sequence) in (select g.sender, g.recipient, g.sequence from unnest(lines) g))
+    order by o.id for update skip locked);
+  ids := array(select r.id from wa.results r where r.id = any (ids) order by r.id for update skip locked);
   ids := wa.prunable(ids, before);
 
   with messages as (
@@ -162,13 +169,20 @@ begin
 
   -- A line of which nothing is left goes too; one with settings of its own stays, and so does that of a recipient who has so many
   -- messages that looking for its own would take long.
-  delete from wa.sequences s using unnest(lines) g
-  where (s.sender, s.recipient, s.sequence) = (g.sender, g.recipient, g.sequence)
-    and s.head_id is null and s.halted_cause is null
-    and s.on_failure is null and s.delivery_timeout is null and s.on_timeout is null
-    and (
-      select count(*) < 1000 and count(*) filter (where o.sender = s.sender and o.sequence = s.sequence) = 0
-      from (select x.sender, x.sequence from wa.outbox x where x.recipient = s.recipient order by x.id limit 1000) o);
+  delete from wa.sequences s
+  where s.ctid = any (array(
+    select k.place
+    from unnest(lines) g
+    cross join lateral (
+      select x.ctid as place from wa.sequences x
+      where (x.sender, x.recipient, x.sequence) = (g.sender, g.recipient, g.sequence)
+        and x.head_id is null and x.halted_cause is null
+        and x.on_failure is null and x.delivery_timeout is null and x.on_timeout is null
+        and (
+          select count(*) < 1000 and count(*) filter (where o.sender = g.sender and o.sequence = g.sequence) = 0
+          from (select m.sender, m.sequence from wa.outbox m where m.recipient = g.recipient order by m.id limit 1000) o)
+      offset 0
+    ) k));
 end
 $$;
 
@@ -179,7 +193,7 @@ create function wa.prune_deliveries(before timestamptz, after bigint, at_most in
   out reached bigint, out looked bigint, out pruned bigint)
 language plpgsql security definer set search_path = pg_catalog
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
-set jit = off set lock_timeout = '100ms' as $$
+set plan_cache_mode = force_custom_plan set jit = off set lock_timeout = '100ms' as $$
 declare
   ids bigint[];
   oldest timestamptz;
@@ -213,7 +227,7 @@ create function wa.prune_statuses(before timestamptz, after bigint, at_most inte
   out reached bigint, out looked bigint, out pruned bigint)
 language plpgsql security definer set search_path = pg_catalog
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
-set jit = off set lock_timeout = '100ms' as $$
+set plan_cache_mode = force_custom_plan set jit = off set lock_timeout = '100ms' as $$
 declare
   events bigint[];
 begin
@@ -241,7 +255,7 @@ create function wa.prune_history(before timestamptz, after bigint, at_most integ
   out reached bigint, out looked bigint, out pruned bigint)
 language plpgsql security definer set search_path = pg_catalog
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
-set jit = off set lock_timeout = '100ms' as $$
+set plan_cache_mode = force_custom_plan set jit = off set lock_timeout = '100ms' as $$
 declare
   events bigint[];
   oldest timestamptz;
@@ -268,16 +282,27 @@ begin
   end if;
   delete from wa.sequence_events e where e.event = any (events);
   delete from wa.campaign_pace p
-  using (
-    select f.campaign, f.at from wa.campaigns c join wa.campaign_pace f on f.campaign = c.id
-    where c.state in ('done', 'cancelled') and f.at < now() - interval '1 day'
-    limit at_most
-  ) f
-  where p.campaign = f.campaign and p.at = f.at;
+  where p.ctid = any (array(
+    select f.place
+    from wa.campaigns c
+    cross join lateral (
+      select x.ctid as place from wa.campaign_pace x where x.campaign = c.id and x.at < now() - interval '1 day' limit at_most
+    ) f
+    where c.state in ('done', 'cancelled')
+    limit at_most));
 end
 $$;
 
 -- ── what comes afterwards ────────────────────────────────────────────────────────────────────────────────────────
+
+-- Whether a message is there, and is not taken away before this transaction has ended.
+create function wa.is_there_still(message bigint, of_sender text) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog set enable_seqscan = off as $$
+begin
+  perform from wa.outbox o where o.id = message and o.sender = of_sender for key share;
+  return found;
+end
+$$;
 
 -- A wamid ends its message, as the migration outbox has it, where there is one: what is learned of one that was pruned is dropped. Only
 -- what neither stands in the queue nor is uncertain can have been; its outbox row is locked then, so that of a slice that takes it
@@ -294,10 +319,7 @@ begin
   from fresh f
   left join wa.queue q on q.id = f.id and q.sender = f.sender
   left join wa.uncertain u on u.id = f.id and u.sender = f.sender
-  left join lateral (
-    select o.id from wa.outbox o where q.id is null and u.id is null and o.id = f.id and o.sender = f.sender for key share
-  ) o on true
-  where coalesce(q.id, u.id, o.id) is not null
+  where case when q.id is null and u.id is null then wa.is_there_still(f.id, f.sender) else true end
   order by f.id, f.sender, f.attempt
   on conflict (id, sender) do update set
     -- A fact outweighs what we had concluded without it (failed by an operator's word, expired, cancelled).
@@ -340,7 +362,8 @@ $$;
 
 revoke execute on function wa.refuse_to_prune(timestamptz, interval), wa.prunable(bigint[], timestamptz),
   wa.prune_messages(timestamptz, bigint, integer, boolean), wa.prune_deliveries(timestamptz, bigint, integer, boolean),
-  wa.prune_statuses(timestamptz, bigint, integer, boolean), wa.prune_history(timestamptz, bigint, integer, boolean)
+  wa.prune_statuses(timestamptz, bigint, integer, boolean), wa.prune_history(timestamptz, bigint, integer, boolean),
+  wa.is_there_still(bigint, text)
 from public;
 -- Nobody may delete by hand; what goes, goes by these.
 grant execute on function wa.prune_messages(timestamptz, bigint, integer, boolean),
