@@ -105,11 +105,13 @@ impl Keeper {
             let Some(step) = walk.step().await? else {
                 return Ok(Some(walk.pruned()));
             };
-            if step.slice.looked > 0 {
-                let took = begun.until(self.clock.boot());
-                self.rest((took * REST).clamp(SHORTEST_REST, LONGEST_REST))
-                    .await;
-            }
+            // A stretch in which nothing is left is passed by quickly.
+            let shortest = match step.slice.looked {
+                0 => Duration::ZERO,
+                _ => SHORTEST_REST,
+            };
+            let took = begun.until(self.clock.boot());
+            self.rest((took * REST).clamp(shortest, LONGEST_REST)).await;
             if said_at.until(self.clock.boot()) > SAY_EVERY {
                 said_at = self.clock.boot();
                 if !self.store.go_on_pruning(pass, LASTS).await? {

@@ -1,5 +1,7 @@
 //! Who prunes: workers by their settings, people by a command.
 
+use std::time::Duration;
+
 use wa_outbox::config::Config;
 use wa_outbox::retention::walk::{Limits, Walk};
 
@@ -88,6 +90,31 @@ async fn a_worker_that_is_stopped_breaks_its_walk_off_and_another_goes_on_at_onc
         assert_eq!(world.number("select pass from wa.pruning").await, 2);
     }
     assert!(world.stop_service().await);
+}
+
+#[tokio::test]
+async fn a_process_that_falls_silent_is_followed_by_another_and_does_not_go_on() {
+    let world = World::at_rest().await;
+    let (minute, store) = (Duration::from_secs(60), &world.store);
+    let first = store.begin_pruning(minute).await.expect("an answer");
+    let first = first.expect("it is time");
+    assert_eq!(store.begin_pruning(minute).await.expect("an answer"), None);
+    assert!(store.go_on_pruning(first, minute).await.expect("an answer"));
+    world
+        .run_sql("update wa.pruning set until = now() - interval '1 second'")
+        .await;
+    let second = store.begin_pruning(minute).await.expect("an answer");
+    let second = second.expect("nobody is at it");
+    assert!(!store.go_on_pruning(first, minute).await.expect("an answer"));
+    // What the first one says now does not end what the second one does.
+    store.end_pruning(first, minute).await.expect("an answer");
+    assert_eq!(store.begin_pruning(minute).await.expect("an answer"), None);
+    store.end_pruning(second, minute).await.expect("an answer");
+    assert_eq!(
+        store.begin_pruning(minute).await.expect("an answer"),
+        None,
+        "the next pass is not due"
+    );
 }
 
 #[tokio::test]
