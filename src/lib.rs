@@ -12,6 +12,7 @@ pub mod message;
 pub mod metrics;
 pub mod provider;
 pub mod recovery;
+pub mod retention;
 pub mod secret;
 pub mod service;
 pub mod simulator;

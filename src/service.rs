@@ -50,6 +50,7 @@ use crate::domain::token::TokenKey;
 use crate::metrics::Metrics;
 use crate::provider::{HttpSettings, Provider, ProviderError};
 use crate::recovery::watch::Watch;
+use crate::retention::keeper::Keeper;
 use crate::secret::shared::ShortSecret;
 use crate::store::sequence::SequenceDefaults;
 use crate::store::uncertain::UncertainPolicy;
@@ -431,6 +432,14 @@ impl Service {
         self.tasks.spawn(parts.of("reconciler", settling));
         let campaigns = campaign_work::run(self.store.clone(), holding.clone(), self.stop.clone());
         self.tasks.spawn(parts.of("campaigns", campaigns));
+        let keeper = Keeper::new(
+            self.store.clone(),
+            config.retention.spans(),
+            Clock::system(),
+            self.stop.clone(),
+        );
+        self.tasks
+            .spawn(parts.of("keeper of what has ended", keeper.run()));
         let listening = wake::run(
             self.store.clone(),
             holding,

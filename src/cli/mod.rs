@@ -19,6 +19,7 @@ pub mod media;
 pub mod message;
 pub mod migrate;
 mod output;
+pub mod prune;
 pub mod recipients;
 pub mod recover;
 pub mod rows;
@@ -87,6 +88,7 @@ enum Command {
     Failures(failures::Options),
     Uncertain(uncertain::Options),
     Recover(recover::Options),
+    Prune(prune::Options),
     Summary(summary::Options),
     Top(top::Options),
     Tail(tail::Options),
@@ -117,6 +119,7 @@ impl Command {
             | Self::Failures(_)
             | Self::Uncertain(_)
             | Self::Recover(_)
+            | Self::Prune(_)
             | Self::Summary(_)
             | Self::Top(_)
             | Self::Tail(_)
@@ -177,6 +180,7 @@ impl Cli {
             Command::Failures(options) => options.run(context).await,
             Command::Uncertain(options) => options.run(context).await,
             Command::Recover(options) => options.run(context).await,
+            Command::Prune(options) => options.run(context).await,
             Command::Summary(options) => options.run(context).await,
             Command::Top(options) => options.run(context).await,
             Command::Tail(options) => options.run(context).await,

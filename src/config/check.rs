@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 use super::{
-    Admin, Config, Database, Http, Reconcile, Retry, Sender, Sequence, Traces, Webhook, Worker,
+    Admin, Config, Database, Http, Reconcile, Retention, Retry, Sender, Sequence, Traces, Webhook,
+    Worker,
 };
+use crate::domain::retention::{AT_MOST_DAYS, MESSAGES_AT_LEAST_DAYS, WEBHOOKS_AT_LEAST_DAYS};
 
 type Checked = Result<(), ConfigError>;
 
@@ -26,6 +28,7 @@ impl Config {
         self.retry.check()?;
         self.reconcile.check(self.http.response_timeout)?;
         self.sequence.check()?;
+        self.retention.check()?;
         self.webhook.check()?;
         self.admin.check(self.webhook.listen)?;
         self.traces.check()?;
@@ -193,6 +196,23 @@ impl Sequence {
     }
 }
 
+impl Retention {
+    fn check(&self) -> Checked {
+        kept_for(
+            self.messages_days,
+            MESSAGES_AT_LEAST_DAYS,
+            "retention.messages_days",
+            "WhatsApp repeats webhooks for up to 7 days, and a late one must find its message",
+        )?;
+        kept_for(
+            self.webhooks_days,
+            WEBHOOKS_AT_LEAST_DAYS,
+            "retention.webhooks_days",
+            "nobody could look at a delivery any more",
+        )
+    }
+}
+
 impl Webhook {
     fn check(&self) -> Checked {
         not_zero(self.apply_batch, "webhook.apply_batch")?;
@@ -350,6 +370,20 @@ fn positive(span: Duration, field: &str) -> Checked {
         0,
         "is no time at all",
         "set more than 0",
+    )
+}
+
+fn kept_for(days: Option<u32>, least: u32, field: &str, reason: &str) -> Checked {
+    let Some(days) = days else { return Ok(()) };
+    let fix = format!("set at least {least}, or leave it out to keep everything");
+    refuse(days < least, field, days, reason, fix)?;
+    let fix = format!("set at most {AT_MOST_DAYS}, or leave it out to keep everything");
+    refuse(
+        days > AT_MOST_DAYS,
+        field,
+        days,
+        "is more than ten years",
+        fix,
     )
 }
 

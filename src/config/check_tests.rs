@@ -72,6 +72,26 @@ fn no_span_and_no_number_may_be_nothing() {
 }
 
 #[test]
+fn nothing_is_deleted_that_a_late_webhook_may_still_be_about() {
+    let message = refused(|config| config.retention.messages_days = Some(7));
+    assert!(
+        message.starts_with("retention.messages_days = 7: ") && message.contains("at least 8"),
+        "{message}"
+    );
+    let message = refused(|config| config.retention.webhooks_days = Some(0));
+    assert!(
+        message.starts_with("retention.webhooks_days = 0: ") && message.contains("at least 1"),
+        "{message}"
+    );
+    let message = refused(|config| config.retention.messages_days = Some(3_651));
+    assert!(message.contains("at most 3650"), "{message}");
+    let mut config = Config::default();
+    config.retention.messages_days = Some(8);
+    config.retention.webhooks_days = Some(1);
+    config.check().expect("fine");
+}
+
+#[test]
 fn a_connection_may_not_take_longer_than_its_answer() {
     let message = refused(|config| config.http.connect_timeout = Duration::from_secs(60));
     assert!(

@@ -7,8 +7,8 @@ use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use toml::{Table, Value};
 
 use super::{
-    Admin, Database, Http, Log, Media, Reconcile, Retry, Sender, Sequence, Token, Traces, Webhook,
-    Worker,
+    Admin, Database, Http, Log, Media, Reconcile, Retention, Retry, Sender, Sequence, Token,
+    Traces, Webhook, Worker,
 };
 
 /// One section of the settings.
@@ -21,7 +21,7 @@ pub(super) struct Section {
 }
 
 /// All sections.
-pub(super) fn sections() -> [Section; 13] {
+pub(super) fn sections() -> [Section; 14] {
     [
         section::<Database>("database"),
         section::<Http>("http"),
@@ -30,6 +30,7 @@ pub(super) fn sections() -> [Section; 13] {
         section::<Reconcile>("reconcile"),
         section::<Sequence>("sequence"),
         section::<Media>("media"),
+        section::<Retention>("retention"),
         section::<Webhook>("webhook"),
         section::<Admin>("admin"),
         section::<Traces>("traces"),

@@ -87,7 +87,7 @@ fn read_file(path: &Path) -> Result<Table, ConfigError> {
 
 /// Settings as they are written, each accepted by the section it stands in.
 struct Settings {
-    sections: [Section; 13],
+    sections: [Section; 14],
     table: Table,
 }
 

@@ -21,6 +21,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use crate::domain::outcome::OnUncertain;
+use crate::domain::retention;
 
 pub use crate::secret::{NotAReference, SecretError, SecretRef};
 pub use error::ConfigError;
@@ -50,6 +51,8 @@ pub struct Config {
     pub sequence: Sequence,
     /// Files that messages may name.
     pub media: Media,
+    /// How long what has ended is kept.
+    pub retention: Retention,
     /// Where status webhooks are received.
     pub webhook: Webhook,
     /// Where operators look.
@@ -292,6 +295,26 @@ pub struct Media {
     /// The folder below which they lie; whoever may insert messages may send what is in it. No default: messages may name
     /// no files.
     pub folder: Option<PathBuf>,
+}
+
+/// How long what has ended is kept. A process with the role worker deletes what is older.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Days from the end of a message, and from the last that was told of it. No default: all are kept.
+    pub messages_days: Option<u32>,
+    /// Days from when a webhook delivery came, and was applied. No default: all are kept.
+    pub webhooks_days: Option<u32>,
+}
+
+impl Retention {
+    /// The same, as spans of time.
+    pub fn spans(&self) -> retention::Retention {
+        retention::Retention {
+            messages: self.messages_days.map(retention::days),
+            webhooks: self.webhooks_days.map(retention::days),
+        }
+    }
 }
 
 /// Where status webhooks are received.

@@ -17,6 +17,7 @@ pub mod phone;
 pub mod placeholders;
 pub mod quiet_hours;
 pub mod ramp;
+pub mod retention;
 pub mod retry;
 pub mod status;
 pub mod token;

@@ -33,6 +33,7 @@ pub mod messages;
 pub mod outbox;
 pub mod parts;
 pub mod pooler;
+pub mod prune;
 pub mod recipients;
 pub mod record;
 pub mod recovery;

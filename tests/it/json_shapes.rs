@@ -117,6 +117,7 @@ async fn the_page_about_json_says_what_the_commands_print() {
         ("campaign list", None),
         ("campaign show", Some("spring")),
         ("suppress list", None),
+        ("prune --older-than 90d --webhooks-older-than 30d", None),
         // The last one, for it holds every sender.
         ("recover", None),
     ] {

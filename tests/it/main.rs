@@ -37,6 +37,7 @@ mod model;
 mod outcomes;
 mod pgbouncer;
 mod providers;
+mod prune;
 mod recovery;
 mod schema_versions;
 mod security;

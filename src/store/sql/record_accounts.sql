@@ -12,6 +12,8 @@ left join lateral (
   where a.id = t.id and a.sender = t.sender and a.attempt = t.attempt and t.outcome = 'uncertain'
   order by a.learned_at limit 1
 ) known on true
+-- Of a message that was pruned nothing is kept. (Looked up by key, whatever the planner believes.)
+where (select o.id from wa.outbox o where o.id = t.id and o.sender = t.sender) is not null
 order by t.id, t.sender, t.attempt
 -- A row is there already when a new holder has swept the attempt: what is known now is better.
 on conflict (id, sender, attempt) do update set

@@ -48,6 +48,8 @@ pub(super) async fn section() -> Section {
         "uncertain resolve 4711 --not-sent --reason 'asked them'",
         "uncertain resolve 4711 --send-again --reason 'asked them'",
         "media upload missing.jpg",
+        "prune",
+        "prune --older-than 7d",
         "run --roles sender",
         "simulate --listen 0.0.0.0:8090",
         "simulate --fault slow=2",

@@ -1,0 +1,247 @@
+//! `prune`: what has ended long ago is deleted now, by a person's word.
+//!
+//! The same walk that workers make by the settings `[retention]`. Each slice is a transaction, so it can be broken off and run again.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::failure::Problem;
+use super::rows::Progress;
+use super::{Context, duration, output};
+use crate::domain::retention::{MESSAGES_AT_LEAST_DAYS, Retention, WEBHOOKS_AT_LEAST_DAYS, days};
+use crate::retention::walk::{Limits, Pruned, Walk};
+use crate::standing::facts::thousands;
+use crate::standing::time::span;
+use crate::store::prune::Part;
+
+/// Of each kind, a dry run looks at so many rows.
+const LOOKED_AT_MOST: i64 = 1_000_000;
+
+/// Delete messages that ended long ago, and old webhook deliveries
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct Options {
+    /// Messages that ended so long ago, such as 90d; 8d at least [default: as retention.messages_days says]
+    #[arg(long, value_name = "SPAN", value_parser = duration::parse)]
+    older_than: Option<Duration>,
+    /// Webhook deliveries that came so long ago; 1d at least [default: as retention.webhooks_days says]
+    #[arg(long, value_name = "SPAN", value_parser = duration::parse)]
+    webhooks_older_than: Option<Duration>,
+    /// Count what would be deleted, and delete nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const HELP: &str = "A message goes with everything that is known of it once it has ended (accepted, failed, expired, cancelled) and \
+WhatsApp has told nothing of it for that long; one that is accepted and neither delivered nor failed is kept for 38 days at least, for \
+WhatsApp tries for 30. What is queued, waiting, sending or uncertain stays, and so does a message that a sequence waits for or was \
+halted by. Of deliveries those go that were applied or could not be read, and statuses that belong to no message.
+
+What was deleted is not shown any more, its dedup_key may be used again, and the counts of its campaign stay. With neither span the \
+settings [retention] count; workers delete by those every hour on their own. It can be broken off and run again, beside workers and \
+beside itself.
+
+With --json an object; docs/json.md has its shape.
+
+Examples:
+  wa-outbox prune --older-than 90d --dry-run
+  wa-outbox prune --older-than 90d --webhooks-older-than 30d";
+
+/// What was done, for scripts.
+#[derive(Serialize)]
+struct Report {
+    dry_run: bool,
+    /// Older than this; null: none were looked at.
+    #[serde(with = "time::serde::rfc3339::option")]
+    messages_before: Option<OffsetDateTime>,
+    messages: i64,
+    #[serde(with = "time::serde::rfc3339::option")]
+    webhooks_before: Option<OffsetDateTime>,
+    webhooks: i64,
+    /// Of no message.
+    statuses: i64,
+    /// Of sequences.
+    events: i64,
+    /// There may be more: a dry run stops counting somewhere.
+    more: bool,
+    seconds: f64,
+}
+
+impl Options {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// When no span is given or one is too short, or the database refuses.
+    pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let retention = self.retention(context)?;
+        let store = context.store().await?;
+        let clock = context.clock();
+        let begun = clock.boot();
+        let limits = Limits::now(store, retention).await?;
+        let all = match limits.messages {
+            Some(_) => u64::try_from(store.last_message_id().await?).ok(),
+            None => None,
+        };
+        let what = if self.dry_run { "found" } else { "deleted" };
+        let mut progress = Progress::new(what, all, begun);
+        let mut walk = Walk::new(store, limits, self.dry_run);
+        let mut more = false;
+        loop {
+            let slice_begun = clock.boot();
+            let Some(step) = walk.step().await? else {
+                break;
+            };
+            let come_to = match (step.part, step.slice.reached) {
+                (Part::Messages, Some(reached)) => reached.unsigned_abs(),
+                _ => all.unwrap_or_default(),
+            };
+            let done = walk.pruned().all().unsigned_abs();
+            progress.show(done, come_to, 0, clock.boot());
+            if self.dry_run && step.looked >= LOOKED_AT_MOST && step.slice.reached.is_some() {
+                more = true;
+                walk.leave_part();
+            }
+            // It is asked for now, so it rests less than a walk that nobody waits for; and it does rest.
+            if !self.dry_run && step.slice.pruned > 0 {
+                tokio::time::sleep(slice_begun.until(clock.boot())).await;
+            }
+        }
+        progress.clear();
+        let took = begun.until(clock.boot());
+        let report = Report::of(self.dry_run, limits, walk.pruned(), more, took);
+        if self.json {
+            return output::print_json(&report);
+        }
+        output::print(&report.in_words())
+    }
+
+    /// What was asked for, else what the settings say.
+    fn retention(&self, context: &Context) -> anyhow::Result<Retention> {
+        let asked = Retention {
+            messages: self.older_than,
+            webhooks: self.webhooks_older_than,
+        };
+        let wanted = match asked.is_nothing() {
+            true => context.config()?.retention.spans(),
+            false => asked,
+        };
+        if wanted.is_nothing() {
+            let fix = "say --older-than 90d, or set retention.messages_days";
+            return Err(Problem::usage("nothing says how old what is deleted must be", fix).into());
+        }
+        let reason =
+            "WhatsApp repeats webhooks for up to 7 days, and a late one must find its message";
+        long_enough(
+            "--older-than",
+            asked.messages,
+            MESSAGES_AT_LEAST_DAYS,
+            reason,
+        )?;
+        let reason = "nobody could look at a delivery any more";
+        long_enough(
+            "--webhooks-older-than",
+            asked.webhooks,
+            WEBHOOKS_AT_LEAST_DAYS,
+            reason,
+        )?;
+        Ok(wanted)
+    }
+}
+
+fn long_enough(
+    option: &str,
+    given: Option<Duration>,
+    least: u32,
+    reason: &str,
+) -> Result<(), Problem> {
+    match given {
+        Some(given) if given < days(least) => {
+            let given = span(given.try_into().unwrap_or_default());
+            let what = format!("{option} is {given}: {reason}");
+            Err(Problem::usage(what, format!("say {least}d or more")))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Report {
+    fn of(dry_run: bool, limits: Limits, pruned: Pruned, more: bool, took: Duration) -> Self {
+        Self {
+            dry_run,
+            messages_before: limits.messages,
+            messages: pruned.messages,
+            webhooks_before: limits.webhooks,
+            webhooks: pruned.deliveries,
+            statuses: pruned.statuses,
+            events: pruned.history,
+            more,
+            seconds: took.as_secs_f64(),
+        }
+    }
+
+    fn in_words(&self) -> String {
+        let mut what = Vec::new();
+        if self.messages_before.is_some() {
+            what.push(format!("{} messages", thousands(self.messages)));
+        }
+        if self.webhooks_before.is_some() {
+            what.push(format!("{} webhook deliveries", thousands(self.webhooks)));
+        }
+        let beside = [
+            (self.statuses, "statuses of no message"),
+            (self.events, "events of sequences"),
+        ];
+        for (number, of) in beside.into_iter().filter(|(number, _)| *number > 0) {
+            what.push(format!("{} {of}", thousands(number)));
+        }
+        let what = what.join(", ");
+        match (self.dry_run, self.more) {
+            (true, true) => {
+                format!("At least {what} would be deleted; it was not counted further.")
+            }
+            (true, false) => format!("Would be deleted: {what}. Nothing was changed."),
+            (false, _) => format!("Deleted {what} in {:.1} s.", self.seconds),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_names_what_was_looked_for_and_what_was_found_beside_it() {
+        let report = Report {
+            dry_run: false,
+            messages_before: Some(OffsetDateTime::UNIX_EPOCH),
+            messages: 12_345,
+            webhooks_before: None,
+            webhooks: 0,
+            statuses: 0,
+            events: 2,
+            more: false,
+            seconds: 1.25,
+        };
+        assert_eq!(
+            report.in_words(),
+            "Deleted 12,345 messages, 2 events of sequences in 1.2 s."
+        );
+        let dry = Report {
+            dry_run: true,
+            webhooks_before: Some(OffsetDateTime::UNIX_EPOCH),
+            events: 0,
+            ..report
+        };
+        assert_eq!(
+            dry.in_words(),
+            "Would be deleted: 12,345 messages, 0 webhook deliveries. Nothing was changed."
+        );
+        let more = Report { more: true, ..dry };
+        assert!(more.in_words().starts_with("At least 12,345 messages"));
+    }
+}
