@@ -308,7 +308,9 @@ $$;
 -- what neither stands in the queue nor is uncertain can have been; its outbox row is locked then, so that of a slice that takes it
 -- and of a late acceptance the one sees the other.
 create or replace function wa.acceptance_ends_the_message() returns trigger
-language plpgsql security definer set search_path = pg_catalog as $$
+language plpgsql security definer
+set search_path = pg_catalog
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 declare
   ended bigint;
 begin
@@ -342,13 +344,12 @@ begin
       raise exception using errcode = 'serialization_failure',
         message = 'a message has moved since this transaction began', hint = 'try again, best in READ COMMITTED';
     end if;
+    -- Two ids learned in one statement meet only here.
+    update wa.results r set duplicate = coalesce(r.duplicate, twice.cause)
+    from (select id, sender, case when count(distinct attempt) = 1 then 'transport_retry' else 'resend' end as cause
+          from fresh group by id, sender having count(*) > 1) twice
+    where r.id = twice.id and r.sender = twice.sender;
   end if;
-
-  -- Two ids learned in one statement meet only here.
-  update wa.results r set duplicate = coalesce(r.duplicate, twice.cause)
-  from (select id, sender, case when count(distinct attempt) = 1 then 'transport_retry' else 'resend' end as cause
-        from fresh group by id, sender having count(*) > 1) twice
-  where r.id = twice.id and r.sender = twice.sender;
 
   -- What was in doubt about these requests is settled.
   update wa.attempts a set settled_by = f.learned_from, settled_at = f.learned_at
