@@ -2,6 +2,7 @@
 
 mod admin_guard;
 mod bad_inputs;
+mod bench;
 mod broken_part;
 mod browser;
 mod campaign_command;

@@ -31,6 +31,8 @@ const ROUNDS: usize = 3;
 const CONNECTIONS: [usize; 3] = [1, 8, 32];
 /// Of a bare table's rows a second, in percent.
 const TARGET: Target = Target::AtLeast(70.0);
+/// Transactions of each connection before they count.
+const WARM: usize = 10;
 /// Longer than any run.
 const LEASE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -126,7 +128,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     for how in How::ALL {
         for connections in CONNECTIONS {
             if !options.json {
-                eprintln!("enqueue: {}, {connections} connections …", how.in_words());
+                eprintln!("enqueue: {}", in_words(how, connections));
             }
             let mut rounds = Vec::new();
             for round in 0..ROUNDS {
@@ -141,7 +143,9 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
             rows.push(Row::of(how, connections, rounds));
         }
     }
-    bench.scene.strike().await?;
+    let Bench { scene, calls, .. } = bench;
+    drop(calls);
+    scene.strike().await?;
     Ok(Report {
         seconds: lasts.as_secs_f64(),
         rounds: ROUNDS,
@@ -156,7 +160,7 @@ struct Bench {
     owner: WorkerId,
     lasts: Duration,
     /// The ear of the owner: whom nobody hears, nobody needs to be told.
-    _calls: PgListener,
+    calls: PgListener,
 }
 
 impl Bench {
@@ -187,7 +191,7 @@ impl Bench {
             scene,
             owner,
             lasts,
-            _calls: calls,
+            calls,
         })
     }
 
@@ -204,8 +208,12 @@ impl Bench {
         for _ in 0..connections {
             let connection = PgConnection::connect(self.scene.database_url()).await?;
             let (ready, lasts) = (Arc::clone(&all_are_ready), self.lasts);
-            let writer = Writer::new(connection, how, place);
+            let mut writer = Writer::new(connection, how, place);
             writers.spawn(async move {
+                // As on a connection of an application, where statements are prepared and functions known.
+                for _ in 0..WARM {
+                    writer.write().await?;
+                }
                 ready.wait().await;
                 writer.write_for(lasts).await
             });
@@ -327,6 +335,14 @@ impl Writer {
     }
 }
 
+fn in_words(how: How, connections: usize) -> String {
+    let connections = match connections {
+        1 => "1 connection".to_owned(),
+        many => format!("{many} connections"),
+    };
+    format!("{}, {connections}", how.in_words())
+}
+
 /// A template of 400 bytes.
 fn payload() -> String {
     let text = format!("{:.<250}", "order 4711");
@@ -380,8 +396,7 @@ impl Row {
                 short(of_keyed.median),
                 short(limit_itself.median)
             );
-            let (how, connections) = (self.how.in_words(), self.connections);
-            let what = format!("{how}, {connections} connections, {owner}");
+            let what = format!("{}, {owner}", in_words(self.how, self.connections));
             Measured::new(what, "% of bare", of_bare, TARGET, limits, reading)
         })
     }

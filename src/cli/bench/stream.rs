@@ -2,7 +2,8 @@
 //!
 //! The same stream can go *by hand*: whoever has committed a row marks it in a second durable transaction and posts it at once.
 //! No sender that writes down what it is about to do can be faster, and it has no queue, no limit, no order and no second process:
-//! so it is the limit of this machine at that moment.
+//! so it is the limit of this machine at that moment. It goes from this process, before which workers and Postgres step back
+//! ([`process`](super::process)): where others use the machine too, start the bench with `nice -n 10`, and it stands beside them.
 //!
 //! A delay counts from the moment at which the application knows that its transaction is committed until the first bytes of the
 //! request had come to the simulator, as the kernel timed them. A request that came even before that counts as 0.
