@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use sqlx::postgres::{PgConnection, PgListener};
+use sqlx::postgres::{PgConnection, PgListener, PgPool};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::sync::Barrier;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::measured::{self, Limit, Measured, Spread, Target, short};
@@ -144,7 +145,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         }
     }
     let Bench { scene, calls, .. } = bench;
-    drop(calls);
+    calls.end().await;
     scene.strike().await?;
     Ok(Report {
         seconds: lasts.as_secs_f64(),
@@ -159,8 +160,7 @@ struct Bench {
     scene: Scene,
     owner: WorkerId,
     lasts: Duration,
-    /// The ear of the owner: whom nobody hears, nobody needs to be told.
-    calls: PgListener,
+    calls: Calls,
 }
 
 impl Bench {
@@ -185,8 +185,7 @@ impl Bench {
         }
         let owner = scene.store.register_worker("owner", LEASE).await?;
         scene.store.take_senders(owner).await?;
-        let mut calls = PgListener::connect(scene.database_url()).await?;
-        calls.listen("wa_outbox_due").await?;
+        let calls = Calls::of(scene.database_url()).await?;
         Ok(Self {
             scene,
             owner,
@@ -243,6 +242,34 @@ impl Bench {
             );
         }
         Ok(())
+    }
+}
+
+/// The ear of the owner: where nobody listens, a call costs less.
+struct Calls {
+    pool: PgPool,
+    hears: JoinHandle<sqlx::Error>,
+}
+
+impl Calls {
+    async fn of(url: &str) -> anyhow::Result<Self> {
+        let pool = PgPool::connect(url).await?;
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen("wa_outbox_due").await?;
+        let hears = tokio::spawn(async move {
+            loop {
+                if let Err(error) = listener.recv().await {
+                    return error;
+                }
+            }
+        });
+        Ok(Self { pool, hears })
+    }
+
+    async fn end(self) {
+        self.hears.abort();
+        let _ = self.hears.await;
+        self.pool.close().await;
     }
 }
 
