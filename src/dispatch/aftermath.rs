@@ -42,7 +42,6 @@ impl Dispatcher {
     fn learn(&mut self, answered: &Answered) {
         let (recipient, outcome) = (answered.recipient.as_str(), &answered.outcome);
         let (now, wall) = (Instant::now(), self.sending.clock.now());
-        self.last_work = now;
         let Some(desk) = self.desks.get_mut(&answered.sender) else {
             return;
         };

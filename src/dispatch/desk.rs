@@ -222,6 +222,11 @@ impl Desk {
         self.claims(go)
     }
 
+    /// Whether the last look left something unread.
+    pub fn has_more(&self) -> bool {
+        !self.exhausted
+    }
+
     /// Nothing at hand, nothing on its way, and the last look found no more.
     pub fn is_idle(&self) -> bool {
         self.lanes.is_empty() && self.on_the_way() == 0 && self.exhausted
@@ -249,11 +254,19 @@ impl Desk {
         self.called = true;
     }
 
-    /// What to read now, and what of it is known; nothing when the desk is full or it is not time.
-    pub fn asks(&mut self, now: Instant, rescan_every: Duration) -> (Vec<Ask>, Vec<i64>) {
+    /// What to read now, and what of it is known; nothing when the desk is full or it is not time. `is_scouted`: somebody says when there
+    /// is something for one that is idle.
+    pub fn asks(
+        &mut self,
+        now: Instant,
+        rescan_every: Duration,
+        is_scouted: bool,
+    ) -> (Vec<Ask>, Vec<i64>) {
         let enough = enough(self.throttle.limit(now), self.read_ahead);
         let low = self.lanes.are_low(enough, now);
-        let is_time = self.called || now >= self.next_read || low && !self.exhausted;
+        let waits_for_scout = is_scouted && self.is_idle();
+        let is_time =
+            self.called || now >= self.next_read && !waits_for_scout || low && !self.exhausted;
         if self.may_begin(now) == 0 || !is_time {
             return <_>::default();
         }

@@ -31,7 +31,7 @@ fn desk(now: Instant) -> Desk {
 
 /// What the desk reads now; it finds nothing of it.
 fn asks(desk: &mut Desk, now: Instant) -> Vec<Ask> {
-    desk.asks(now, LATER).0
+    desk.asks(now, LATER, false).0
 }
 
 fn finds_nothing(desk: &mut Desk, asks: &[Ask], now: Instant) {
@@ -55,6 +55,20 @@ fn a_desk_that_found_nothing_reads_again_when_it_is_time_or_when_it_is_called() 
     finds_nothing(&mut desk, &second, now);
     assert!(asks(&mut desk, now).is_empty());
     assert!(!asks(&mut desk, now + LATER).is_empty());
+}
+
+#[test]
+fn an_idle_desk_that_is_scouted_for_reads_when_it_is_called_and_not_by_time() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    let first = asks(&mut desk, now);
+    finds_nothing(&mut desk, &first, now);
+    assert!(desk.is_idle());
+
+    let later = now + LATER;
+    assert!(desk.asks(later, LATER, true).0.is_empty());
+    desk.look_soon();
+    assert!(!desk.asks(later, LATER, true).0.is_empty());
 }
 
 #[test]
@@ -104,7 +118,7 @@ fn what_is_on_its_way_is_not_asked_for_and_not_taken_in_again() {
     let leaving = desk.lanes.next(now).expect("one is there");
 
     desk.look_soon();
-    let (again, mut known) = desk.asks(now, LATER);
+    let (again, mut known) = desk.asks(now, LATER, false);
     known.sort_unstable();
     assert_eq!(known, [1, 2]);
     assert!(again.iter().all(|ask| ask.known == 2));

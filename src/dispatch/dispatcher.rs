@@ -23,6 +23,7 @@ use super::desk::{Chosen, Desk, DeskSettings};
 use super::ownership::Holding;
 use super::recorder::RecorderQueue;
 use super::resting::OnTrial;
+use super::scouting::Scout;
 use super::sending::{Answered, Errand, Returned, Sending, WayOut};
 use super::signals::Signals;
 use crate::domain::hold::Mismatches;
@@ -72,6 +73,9 @@ pub struct Dispatcher {
     pub(super) tell: mpsc::UnboundedSender<Event>,
     pub(super) reading: Option<JoinHandle<Result<Vec<Due>, StoreError>>>,
     pub(super) asked: Vec<Ask>,
+    pub(super) scout: Scout,
+    /// Messages that were read in the last second or so.
+    pub(super) found_lately: usize,
     pub(super) beginning: Option<Beginning>,
     pub(super) begin_takes: Duration,
     pub(super) begin_after: Instant,
@@ -133,6 +137,8 @@ impl Dispatcher {
             tell,
             reading: None,
             asked: Vec::new(),
+            scout: Scout::new(now),
+            found_lately: 0,
             beginning: None,
             begin_takes: Duration::from_millis(5),
             begin_after: now,
@@ -160,16 +166,17 @@ impl Dispatcher {
 
     async fn rest(&mut self, stop: &CancellationToken) {
         let hears = self.asleep || self.desks.values().any(Desk::waits_for_a_place);
-        let pause = if self.asleep {
-            self.settings.idle_poll
-        } else {
-            self.settings.tick
+        // What is on its way has its times to keep, whoever calls us for new messages.
+        let pause = match self.asleep && self.desks.values().all(Desk::is_idle) {
+            true => self.settings.idle_poll,
+            false => self.settings.tick,
         };
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
             begun = ended(self.beginning.as_mut().map(|beginning| &mut beginning.task)) => self.take_begun(begun),
             read = ended(self.reading.as_mut()) => self.take_read(read),
+            scouted = ended(self.scout.under_way.as_mut()) => self.take_scouted(scouted),
             said = ended(self.dozing.as_mut()) => self.take_doze(said),
             () = self.signals.woken.notified(), if self.asleep => self.look_soon(),
             Ok(()) = self.holding.changed() => {}
@@ -195,13 +202,19 @@ impl Dispatcher {
             return;
         }
         self.start_begin(now);
+        self.start_scouting(now);
         self.start_read(now);
         self.look_after_the_rest(now);
     }
 
-    /// The next turn reads for every desk, whenever that was done last.
+    /// The next turn reads for every desk, whenever that was done last; for those that are idle and scouted for it has them looked for.
     pub(super) fn look_soon(&mut self) {
-        self.desks.values_mut().for_each(Desk::look_soon);
+        let is_scouted = self.is_scouted();
+        self.scout.look_soon();
+        self.desks
+            .values_mut()
+            .filter(|desk| !(is_scouted && desk.is_idle()))
+            .for_each(Desk::look_soon);
     }
 
     fn take_up_holding(&mut self) {
@@ -323,6 +336,7 @@ impl Dispatcher {
         }
         if now >= self.say_at {
             self.say_at = now + SAY_EVERY;
+            self.found_lately = 0;
             self.say_how_it_goes(now);
         }
     }

@@ -27,6 +27,7 @@ mod reading;
 pub mod reconciler;
 pub mod recorder;
 pub mod resting;
+mod scouting;
 pub mod sending;
 pub mod signals;
 mod telling;

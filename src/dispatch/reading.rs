@@ -15,8 +15,11 @@ use crate::store::lease::WorkerId;
 
 /// From time to time a desk reads from the front again.
 const RESCAN_EVERY: Duration = Duration::from_millis(250);
-/// After this long without work the worker says that it sleeps, so that an INSERT wakes it.
+/// After this long with little work, and nothing left to read, the worker says that it sleeps, so that an INSERT calls it.
 const AWAKE_FOR: Duration = Duration::from_secs(1);
+/// Messages found in a second that are little work. To be called for each costs those who insert next to nothing, and the message
+/// waits for no poll; where many insert, their commits would wait for each other.
+const LITTLE_WORK: usize = 200;
 
 impl Dispatcher {
     /// Starts a read for all desks that want one, in one statement.
@@ -24,9 +27,10 @@ impl Dispatcher {
         if self.reading.is_some() {
             return;
         }
+        let is_scouted = self.is_scouted();
         let (mut asks, mut known) = (Vec::new(), Vec::new());
         for desk in self.desks.values_mut() {
-            let (more, known_there) = desk.asks(now, RESCAN_EVERY);
+            let (more, known_there) = desk.asks(now, RESCAN_EVERY, is_scouted);
             asks.extend(more);
             known.extend(known_there);
         }
@@ -53,6 +57,7 @@ impl Dispatcher {
                 return;
             }
         };
+        self.found_lately += due.len();
         let mut found: HashMap<(SenderId, i64, i16), Vec<Due>> = HashMap::new();
         for due in due {
             found
@@ -76,7 +81,7 @@ impl Dispatcher {
         }
     }
 
-    /// Has it said that the worker sleeps, when there has been nothing to do for a while, or that it does no longer.
+    /// Has it said that the worker sleeps, when there has been little to do for a while, or that it does no longer.
     pub(super) fn fall_asleep_or_wake(&mut self) {
         let now = Instant::now();
         let idle = self.desks.values().all(Desk::is_idle)
@@ -86,7 +91,7 @@ impl Dispatcher {
             let is_so = idle && !self.desks.is_empty();
             std::mem::replace(nothing_due, is_so) != is_so
         });
-        if !idle {
+        if self.found_lately > LITTLE_WORK || self.desks.values().any(Desk::has_more) {
             self.last_work = now;
         }
         let sleepy = now - self.last_work >= AWAKE_FOR;

@@ -122,6 +122,32 @@ impl Store {
         }
     }
 
+    /// The last id that was drawn for a message, whether that is committed or not. Costs next to nothing.
+    pub async fn newest_message(&self) -> Result<MessageId, StoreError> {
+        sqlx::query_scalar!("select last_value from wa.outbox_id_seq")
+            .fetch_one(&self.pool)
+            .await
+            .doing("see whether there are new messages")
+            .map(MessageId)
+    }
+
+    /// Those of these senders that have anything in the queue, due or not.
+    pub async fn senders_with_queue(
+        &self,
+        senders: &[SenderId],
+    ) -> Result<Vec<SenderId>, StoreError> {
+        let senders: Vec<&str> = senders.iter().map(SenderId::as_str).collect();
+        let found = sqlx::query_scalar!(
+            r#"select s.sender as "sender!" from unnest($1::text[]) as s (sender)
+               where exists (select from wa.queue q where q.sender = s.sender and q.state = 'queued')"#,
+            &senders as &[&str]
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("look for senders with something to send")?;
+        Ok(found.into_iter().map(SenderId::from).collect())
+    }
+
     /// What is due, and whether its recipient must not be messaged.
     async fn look_ahead(
         &self,

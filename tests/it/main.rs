@@ -31,6 +31,7 @@ mod json_shapes;
 mod latency;
 mod looking;
 mod main_job;
+mod many_senders;
 mod media;
 mod message_kinds;
 mod metrics;

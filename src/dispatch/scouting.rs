@@ -1,0 +1,118 @@
+//! Looks for senders that have something to send, where a worker holds many that have nothing.
+//!
+//! To read for a sender is to ask for each of its lanes. For five hundred idle ones that was a sixth of a core. So where there are more
+//! than a few, one question is asked for all that are idle: has any row of the outbox been written since? Only then is looked which
+//! of them have something in the queue, and those are read for. A row whose id was drawn long before its commit is missed by that; it is
+//! found when its INSERT calls, or by the look for all of them that is taken from time to time.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::desk::Desk;
+use super::dispatcher::Dispatcher;
+use crate::domain::id::{MessageId, SenderId};
+use crate::store::StoreError;
+
+/// So many are read for without a scout.
+const FEW: usize = 8;
+/// The look for all that does not trust in ids.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What is known of senders that are idle.
+pub(super) struct Scout {
+    pub(super) under_way: Option<JoinHandle<Result<Scouted, StoreError>>>,
+    /// The last id that had been drawn when they were looked for.
+    newest: Option<MessageId>,
+    called: bool,
+    next: Instant,
+    look_at: Instant,
+}
+
+/// What a scout has found.
+pub(super) struct Scouted {
+    newest: MessageId,
+    /// Senders with something in the queue, if they were looked for.
+    found: Option<Vec<SenderId>>,
+}
+
+impl Scout {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            under_way: None,
+            newest: None,
+            called: false,
+            next: now,
+            look_at: now,
+        }
+    }
+
+    /// Somebody said that there may be something new, and no look was started since.
+    pub(super) fn look_soon(&mut self) {
+        self.called = true;
+    }
+}
+
+impl Dispatcher {
+    /// Whether idle senders wait for the scout.
+    pub(super) fn is_scouted(&self) -> bool {
+        self.desks.len() > FEW
+    }
+
+    /// Sends the scout out, when it is time and there is anybody to look for.
+    pub(super) fn start_scouting(&mut self, now: Instant) {
+        let is_time = self.scout.called || now >= self.scout.next;
+        if !self.is_scouted() || self.scout.under_way.is_some() || !is_time {
+            return;
+        }
+        let idle: Vec<SenderId> = self
+            .desks
+            .values()
+            .filter(|desk| desk.is_idle())
+            .map(|desk| desk.sender.clone())
+            .collect();
+        if idle.is_empty() {
+            return;
+        }
+        let trusted = match self.scout.called || now >= self.scout.look_at {
+            true => None,
+            false => self.scout.newest,
+        };
+        if trusted.is_none() {
+            self.scout.look_at = now + LOOK_EVERY;
+        }
+        self.scout.called = false;
+        let store = self.store.clone();
+        self.scout.under_way = Some(tokio::spawn(async move {
+            // Before they are looked for: what is written afterwards is told apart from it.
+            let newest = store.newest_message().await?;
+            let found = match trusted == Some(newest) {
+                true => None,
+                false => Some(store.senders_with_queue(&idle).await?),
+            };
+            Ok(Scouted { newest, found })
+        }));
+    }
+
+    pub(super) fn take_scouted(&mut self, scouted: Result<Scouted, StoreError>) {
+        self.scout.under_way = None;
+        self.scout.next = Instant::now()
+            + match self.asleep {
+                true => self.settings.idle_poll,
+                false => self.settings.tick,
+            };
+        match scouted {
+            Ok(Scouted { newest, found }) => {
+                self.scout.newest = Some(newest);
+                for sender in found.into_iter().flatten() {
+                    self.desks.get_mut(&sender).map(Desk::look_soon);
+                }
+            }
+            Err(error) => {
+                self.scout.called = true;
+                self.database_failed(&error, "look for senders with something to send");
+            }
+        }
+    }
+}
