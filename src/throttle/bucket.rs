@@ -32,8 +32,8 @@ use super::Start;
 use super::cell::Cells;
 
 const SECOND: u64 = 1_000_000_000;
-/// The window that is kept: a little longer than a second, for what no clock of ours can see. Costs 0.6 % of the rate.
-const WINDOW: u64 = 1_006_000_000;
+/// The window that is kept: a little longer than a second, for what no clock of ours can see. Costs 0.3 % of the rate.
+const WINDOW: u64 = 1_003_000_000;
 /// A request is counted this much after it left at the latest.
 const MOST_DELAYED: u64 = 25_000_000;
 /// The fastest answer is the fastest of the last one or two of these.
