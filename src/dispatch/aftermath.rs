@@ -183,9 +183,11 @@ impl Dispatcher {
         }
     }
 
-    /// Says how the senders go, for people.
+    /// Says how the senders go, for people. Of one that stays idle that is said now and then: it is what they know.
     pub(super) fn say_how_it_goes(&mut self, now: Instant) {
         let Some(worker) = self.worker else { return };
+        self.said += 1;
+        let of_all = self.said.is_multiple_of(SAY_OF_ALL_EVERY);
         let wall = self.sending.clock.now();
         let at = |instant: Instant| wall + instant.saturating_duration_since(now);
         let mut runtimes = Vec::with_capacity(self.desks.len());
@@ -200,6 +202,10 @@ impl Dispatcher {
                 breaker_open: breaker != "closed",
             };
             going.push((desk.sender.clone(), figures));
+            let is_idle = desk.is_idle() && breaker == "closed" && last_error.is_none();
+            if std::mem::replace(&mut desk.was_idle, is_idle) && is_idle && !of_all {
+                continue;
+            }
             runtimes.push(SenderRuntime {
                 sender: desk.sender.as_str().to_owned(),
                 epoch: desk.epoch,
@@ -232,5 +238,7 @@ impl Dispatcher {
     }
 }
 
+/// Once in so many times it is said of all, more often than a reader calls the figures stale.
+const SAY_OF_ALL_EVERY: u64 = 5;
 /// Older figures are of no use.
 const SAY_WITHIN: Duration = Duration::from_secs(2);

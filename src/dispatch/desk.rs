@@ -52,6 +52,8 @@ pub struct Desk {
     pub(super) places: Places,
     pub(super) last_error: Option<(String, OffsetDateTime)>,
     pub(super) resting: Resting,
+    /// When it was said last how it goes, there was nothing to say of it.
+    pub(super) was_idle: bool,
     /// Asked by every request at the moment it leaves: false once the sender is no longer ours.
     ours: Arc<AtomicBool>,
     held: bool,
@@ -136,6 +138,7 @@ impl Desk {
             places: Places::new(now),
             last_error: None,
             resting: Resting::default(),
+            was_idle: false,
             ours: Arc::new(AtomicBool::new(true)),
             held: false,
             closed_until: None,

@@ -86,6 +86,8 @@ pub struct Dispatcher {
     pub(super) dozing: Option<JoinHandle<Result<(WorkerId, bool), StoreError>>>,
     pub(super) forget_pairs_at: Instant,
     pub(super) say_at: Instant,
+    /// How often it was said how the senders go.
+    pub(super) said: u64,
     pub(super) stopping: bool,
 }
 
@@ -149,6 +151,7 @@ impl Dispatcher {
             dozing: None,
             forget_pairs_at: now + FORGET_PAIRS_EVERY,
             say_at: now + SAY_EVERY,
+            said: 0,
             stopping: false,
         }
     }
