@@ -15,7 +15,7 @@ use super::recipients::{self, Imports};
 use super::scene::{Plan, Scene};
 use super::{Options, SENDER, WORKER};
 use crate::domain::id::SenderId;
-use crate::simulator::{Entry, FaultPlan, Statuses};
+use crate::simulator::Entry;
 use crate::store::campaign::{CampaignSettings, CampaignVerb, NewCampaign};
 use crate::store::sender::SenderChange;
 
@@ -85,17 +85,13 @@ async fn scene(options: &Options) -> anyhow::Result<Scene> {
     Scene::set(Plan {
         senders: vec![(SenderId::from(SENDER), change)],
         latency: options.latency(),
-        statuses: Statuses::default(),
-        faults: FaultPlan::default(),
         settings: [
             super::settings(3_600),
             vec![("WA_OUTBOX__WORKER__READ_AHEAD", "1000".to_owned())],
         ]
         .concat(),
         pooler: options.pooler.map(super::PoolerMode::mode),
-        cable: false,
-        wall_clocks: None,
-        tellings: false,
+        ..Plan::default()
     })
     .await
 }

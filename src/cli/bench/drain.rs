@@ -102,16 +102,13 @@ async fn stage(options: &Options, statuses: Statuses) -> anyhow::Result<Scene> {
             .collect(),
         latency: options.latency(),
         statuses,
-        faults: Default::default(),
         settings: [
             super::settings(5),
             vec![("WA_OUTBOX__WORKER__READ_AHEAD", "1000".to_owned())],
         ]
         .concat(),
         pooler: options.pooler.map(super::PoolerMode::mode),
-        cable: false,
-        wall_clocks: None,
-        tellings: false,
+        ..Plan::default()
     })
     .await
 }

@@ -24,7 +24,7 @@ use super::scene::{Plan, Scene};
 use super::{Options, SENDER};
 use crate::cli::table::{Table, numbers, words};
 use crate::domain::id::SenderId;
-use crate::simulator::{FaultPlan, Statuses};
+use crate::simulator::Statuses;
 use crate::store::lease::WorkerId;
 use crate::store::sender::SenderChange;
 
@@ -167,14 +167,9 @@ impl Bench {
     async fn set(lasts: Duration) -> anyhow::Result<Self> {
         let scene = Scene::set(Plan {
             senders: vec![(SenderId::from(SENDER), SenderChange::default())],
-            latency: Duration::ZERO,
             statuses: Statuses::none(),
-            faults: FaultPlan::default(),
             settings: super::settings(3_600),
-            pooler: None,
-            cable: false,
-            wall_clocks: None,
-            tellings: false,
+            ..Plan::default()
         })
         .await?;
         for statement in [

@@ -133,14 +133,9 @@ async fn stage() -> anyhow::Result<Scene> {
     };
     Scene::set(Plan {
         senders: vec![(SenderId::from(super::SENDER), fast)],
-        latency: Duration::ZERO,
         statuses: Statuses::none(),
-        faults: Default::default(),
         settings: super::settings(5),
-        pooler: None,
-        cable: false,
-        wall_clocks: None,
-        tellings: false,
+        ..Plan::default()
     })
     .await
 }

@@ -13,7 +13,7 @@ use super::scene::{Plan, Scene};
 use super::stream::{Stream, Streams, Way, at_random};
 use super::{Options, SENDER, WORKER};
 use crate::domain::id::SenderId;
-use crate::simulator::{FaultPlan, Statuses};
+use crate::simulator::Statuses;
 use crate::store::sender::SenderChange;
 
 const ROUNDS: u32 = 3;
@@ -152,12 +152,9 @@ async fn scene(
         senders: senders.collect(),
         latency: options.latency(),
         statuses: Statuses::none(),
-        faults: FaultPlan::default(),
         settings: super::settings(3_600),
         pooler: options.pooler.map(super::PoolerMode::mode),
-        cable: false,
-        wall_clocks: None,
-        tellings: false,
+        ..Plan::default()
     })
     .await
 }

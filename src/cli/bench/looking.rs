@@ -19,7 +19,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::scene::{Plan, Scene};
 use super::{Options, SENDER, WORKER};
 use crate::domain::id::SenderId;
-use crate::simulator::{FaultPlan, Statuses};
 use crate::store::sender::SenderChange;
 
 /// Its messages have ended long ago.
@@ -144,13 +143,9 @@ async fn scene(options: &Options, admin_port: u16) -> anyhow::Result<Scene> {
             .map(|sender| (SenderId::from(sender), change.clone()))
             .to_vec(),
         latency: options.latency(),
-        statuses: Statuses::default(),
-        faults: FaultPlan::default(),
         settings,
         pooler: options.pooler.map(super::PoolerMode::mode),
-        cable: false,
-        wall_clocks: None,
-        tellings: false,
+        ..Plan::default()
     })
     .await?;
     scene

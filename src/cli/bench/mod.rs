@@ -281,9 +281,7 @@ impl Options {
             ]
             .concat(),
             pooler: self.pooler.map(PoolerMode::mode),
-            cable: false,
-            wall_clocks: None,
-            tellings: false,
+            ..Plan::default()
         })
         .await?;
         scene

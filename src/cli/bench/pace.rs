@@ -18,7 +18,7 @@ use super::scene::{Plan, Scene};
 use super::stream::{Streams, Way, evenly};
 use super::{Options, SENDER, WORKER};
 use crate::domain::id::SenderId;
-use crate::simulator::{FaultPlan, Statuses};
+use crate::simulator::Statuses;
 use crate::store::sender::SenderChange;
 
 const ROUNDS: u32 = 3;
@@ -137,12 +137,9 @@ async fn scene(options: &Options, latency: Duration) -> anyhow::Result<Scene> {
         senders: vec![(SenderId::from(SENDER), change)],
         latency,
         statuses: Statuses::none(),
-        faults: FaultPlan::default(),
         settings: super::settings(3_600),
         pooler: options.pooler.map(super::PoolerMode::mode),
-        cable: false,
-        wall_clocks: None,
-        tellings: false,
+        ..Plan::default()
     })
     .await
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::scene::{Plan, Scene};
 use super::{Options, SENDER, WORKER};
 use crate::domain::id::SenderId;
-use crate::simulator::{Fault, FaultPlan, Ledger, Statuses};
+use crate::simulator::{Fault, Ledger, Statuses};
 use crate::store::sender::SenderChange;
 
 const RATE: f64 = 50.0;
@@ -65,12 +65,9 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         senders: vec![(sender.clone(), change)],
         latency: options.latency(),
         statuses: Statuses::none(),
-        faults: FaultPlan::default(),
         settings: super::settings(3_600),
         pooler: options.pooler.map(super::PoolerMode::mode),
-        cable: false,
-        wall_clocks: None,
-        tellings: false,
+        ..Plan::default()
     })
     .await?;
     scene

@@ -39,6 +39,7 @@ const POOLER_ROOM: u32 = 60;
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a run is made of.
+#[derive(Default)]
 pub(super) struct Plan {
     /// Who sends, and how fast.
     pub(super) senders: Vec<(SenderId, SenderChange)>,

@@ -135,9 +135,8 @@ async fn scene(
         faults,
         settings,
         pooler: options.pooler.map(super::PoolerMode::mode),
-        cable: false,
-        wall_clocks: None,
         tellings: true,
+        ..Plan::default()
     })
     .await
 }

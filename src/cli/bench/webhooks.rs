@@ -23,7 +23,7 @@ use super::measured::{self, Limit, Measured, Spread, Target, Times, short};
 use super::scene::{Plan, Scene};
 use super::{Options, SENDER, WORKER};
 use crate::domain::id::SenderId;
-use crate::simulator::{Entry, FaultPlan, Simulator, Status, Statuses};
+use crate::simulator::{Entry, Simulator, Status, Statuses};
 use crate::store::sender::SenderChange;
 
 const RECEIVER: &str = "receiver";
@@ -174,16 +174,13 @@ async fn scene(options: &Options) -> anyhow::Result<Scene> {
         ],
         latency: options.latency(),
         statuses: Statuses::none(),
-        faults: FaultPlan::default(),
         settings: [
             super::settings(3_600),
             vec![("WA_OUTBOX__WORKER__READ_AHEAD", "1000".to_owned())],
         ]
         .concat(),
         pooler: options.pooler.map(super::PoolerMode::mode),
-        cable: false,
-        wall_clocks: None,
-        tellings: false,
+        ..Plan::default()
     })
     .await
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::Options;
 use super::scene::{Plan, Scene};
 use crate::domain::id::SenderId;
-use crate::simulator::{FaultPlan, Statuses};
+use crate::simulator::Statuses;
 use crate::store::sender::SenderChange;
 use books::Books;
 use journal::Journal;
@@ -153,12 +153,10 @@ async fn set(options: &Options, fleet: &[Pace], lease: Lease) -> anyhow::Result<
         senders,
         latency: options.latency(),
         statuses: Statuses::none(),
-        faults: FaultPlan::default(),
         settings,
         pooler: options.pooler.map(super::PoolerMode::mode),
         cable: options.cut,
-        wall_clocks: None,
-        tellings: false,
+        ..Plan::default()
     })
     .await
 }
