@@ -35,6 +35,11 @@ use crate::traces::BegunTrace;
 const PAIR_LIMIT: &str = "this recipient's limit: too many messages in a short time";
 const MEDIA: &str = "the upload of its file";
 const QUIET: &str = "the quiet hours of its campaign";
+/// A read from the front that takes longer is not for every occasion: it walks over what was deleted, as long as somebody holds a
+/// transaction open that might want to see it.
+const DEAR_RESCAN: Duration = Duration::from_millis(10);
+/// So many times as long as it took there is none.
+pub const RESCAN_RESTS: u32 = 20;
 /// A hold that we have asked for stands in the database, and is read back, within this.
 pub(super) const HOLD_SHOWS_WITHIN: Duration = Duration::from_secs(5);
 
@@ -67,6 +72,9 @@ pub struct Desk {
     called: bool,
     next_read: Instant,
     next_rescan: Instant,
+    /// When it was asked to read from the front, until that is read.
+    rescans_since: Option<Instant>,
+    rescan_took: Duration,
     beginning: usize,
     ready: VecDeque<Ready>,
 }
@@ -150,6 +158,8 @@ impl Desk {
             called: false,
             next_read: now,
             next_rescan: now,
+            rescans_since: None,
+            rescan_took: Duration::ZERO,
             beginning: 0,
             ready: VecDeque::new(),
         };
@@ -274,9 +284,11 @@ impl Desk {
             return <_>::default();
         }
         self.called = false;
-        let from_the_front = self.exhausted || now >= self.next_rescan;
+        let is_cheap = self.rescan_took < DEAR_RESCAN;
+        let from_the_front = now >= self.next_rescan || self.exhausted && is_cheap;
         if from_the_front {
             self.next_rescan = now + rescan_every;
+            self.rescans_since = Some(now);
         }
         let known: Vec<i64> = match from_the_front {
             true => self.known.iter().copied().collect(),
@@ -291,6 +303,10 @@ impl Desk {
     /// Takes in what was read for one of its asks.
     pub fn take_in(&mut self, ask: &Ask, found: Vec<Due>, now: Instant, look_again_in: Duration) {
         self.exhausted &= (found.len() as i64) < ask.limit;
+        if let Some(since) = self.rescans_since.take() {
+            self.rescan_took = now - since;
+            self.next_rescan = self.next_rescan.max(now + self.rescan_took * RESCAN_RESTS);
+        }
         let mut found = found;
         found.retain(|due| self.known.insert(due.id.0));
         for homeless in self.lanes.take_in(ask, found) {

@@ -72,6 +72,28 @@ fn an_idle_desk_that_is_scouted_for_reads_when_it_is_called_and_not_by_time() {
 }
 
 #[test]
+fn a_desk_reads_from_the_front_less_often_where_that_takes_long() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    let first = desk.asks(now, Duration::ZERO, false).0;
+    let took = DEAR_RESCAN * 2;
+    let read_at = now + took;
+    for ask in &first {
+        let found = (ask.priority == 5).then(|| due(1, 0, 5));
+        desk.take_in(ask, found.into_iter().collect(), read_at, LATER);
+    }
+    let goes_on_at = |desk: &mut Desk, now| {
+        desk.look_soon();
+        let asks = desk.asks(now, Duration::ZERO, false).0;
+        let ask = asks.iter().find(|ask| ask.priority == 5);
+        ask.map(|ask| ask.after.1)
+    };
+    assert_eq!(goes_on_at(&mut desk, read_at), Some(1));
+    let rested = read_at + took * RESCAN_RESTS;
+    assert_eq!(goes_on_at(&mut desk, rested), Some(0));
+}
+
+#[test]
 fn a_call_that_comes_while_a_read_is_under_way_is_answered_by_another_read() {
     let now = Instant::now();
     let mut desk = desk(now);

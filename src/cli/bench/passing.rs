@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::measured::Times;
 use super::scene::Scene;
+use crate::dispatch::desk::RESCAN_RESTS;
 use crate::domain::id::{Epoch, SenderId, Wamid};
 use crate::domain::outcome::Acceptance;
 use crate::domain::transition::Transition;
@@ -82,19 +83,24 @@ impl Passing {
 
     async fn pass_batch(&mut self, claims: &mut Vec<Duration>) -> anyhow::Result<u64> {
         let asked_at = Instant::now();
-        if asked_at >= self.rescan_at {
-            self.rescan_at = asked_at + RESCAN_EVERY;
-            self.after = (OffsetDateTime::UNIX_EPOCH, 0);
-        }
+        let rescans = asked_at >= self.rescan_at;
+        let after = match rescans {
+            true => (OffsetDateTime::UNIX_EPOCH, 0),
+            false => self.after,
+        };
         let ask = Ask {
             sender: self.sender.clone(),
             campaign: 0,
             priority: PRIORITY,
-            after: self.after,
+            after,
             limit: BATCH,
             known: 0,
         };
         let due = self.store.read_ahead(&[ask], &[]).await?;
+        if rescans {
+            let now = Instant::now();
+            self.rescan_at = now + RESCAN_EVERY.max((now - asked_at) * RESCAN_RESTS);
+        }
         if let Some(last) = due.last() {
             self.after = (last.due_at, last.id.0);
         }
