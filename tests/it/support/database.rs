@@ -315,11 +315,15 @@ async fn drop_database(connection: &mut PgConnection, name: &str) {
             "alter database {name} with is_template false"
         )))
         .await;
-    let _ = connection
-        .execute(AssertSqlSafe(format!(
-            "drop database if exists {name} with (force)"
-        )))
-        .await;
+    // The server asks every other backend first to close its files. One that writes to a test whose thread waits here, for its own
+    // turn to drop, answers only then; so this one is left to the next sweep.
+    for statement in [
+        "set statement_timeout = '5s'".to_owned(),
+        format!("drop database if exists {name} with (force)"),
+        "reset statement_timeout".to_owned(),
+    ] {
+        let _ = connection.execute(AssertSqlSafe(statement)).await;
+    }
 }
 
 async fn lock(connection: &mut PgConnection) {
