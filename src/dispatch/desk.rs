@@ -37,9 +37,11 @@ const MEDIA: &str = "the upload of its file";
 const QUIET: &str = "the quiet hours of its campaign";
 /// A read from the front that takes longer is not for every occasion: it walks over what was deleted, as long as somebody holds a
 /// transaction open that might want to see it.
-const DEAR_RESCAN: Duration = Duration::from_millis(10);
-/// So many times as long as it took there is none.
-pub const RESCAN_RESTS: u32 = 20;
+const DEAR_RESCAN: Duration = Duration::from_millis(25);
+/// So many times as long as it took there is none …
+const RESCAN_RESTS: u32 = 20;
+/// … but not for longer than this: what lies behind the place where reading goes on is found by nothing else.
+const LONGEST_RESCAN_REST: Duration = Duration::from_secs(10);
 /// A hold that we have asked for stands in the database, and is read back, within this.
 pub(super) const HOLD_SHOWS_WITHIN: Duration = Duration::from_secs(5);
 
@@ -70,6 +72,8 @@ pub struct Desk {
     exhausted: bool,
     /// Somebody said that there may be something new, and no read was started since.
     called: bool,
+    /// As far as the scout knows.
+    something_is_open: bool,
     next_read: Instant,
     next_rescan: Instant,
     /// When it was asked to read from the front, until that is read.
@@ -156,6 +160,7 @@ impl Desk {
             known: HashSet::new(),
             exhausted: false,
             called: false,
+            something_is_open: true,
             next_read: now,
             next_rescan: now,
             rescans_since: None,
@@ -235,9 +240,25 @@ impl Desk {
         self.claims(go)
     }
 
-    /// Whether the last look left something unread.
-    pub fn has_more(&self) -> bool {
-        !self.exhausted
+    /// The scout has found nothing for it.
+    pub fn has_nothing_open(&mut self) {
+        self.something_is_open = false;
+    }
+
+    /// The scout has found something: it is read for, now and by time.
+    pub fn has_something_open(&mut self) {
+        self.something_is_open = true;
+        self.look_soon();
+    }
+
+    /// Whether the last look left something unread that may leave.
+    pub fn has_more(&self, now: Instant) -> bool {
+        !self.exhausted && self.may_begin(now) > 0
+    }
+
+    /// Nothing that may leave is at hand or on its way.
+    pub fn is_at_rest(&self, now: Instant) -> bool {
+        self.on_the_way() == 0 && (self.lanes.is_empty() || self.may_begin(now) == 0)
     }
 
     /// Nothing at hand, nothing on its way, and the last look found no more.
@@ -277,7 +298,7 @@ impl Desk {
     ) -> (Vec<Ask>, Vec<i64>) {
         let enough = enough(self.throttle.limit(now), self.read_ahead);
         let low = self.lanes.are_low(enough, now);
-        let waits_for_scout = is_scouted && self.is_idle();
+        let waits_for_scout = is_scouted && self.is_idle() && !self.something_is_open;
         let is_time =
             self.called || now >= self.next_read && !waits_for_scout || low && !self.exhausted;
         if self.may_begin(now) == 0 || !is_time {
@@ -305,7 +326,9 @@ impl Desk {
         self.exhausted &= (found.len() as i64) < ask.limit;
         if let Some(since) = self.rescans_since.take() {
             self.rescan_took = now - since;
-            self.next_rescan = self.next_rescan.max(now + self.rescan_took * RESCAN_RESTS);
+            self.next_rescan = self
+                .next_rescan
+                .max(now + rest_after_rescan(self.rescan_took));
         }
         let mut found = found;
         found.retain(|due| self.known.insert(due.id.0));
@@ -317,6 +340,7 @@ impl Desk {
 
     /// A look that found out nothing, because the database did not answer: look again.
     pub fn look_failed(&mut self) {
+        self.rescans_since = None;
         self.exhausted = false;
     }
 
@@ -465,6 +489,11 @@ impl Desk {
     pub fn forget(&mut self, id: MessageId) {
         self.known.remove(&id.0);
     }
+}
+
+/// How long nothing is read from the front, after that took so long.
+pub fn rest_after_rescan(took: Duration) -> Duration {
+    (took * RESCAN_RESTS).min(LONGEST_RESCAN_REST)
 }
 
 /// An owner before us may have spent everything a moment ago; the first there ever was finds its limits unspent.

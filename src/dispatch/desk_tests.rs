@@ -66,9 +66,18 @@ fn an_idle_desk_that_is_scouted_for_reads_when_it_is_called_and_not_by_time() {
     assert!(desk.is_idle());
 
     let later = now + LATER;
+    desk.has_nothing_open();
     assert!(desk.asks(later, LATER, true).0.is_empty());
     desk.look_soon();
-    assert!(!desk.asks(later, LATER, true).0.is_empty());
+    let called = desk.asks(later, LATER, true).0;
+    finds_nothing(&mut desk, &called, later);
+
+    // What is not due yet is read by time, so that it leaves at its time.
+    desk.has_something_open();
+    let found = desk.asks(later, LATER, true).0;
+    finds_nothing(&mut desk, &found, later);
+    assert!(!found.is_empty());
+    assert!(!desk.asks(later + LATER, LATER, true).0.is_empty());
 }
 
 #[test]
@@ -91,6 +100,16 @@ fn a_desk_reads_from_the_front_less_often_where_that_takes_long() {
     assert_eq!(goes_on_at(&mut desk, read_at), Some(1));
     let rested = read_at + took * RESCAN_RESTS;
     assert_eq!(goes_on_at(&mut desk, rested), Some(0));
+}
+
+#[test]
+fn a_look_that_failed_says_nothing_of_what_reading_takes() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    desk.asks(now, Duration::ZERO, false);
+    desk.look_failed();
+    assert_eq!(desk.rescans_since, None);
+    assert_eq!(rest_after_rescan(LATER), LONGEST_RESCAN_REST);
 }
 
 #[test]

@@ -170,7 +170,8 @@ impl Dispatcher {
     async fn rest(&mut self, stop: &CancellationToken) {
         let hears = self.asleep || self.desks.values().any(Desk::waits_for_a_place);
         // What is on its way has its times to keep, whoever calls us for new messages.
-        let pause = match self.asleep && self.desks.values().all(Desk::is_idle) {
+        let now = Instant::now();
+        let pause = match self.asleep && self.desks.values().all(|desk| desk.is_at_rest(now)) {
             true => self.settings.idle_poll,
             false => self.settings.tick,
         };

@@ -91,7 +91,8 @@ impl Dispatcher {
             let is_so = idle && !self.desks.is_empty();
             std::mem::replace(nothing_due, is_so) != is_so
         });
-        if self.found_lately > LITTLE_WORK || self.desks.values().any(Desk::has_more) {
+        let has_more = self.desks.values().any(|desk| desk.has_more(now));
+        if self.found_lately > LITTLE_WORK || has_more {
             self.last_work = now;
         }
         let sleepy = now - self.last_work >= AWAKE_FOR;

@@ -2,8 +2,9 @@
 //!
 //! To read for a sender is to ask for each of its lanes. For five hundred idle ones that was a sixth of a core. So where there are more
 //! than a few, one question is asked for all that are idle: has any row of the outbox been written since? Only then is looked which
-//! of them have something in the queue, and those are read for. A row whose id was drawn long before its commit is missed by that; it is
-//! found when its INSERT calls, or by the look for all of them that is taken from time to time.
+//! of them have anything open, due or not, and those are read for as if there were few, until a look finds nothing of theirs any more. A
+//! row whose id was drawn long before its commit is missed by that; it is found when its INSERT calls, or by the look for all of them
+//! that is taken from time to time.
 
 use std::time::Duration;
 
@@ -33,8 +34,13 @@ pub(super) struct Scout {
 /// What a scout has found.
 pub(super) struct Scouted {
     newest: MessageId,
-    /// Senders with something in the queue, if they were looked for.
-    found: Option<Vec<SenderId>>,
+    /// What was found of the senders that were looked for.
+    looked: Option<Looked>,
+}
+
+struct Looked {
+    at: Vec<SenderId>,
+    have_something: Vec<SenderId>,
 }
 
 impl Scout {
@@ -87,11 +93,14 @@ impl Dispatcher {
         self.scout.under_way = Some(tokio::spawn(async move {
             // Before they are looked for: what is written afterwards is told apart from it.
             let newest = store.newest_message().await?;
-            let found = match trusted == Some(newest) {
+            let looked = match trusted == Some(newest) {
                 true => None,
-                false => Some(store.senders_with_queue(&idle).await?),
+                false => Some(Looked {
+                    have_something: store.senders_with_something_open(&idle).await?,
+                    at: idle,
+                }),
             };
-            Ok(Scouted { newest, found })
+            Ok(Scouted { newest, looked })
         }));
     }
 
@@ -103,10 +112,14 @@ impl Dispatcher {
                 false => self.settings.tick,
             };
         match scouted {
-            Ok(Scouted { newest, found }) => {
+            Ok(Scouted { newest, looked }) => {
                 self.scout.newest = Some(newest);
-                for sender in found.into_iter().flatten() {
-                    self.desks.get_mut(&sender).map(Desk::look_soon);
+                let Some(looked) = looked else { return };
+                for sender in &looked.at {
+                    self.desks.get_mut(sender).map(Desk::has_nothing_open);
+                }
+                for sender in &looked.have_something {
+                    self.desks.get_mut(sender).map(Desk::has_something_open);
                 }
             }
             Err(error) => {

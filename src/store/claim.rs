@@ -131,15 +131,16 @@ impl Store {
             .map(MessageId)
     }
 
-    /// Those of these senders that have anything in the queue, due or not.
-    pub async fn senders_with_queue(
+    /// Those of these senders that have anything in the queue, due or not, or waiting in a sequence.
+    pub async fn senders_with_something_open(
         &self,
         senders: &[SenderId],
     ) -> Result<Vec<SenderId>, StoreError> {
         let senders: Vec<&str> = senders.iter().map(SenderId::as_str).collect();
         let found = sqlx::query_scalar!(
             r#"select s.sender as "sender!" from unnest($1::text[]) as s (sender)
-               where exists (select from wa.queue q where q.sender = s.sender and q.state = 'queued')"#,
+               where exists (select from wa.queue q where q.sender = s.sender and q.state = 'queued')
+                 or exists (select from wa.waiting w where w.sender = s.sender)"#,
             &senders as &[&str]
         )
         .fetch_all(&self.pool)
