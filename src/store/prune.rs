@@ -72,41 +72,29 @@ impl Store {
         at_most: i32,
         dry: bool,
     ) -> Result<PrunedSlice, StoreError> {
-        let doing = "delete what has ended long ago";
-        match part {
-            Part::Messages => sqlx::query_as!(
-                PrunedSlice,
-                r#"select reached, looked as "looked!", pruned as "pruned!" from wa.prune_messages($1, $2, $3, $4)"#,
-                before, after, at_most, dry
-            )
-            .fetch_one(&self.pool)
-            .await
-            .doing(doing),
-            Part::History => sqlx::query_as!(
-                PrunedSlice,
-                r#"select reached, looked as "looked!", pruned as "pruned!" from wa.prune_history($1, $2, $3, $4)"#,
-                before, after, at_most, dry
-            )
-            .fetch_one(&self.pool)
-            .await
-            .doing(doing),
-            Part::Deliveries => sqlx::query_as!(
-                PrunedSlice,
-                r#"select reached, looked as "looked!", pruned as "pruned!" from wa.prune_deliveries($1, $2, $3, $4)"#,
-                before, after, at_most, dry
-            )
-            .fetch_one(&self.pool)
-            .await
-            .doing(doing),
-            Part::Statuses => sqlx::query_as!(
-                PrunedSlice,
-                r#"select reached, looked as "looked!", pruned as "pruned!" from wa.prune_statuses($1, $2, $3, $4)"#,
-                before, after, at_most, dry
-            )
-            .fetch_one(&self.pool)
-            .await
-            .doing(doing),
+        macro_rules! slice {
+            ($function:literal) => {
+                sqlx::query_as!(
+                    PrunedSlice,
+                    r#"select reached, looked as "looked!", pruned as "pruned!" from wa."#
+                        + $function
+                        + "($1, $2, $3, $4)",
+                    before,
+                    after,
+                    at_most,
+                    dry
+                )
+                .fetch_one(&self.pool)
+                .await
+            };
         }
+        match part {
+            Part::Messages => slice!("prune_messages"),
+            Part::History => slice!("prune_history"),
+            Part::Deliveries => slice!("prune_deliveries"),
+            Part::Statuses => slice!("prune_statuses"),
+        }
+        .doing("delete what has ended long ago")
     }
 
     /// Takes the next pass over, if it is time for it and nobody is at it.
