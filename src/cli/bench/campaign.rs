@@ -64,11 +64,7 @@ struct Report {
 /// Runs it and prints what it shows.
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let report = measure(options).await?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        report.print();
-    }
+    options.tell(&report, Report::print)?;
     anyhow::ensure!(
         report.duplicates == 0 && report.most_in_one_second as f64 <= RATE,
         "a promise was broken: see the counts above"
@@ -173,15 +169,10 @@ impl Run {
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
-    let say = |words: &str| {
-        if !options.json {
-            eprintln!("campaign: {words}");
-        }
-    };
     let imports = match options.import_rows {
         0 => None,
         rows => {
-            say(&format!("importing {rows} recipients, three times"));
+            options.say(&format!("importing {rows} recipients, three times"));
             // Of a scene of its own: what lies in the queue afterwards is nothing to the rest.
             let scene = scene(options).await?;
             let imports = recipients::measure(&scene, rows, TEMPLATE).await?;
@@ -198,7 +189,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         by: BY.to_owned(),
     };
     let campaign = scene.store.create_campaign(&campaign).await?;
-    say(&format!("writing {} recipients", options.messages));
+    options.say(&format!("writing {} recipients", options.messages));
     let bare = bare_rows(&scene, options.messages).await?;
     let before = size(&scene).await?;
     let asked = Instant::now();
@@ -221,15 +212,15 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     run.lead(CampaignVerb::Start).await?;
     run.scene.simulator.ledger().wait_for_requests(1).await;
     let (from, half) = (run.now(), Duration::from_secs(options.seconds.into()) / 2);
-    say("it runs");
+    options.say("it runs");
     run.go_on_for(half).await?;
-    say("it is paused");
+    options.say("it is paused");
     let paused = run.lead(CampaignVerb::Pause).await?;
     run.go_on_for(REST).await?;
-    say("it is resumed");
+    options.say("it is resumed");
     let resumed = run.lead(CampaignVerb::Resume).await?;
     run.go_on_for(half).await?;
-    say("it is cancelled");
+    options.say("it is cancelled");
     let cancelled = run.lead(CampaignVerb::Cancel).await?;
     let told_cancelled_ms = until_told_cancelled(&run).await?;
     run.go_on_for(REST).await?;

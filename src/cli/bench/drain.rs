@@ -53,9 +53,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let mut rounds = Rounds::default();
     let mut scene = stage(options, Statuses::none()).await?;
     for round in 1..=ROUNDS {
-        if !options.json {
-            eprintln!("drain: round {round} of {ROUNDS}");
-        }
+        options.say(&format!("round {round} of {ROUNDS}"));
         rounds.by_hand.push(by_hand(&mut scene, options).await?);
         rounds
             .enqueued
@@ -68,20 +66,14 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     scene.strike().await?;
     let mut scene = stage(options, Statuses::default()).await?;
     for round in 1..=ROUNDS {
-        if !options.json {
-            eprintln!("drain, three statuses each: round {round} of {ROUNDS}");
-        }
+        options.say(&format!("three statuses each, round {round} of {ROUNDS}"));
         enqueue(&scene, options.messages).await?;
         rounds.with_statuses.push(ours(&mut scene, options).await?);
     }
     let second = scene.outcomes().await?;
     scene.strike().await?;
     let measured = rounds.measured();
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&measured)?);
-    } else {
-        print(&measured);
-    }
+    options.tell(&measured, |measured| print(measured))?;
     anyhow::ensure!(
         !first.is_open() && !second.is_open() && second.accepted_twice == 0,
         "a promise was broken: {first:?} {second:?}"

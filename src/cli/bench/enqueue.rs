@@ -113,11 +113,7 @@ struct Report {
 /// Runs it and prints what it shows.
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let report = measure(options).await?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        report.print();
-    }
+    options.tell(&report, Report::print)?;
     Ok(())
 }
 
@@ -128,9 +124,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     let mut rows = Vec::new();
     for how in How::ALL {
         for connections in CONNECTIONS {
-            if !options.json {
-                eprintln!("enqueue: {}", in_words(how, connections));
-            }
+            options.say(&in_words(how, connections));
             let mut rounds = Vec::new();
             for round in 0..ROUNDS {
                 let mut of_round = [0.0; 4];

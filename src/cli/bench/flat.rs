@@ -45,23 +45,18 @@ async fn size_of(scene: &Scene, tables: &str) -> anyhow::Result<f64> {
 
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let scaled = |messages: u32| ((f64::from(messages) * options.scale) as u32).max(PART);
-    let say = |what: &str| {
-        if !options.json {
-            eprintln!("flat: {what}");
-        }
-    };
     let sender = SenderId::from(super::SENDER);
     let mut scene = stage().await?;
     let mut measured = Vec::new();
 
     write(&scene, &sender, FEW).await?;
-    say(&format!("{} pass, {FEW} queued", scaled(RUN)));
+    options.say(&format!("{} pass, {FEW} queued", scaled(RUN)));
     let mut few = Vec::new();
     for _ in 0..ROUNDS {
         few.push(pass(&scene, &sender, scaled(RUN)).await?);
     }
 
-    say(&format!(
+    options.say(&format!(
         "{} pass while a transaction is held open",
         scaled(HELD)
     ));
@@ -73,7 +68,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
         size_of(&scene, tables).await?,
         size_of(&scene, "'wa.queue'").await?,
     );
-    say(&format!("{} pass", scaled(LONG)));
+    options.say(&format!("{} pass", scaled(LONG)));
     let long = pass(&scene, &sender, scaled(LONG)).await?;
     let (kept_after, queue_after) = (
         size_of(&scene, tables).await?,
@@ -98,9 +93,9 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
         ),
     ));
 
-    say(&format!("writing {} messages that wait", options.messages));
+    options.say(&format!("writing {} messages that wait", options.messages));
     write(&scene, &sender, options.messages.saturating_sub(FEW)).await?;
-    say(&format!(
+    options.say(&format!(
         "{} pass, {} queued",
         scaled(RUN),
         options.messages
@@ -111,17 +106,13 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     }
     measured.extend(backlog(options.messages, &few, &many));
 
-    say(&format!(
+    options.say(&format!(
         "a worker sends, {} queued, {SENDERS} senders held",
         options.messages
     ));
     measured.push(memory(&mut scene, options).await?);
     scene.strike().await?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&measured)?);
-    } else {
-        print(&measured);
-    }
+    options.tell(&measured, |measured| print(measured))?;
     Ok(())
 }
 

@@ -52,20 +52,11 @@ struct Report {
 /// Runs it and prints what it shows.
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let report = measure(options).await?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        report.print();
-    }
+    options.tell(&report, Report::print)?;
     Ok(())
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
-    let say = |words: &str| {
-        if !options.json {
-            eprintln!("latency: {words}");
-        }
-    };
     // A third for each: awake, awake by hand, asleep. What is asleep by hand takes hardly any time.
     let turn = Duration::from_secs(options.seconds.into()) / (3 * ROUNDS);
     let mut scene = scene(options, [(SENDER.to_owned(), 1_000.0)]).await?;
@@ -81,13 +72,13 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     let mut awake = Delays::default();
     let mut asleep = Delays::default();
     for round in 0..ROUNDS {
-        say(&format!("round {} of {ROUNDS}, awake", round + 1));
+        options.say(&format!("round {} of {ROUNDS}, awake", round + 1));
         for way in in_turn(round) {
             let times = at_random(RATE, turn, &mut dice);
             let stream = streams.run(&scene, way, times).await?;
             awake.add(way, stream);
         }
-        say(&format!("round {} of {ROUNDS}, asleep", round + 1));
+        options.say(&format!("round {} of {ROUNDS}, asleep", round + 1));
         let mut alone = Vec::new();
         let until = tokio::time::Instant::now() + turn;
         while tokio::time::Instant::now() < until {
@@ -114,7 +105,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     scene.strike().await?;
     let mut measured = awake.measured("50 messages a second, worker awake");
     measured.extend(asleep.measured("single messages, worker asleep"));
-    say("500 senders with nothing to do");
+    options.say("500 senders with nothing to do");
     let idle = Idle::measure(options).await?;
     measured.extend(idle.measured());
     Ok(Report {

@@ -22,6 +22,7 @@ mod process;
 mod recipients;
 mod scene;
 mod sequences;
+mod storm;
 mod stream;
 mod torture;
 mod wall_clock;
@@ -30,13 +31,8 @@ mod worker;
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use clap::ValueEnum as _;
 use serde::Serialize;
-
-use crate::domain::id::SenderId;
-use crate::simulator::{Fault, FaultPlan, Statuses, WebhookFault};
-use crate::store::sender::SenderChange;
-use scene::{Outcomes, Plan, Scene};
 
 /// Measure what the queue does and costs, on a database and a WhatsApp of its own.
 #[derive(Debug, clap::Args)]
@@ -181,186 +177,48 @@ fn settings(reconcile_window: u32) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// One measured run.
-#[derive(Debug, Serialize)]
-struct Row {
-    run: &'static str,
-    messages: u32,
-    /// From the start of the worker until the last message had ended.
-    seconds: f64,
-    /// From the first acceptance to the last.
-    messages_per_second: f64,
-    worker_cpu_ms_per_1000: f64,
-    postgres_cpu_ms_per_1000: f64,
-    worker_peak_mib: f64,
-    wal_bytes_per_message: f64,
-    outcomes: Outcomes,
-}
-
 impl Options {
     /// Runs the scenario and prints its figures.
     pub async fn run(self) -> anyhow::Result<()> {
-        let rows = match self.scenario {
-            Scenario::Fleet => return fleet::run(&self).await,
-            Scenario::Pair => return pair::run(&self).await,
-            Scenario::Campaign => return campaign::run(&self).await,
-            Scenario::Sequences => return sequences::run(&self).await,
-            Scenario::Looking => return looking::run(&self).await,
-            Scenario::Torture => return torture::run(&self).await,
-            Scenario::Enqueue => return enqueue::run(&self).await,
-            Scenario::Latency => return latency::run(&self).await,
-            Scenario::Pace => return pace::run(&self).await,
-            Scenario::Webhooks => return webhooks::run(&self).await,
-            Scenario::Flat => return flat::run(&self).await,
-            Scenario::Drain => return drain::run(&self).await,
-            Scenario::ByHand => return by_hand::run_loop(self.in_flight).await,
-            Scenario::Posts => return by_hand::run_posts(self.in_flight, self.messages).await,
-            Scenario::Storm => vec![
-                self.measure("storm", Statuses::default(), self.storm(), true)
-                    .await?,
-            ],
-        };
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&rows)?);
-        } else {
-            rows.iter().for_each(print);
+        match self.scenario {
+            Scenario::Drain => drain::run(&self).await,
+            Scenario::Storm => storm::run(&self).await,
+            Scenario::Fleet => fleet::run(&self).await,
+            Scenario::Pair => pair::run(&self).await,
+            Scenario::Campaign => campaign::run(&self).await,
+            Scenario::Sequences => sequences::run(&self).await,
+            Scenario::Looking => looking::run(&self).await,
+            Scenario::Torture => torture::run(&self).await,
+            Scenario::Enqueue => enqueue::run(&self).await,
+            Scenario::Latency => latency::run(&self).await,
+            Scenario::Pace => pace::run(&self).await,
+            Scenario::Webhooks => webhooks::run(&self).await,
+            Scenario::Flat => flat::run(&self).await,
+            Scenario::ByHand => by_hand::run_loop(self.in_flight).await,
+            Scenario::Posts => by_hand::run_posts(self.in_flight, self.messages).await,
         }
-        if rows.iter().any(|row| row.outcomes.is_broken()) {
-            anyhow::bail!("a promise was broken: see the counts above");
+    }
+
+    /// Says what is under way, unless the figures are for a program.
+    fn say(&self, words: &str) {
+        if !self.json {
+            let scenario = self.scenario.to_possible_value();
+            let name = scenario.as_ref().map_or("bench", |value| value.get_name());
+            eprintln!("{name}: {words}");
+        }
+    }
+
+    /// Prints what a run has shown: as JSON, or in words.
+    fn tell<R: Serialize>(&self, report: &R, in_words: impl FnOnce(&R)) -> anyhow::Result<()> {
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(report)?);
+        } else {
+            in_words(report);
         }
         Ok(())
     }
 
     fn latency(&self) -> Duration {
         Duration::from_millis(self.latency_ms)
-    }
-
-    /// 2 % lost answers, 1 % server errors (half of them after the message was taken); refused connections come on top.
-    fn storm(&self) -> FaultPlan {
-        FaultPlan {
-            seed: self.seed,
-            probabilities: vec![
-                (Fault::AcceptThenDropAnswer, 0.02),
-                (Fault::AcceptThenServerError, 0.005),
-                (Fault::ServerError, 0.005),
-            ],
-            webhook_probabilities: vec![
-                (WebhookFault::Doubled, 0.2),
-                (WebhookFault::Reordered, 0.2),
-                (WebhookFault::Early, 0.05),
-            ],
-            ..FaultPlan::default()
-        }
-    }
-
-    async fn measure(
-        &self,
-        run: &'static str,
-        statuses: Statuses,
-        faults: FaultPlan,
-        flapping: bool,
-    ) -> anyhow::Result<Row> {
-        if !self.json {
-            eprintln!("{run}: setting up {} messages …", self.messages);
-        }
-        let sender = SenderId::from(SENDER);
-        let unlimited = SenderChange {
-            rate_per_second: Some(10_000.0),
-            pair_period_ms: Some(0),
-            max_in_flight: Some(self.in_flight.try_into()?),
-            ..SenderChange::default()
-        };
-        let mut scene = Scene::set(Plan {
-            senders: vec![(sender.clone(), unlimited)],
-            latency: self.latency(),
-            statuses,
-            faults,
-            settings: [
-                settings(5),
-                vec![("WA_OUTBOX__WORKER__READ_AHEAD", "1000".to_owned())],
-            ]
-            .concat(),
-            pooler: self.pooler.map(PoolerMode::mode),
-            ..Plan::default()
-        })
-        .await?;
-        scene
-            .enqueue(&sender, self.messages)
-            .await
-            .context("could not write the messages")?;
-        scene.vacuum().await?;
-        let before = scene.usage().await?;
-        let started = std::time::Instant::now();
-        scene.start_worker(WORKER, "worker,webhook,admin")?;
-        let flaps = flapping.then(|| scene.flap());
-        let progress = (!self.json).then_some(run);
-        scene.until_all_have_ended(progress).await?;
-        let seconds = started.elapsed().as_secs_f64();
-        if let Some(flaps) = flaps {
-            flaps.stop().await;
-        }
-        scene.until_webhooks_are_applied().await?;
-        let after = scene.usage().await?;
-        let messages_per_second = scene.messages_per_second().await?;
-        let worker = scene.stop_worker(WORKER).await?;
-        let outcomes = scene.outcomes().await?;
-        scene.strike().await?;
-        let per_thousand = |milliseconds: f64| milliseconds * 1_000.0 / f64::from(self.messages);
-        Ok(Row {
-            run,
-            messages: self.messages,
-            seconds,
-            messages_per_second,
-            worker_cpu_ms_per_1000: per_thousand(worker.cpu_ms),
-            postgres_cpu_ms_per_1000: per_thousand(after.postgres_cpu_ms - before.postgres_cpu_ms),
-            worker_peak_mib: worker.peak_mib,
-            wal_bytes_per_message: (after.wal_bytes - before.wal_bytes) / f64::from(self.messages),
-            outcomes,
-        })
-    }
-}
-
-fn print(row: &Row) {
-    println!("{}", row.run);
-    println!("  messages                  {:>12}", row.messages);
-    println!(
-        "  messages/s                {:>12.0}",
-        row.messages_per_second
-    );
-    println!("  seconds until all ended   {:>12.1}", row.seconds);
-    println!(
-        "  worker CPU ms per 1,000   {:>12.1}",
-        row.worker_cpu_ms_per_1000
-    );
-    println!(
-        "  Postgres CPU ms per 1,000 {:>12.1}",
-        row.postgres_cpu_ms_per_1000
-    );
-    println!("  worker peak memory MiB    {:>12.1}", row.worker_peak_mib);
-    println!(
-        "  WAL bytes per message     {:>12.0}",
-        row.wal_bytes_per_message
-    );
-    println!(
-        "  {:<25} {:>12}",
-        "requests at WhatsApp", row.outcomes.requests
-    );
-    println!(
-        "  {:<25} {:>12}",
-        "accepted there", row.outcomes.accepted_in_ledger
-    );
-    println!(
-        "  {:<25} {:>12}",
-        "accepted there twice", row.outcomes.accepted_twice
-    );
-    println!(
-        "  {:<25} {:>12}",
-        "ended and never accepted", row.outcomes.accepted_here_only
-    );
-    for (state, messages) in &row.outcomes.states {
-        println!("  state  {state:<18} {messages:>12}");
-    }
-    for (outcome, requests) in &row.outcomes.attempts {
-        println!("  request {outcome:<17} {requests:>12}");
     }
 }

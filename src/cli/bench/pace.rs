@@ -52,11 +52,7 @@ struct Report {
 /// Runs it and prints what it shows.
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let report = measure(options).await?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        report.print();
-    }
+    options.tell(&report, Report::print)?;
     anyhow::ensure!(
         report.most_in_one_second as f64 <= RATE,
         "a promise was broken: {} requests left in one second",
@@ -66,18 +62,13 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
-    let say = |words: &str| {
-        if !options.json {
-            eprintln!("pace: {words}");
-        }
-    };
     let latency = match options.latency() {
         Duration::ZERO => LATENCY,
         given => given,
     };
     let turn = Duration::from_secs(options.seconds.into()) / (3 * ROUNDS);
     let mut scene = scene(options, latency).await?;
-    say("a backlog");
+    options.say("a backlog");
     let shares = with_backlog(&mut scene, turn).await?;
 
     let mut streams = Streams::into(&scene, CONNECTIONS).await?;
@@ -87,7 +78,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     }
     let (mut outbox, mut by_hand, mut written) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        say(&format!("a stream, round {} of {ROUNDS}", round + 1));
+        options.say(&format!("a stream, round {} of {ROUNDS}", round + 1));
         let ways = match round % 2 {
             0 => [Way::Outbox, Way::ByHand],
             _ => [Way::ByHand, Way::Outbox],

@@ -44,11 +44,7 @@ struct Report {
 /// Runs it and prints what the ledger shows.
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let report = measure(options).await?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        report.print();
-    }
+    options.tell(&report, Report::print)?;
     let broken = report.to_one_recipient > report.allowed_to_one_recipient
         || report.most_in_one_second as f64 > RATE;
     anyhow::ensure!(!broken, "a promise was broken: see the counts above");

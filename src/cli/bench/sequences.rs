@@ -81,11 +81,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
         next_leaves_after_ms: calm(options).await?,
         costs: costs(options).await?,
     };
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        report.print();
-    }
+    options.tell(&report, Report::print)?;
     let Disorder {
         order_violations,
         duplicates,
@@ -97,12 +93,6 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
         "a promise was broken: see the counts above"
     );
     Ok(())
-}
-
-fn say(options: &Options, words: &str) {
-    if !options.json {
-        eprintln!("sequences: {words}");
-    }
 }
 
 async fn scene(
@@ -179,7 +169,7 @@ async fn disorder(options: &Options) -> anyhow::Result<Disorder> {
     }
     let ledger = scene.simulator.ledger().clone();
     ledger.wait_for_accepted(messages / 3).await;
-    say(options, "a worker is killed, and another started");
+    options.say("a worker is killed, and another started");
     scene.take_worker("first")?.kill().await?;
     scene.start_worker("third", "worker")?;
     let progress = (!options.json).then_some("sequences");
@@ -208,7 +198,7 @@ async fn disorder(options: &Options) -> anyhow::Result<Disorder> {
 
 /// Some sequences on a machine that has little else to do.
 async fn calm(options: &Options) -> anyhow::Result<Spread> {
-    say(options, "how soon the next one leaves");
+    options.say("how soon the next one leaves");
     let statuses = Statuses {
         sent: Some(StatusRule::after(Duration::from_millis(20))),
         delivered: Some(StatusRule::after(Duration::from_millis(180))),
@@ -256,7 +246,7 @@ async fn costs(options: &Options) -> anyhow::Result<Vec<Cost>> {
 }
 
 async fn cost(options: &Options, run: String, sequences: u32) -> anyhow::Result<Cost> {
-    say(options, &run);
+    options.say(&run);
     let mut scene = scene(options, 1, Statuses::default(), FaultPlan::default()).await?;
     if sequences == 0 {
         scene.enqueue(&sender(1), options.messages).await?;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::scene::{Outcomes, Plan, Scene};
 use super::sequences::Story;
 use super::wall_clock::WallClocks;
-use super::{Options, PoolerMode};
+use super::{Options, PoolerMode, storm};
 use crate::domain::id::SenderId;
 use crate::simulator::{StatusRule, Statuses};
 use crate::store::Store;
@@ -112,11 +112,7 @@ struct Fastest {
 /// Runs it and prints what it shows.
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let report = measure(options).await?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        report.print();
-    }
+    options.tell(&report, Report::print)?;
     match report.broken_promises().as_slice() {
         [] => Ok(()),
         broken => anyhow::bail!(
@@ -130,8 +126,8 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let rate = RATE * options.scale;
     let mut scene = scene(options, rate).await?;
-    if scene.wall_clocks.is_none() && !options.json {
-        eprintln!("torture: the clocks are left alone: libfaketime is not installed");
+    if scene.wall_clocks.is_none() {
+        options.say("the clocks are left alone: libfaketime is not installed");
     }
     let enough = CancellationToken::new();
     let writing = tokio::spawn(write(scene.store.clone(), enough.clone()));
@@ -199,7 +195,7 @@ async fn scene(options: &Options, rate: f64) -> anyhow::Result<Scene> {
             delivered: Some(StatusRule::after(Duration::from_millis(100))),
             ..Statuses::default()
         },
-        faults: options.storm(),
+        faults: storm::faults(options.seed),
         settings,
         pooler: options.pooler.map(PoolerMode::mode),
         cable: true,

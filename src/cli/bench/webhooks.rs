@@ -80,24 +80,15 @@ struct Report {
 /// Runs it and prints what it shows.
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let report = measure(options).await?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        report.print();
-    }
+    options.tell(&report, Report::print)?;
     Ok(())
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
-    let say = |words: &str| {
-        if !options.json {
-            eprintln!("webhooks: {words}");
-        }
-    };
     let mut scene = scene(options).await?;
     let turns = ROUNDS * TOGETHER.len();
     let messages = options.messages as usize * turns;
-    say(&format!("sending {messages} messages"));
+    options.say(&format!("sending {messages} messages"));
     let sender = SenderId::from(SENDER);
     scene.enqueue(&sender, messages.try_into()?).await?;
     scene.vacuum().await?;
@@ -120,7 +111,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         for round in 0..ROUNDS {
             for (turn, slice) in (0..TOGETHER.len()).zip(&mut slices) {
                 let together = TOGETHER[(round + turn) % TOGETHER.len()];
-                say(&format!(
+                options.say(&format!(
                     "round {} of {ROUNDS}, {together} a delivery",
                     round + 1
                 ));

@@ -65,11 +65,7 @@ impl Lease {
 /// Runs it and prints what the ledger shows.
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let report = measure(options).await?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        report.print();
-    }
+    options.tell(&report, Report::print)?;
     match report.broken_promises().as_slice() {
         [] => Ok(()),
         broken => anyhow::bail!("a promise was broken: {}", broken.join("; ")),
@@ -169,9 +165,7 @@ async fn enqueue(scene: &Scene, fleet: &[Pace], options: &Options) -> anyhow::Re
         let messages = (pace.rate * seconds).ceil() as u32;
         scene.enqueue(&pace.sender, messages).await?;
         written += u64::from(messages);
-        if !options.json {
-            eprintln!("fleet: {written} messages written");
-        }
+        options.say(&format!("{written} messages written"));
     }
     scene.vacuum().await?;
     Ok(written)
