@@ -1,6 +1,7 @@
 //! Begins attempts: writes down what may leave within the next moment, before it may.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -40,6 +41,7 @@ impl Dispatcher {
         if self.beginning.is_some()
             || now < self.begin_after
             || unwritten > self.settings.max_unwritten
+            || self.desks.values().all(|desk| desk.at_hand() == 0)
         {
             return;
         }
@@ -52,16 +54,16 @@ impl Dispatcher {
         };
         let wall = self.sending.clock.now();
         let horizon = HEAD_START + self.begin_takes.min(LONGEST_BEGIN_AHEAD);
-        let mut on_the_way: HashMap<String, usize> = HashMap::new();
+        let mut on_the_way: HashMap<Arc<str>, usize> = HashMap::new();
         for desk in self.desks.values() {
-            *on_the_way.entry(desk.origin.clone()).or_default() += desk.on_the_way();
+            *on_the_way.entry(Arc::clone(&desk.origin)).or_default() += desk.on_the_way();
         }
         let (mut leaving, mut put_off, mut aside) = (Vec::new(), Vec::new(), Vec::new());
         for desk in self.desks.values_mut() {
             if desk.at_hand() == 0 {
                 continue;
             }
-            let out = on_the_way.entry(desk.origin.clone()).or_default();
+            let out = on_the_way.entry(Arc::clone(&desk.origin)).or_default();
             let verdict = self.breakers.may_begin(&desk.origin, now);
             let at_most = match verdict {
                 Verdict::Closed { at_most } => at_most.unwrap_or(usize::MAX).saturating_sub(*out),

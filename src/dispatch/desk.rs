@@ -53,7 +53,7 @@ pub struct Desk {
     pub(super) endpoint: Option<Arc<Endpoint>>,
     pub(super) checking: Checking,
     /// Scheme, host and port: what a connection is made to.
-    pub(super) origin: String,
+    pub(super) origin: Arc<str>,
     pub(super) throttle: SenderThrottle,
     pub(super) meter: Arc<SenderMeter>,
     pub(super) places: Places,
@@ -144,7 +144,7 @@ impl Desk {
             credential: String::new(),
             endpoint: None,
             checking: Checking::default(),
-            origin: String::new(),
+            origin: Arc::default(),
             throttle: SenderThrottle::new(limits(held), start(held.held.epoch), now),
             meter,
             places: Places::new(now),
@@ -181,11 +181,16 @@ impl Desk {
         wall: OffsetDateTime,
     ) {
         let sender = &held.held.sender;
-        self.endpoint = held.endpoint.clone();
-        self.checking = Checking::of(sender);
-        if let Some(endpoint) = &self.endpoint {
-            self.origin = endpoint.url.origin().ascii_serialization();
+        if let Some(endpoint) = (held.endpoint.as_ref()).filter(|new| {
+            !self
+                .endpoint
+                .as_ref()
+                .is_some_and(|old| Arc::ptr_eq(old, new))
+        }) {
+            self.origin = endpoint.url.origin().ascii_serialization().into();
         }
+        self.endpoint.clone_from(&held.endpoint);
+        self.checking = Checking::of(sender);
         self.credential.clone_from(&sender.credential);
         self.throttle.set_limits(limits(held), now);
         self.places.most = sender
@@ -266,6 +271,11 @@ impl Desk {
         self.lanes.is_empty() && self.on_the_way() == 0 && self.exhausted
     }
 
+    /// It is idle, and nothing is read for it before the scout finds something.
+    pub fn waits_for_scout(&self) -> bool {
+        self.is_idle() && !self.something_is_open
+    }
+
     /// Messages read ahead and not begun.
     pub fn at_hand(&self) -> usize {
         self.lanes.len()
@@ -296,12 +306,12 @@ impl Desk {
         rescan_every: Duration,
         is_scouted: bool,
     ) -> (Vec<Ask>, Vec<i64>) {
+        if is_scouted && !self.called && self.waits_for_scout() || self.may_begin(now) == 0 {
+            return <_>::default();
+        }
         let enough = enough(self.throttle.limit(now), self.read_ahead);
-        let low = self.lanes.are_low(enough, now);
-        let waits_for_scout = is_scouted && self.is_idle() && !self.something_is_open;
-        let is_time =
-            self.called || now >= self.next_read && !waits_for_scout || low && !self.exhausted;
-        if self.may_begin(now) == 0 || !is_time {
+        let low = || !self.exhausted && self.lanes.are_low(enough, now);
+        if !(self.called || now >= self.next_read || low()) {
             return <_>::default();
         }
         self.called = false;
@@ -436,12 +446,16 @@ impl Desk {
         self.ready.push_back(ready);
     }
 
+    /// Whether anything that is begun has not left.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// The next message that leaves now, if it has a place and the rate permits one, and the permit for it.
     pub fn next_to_leave(&mut self, now: Instant) -> Option<(Ready, Permit)> {
-        if self.places.is_full() {
+        if self.places.is_full() || !self.has_ready() {
             return None;
         }
-        self.ready.front()?;
         let permit = self.throttle.take(now).ok()?;
         self.places.take();
         self.ready.pop_front().map(|ready| (ready, permit))
@@ -449,7 +463,7 @@ impl Desk {
 
     /// Whether something that is begun waits for a place, and for nothing else that we know of.
     pub fn waits_for_a_place(&self) -> bool {
-        self.places.is_full() && !self.ready.is_empty()
+        self.has_ready() && self.places.is_full()
     }
 
     /// The flag that a request asks at the moment it leaves.

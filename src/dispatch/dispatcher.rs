@@ -169,12 +169,7 @@ impl Dispatcher {
 
     async fn rest(&mut self, stop: &CancellationToken) {
         let hears = self.asleep || self.desks.values().any(Desk::waits_for_a_place);
-        // What is on its way has its times to keep, whoever calls us for new messages.
-        let now = Instant::now();
-        let pause = match self.asleep && self.desks.values().all(|desk| desk.is_at_rest(now)) {
-            true => self.settings.idle_poll,
-            false => self.settings.tick,
-        };
+        let pause = self.pause(Instant::now());
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
@@ -186,6 +181,17 @@ impl Dispatcher {
             Ok(()) = self.holding.changed() => {}
             // Else what comes back is taken in by the next turn, a few at a time.
             Some(event) = self.events.recv(), if hears => self.hear(event),
+        }
+    }
+
+    /// Until the next turn, if nothing happens. What is on its way has its times to keep, whoever calls us for new messages.
+    fn pause(&self, now: Instant) -> Duration {
+        if !self.asleep || !self.desks.values().all(|desk| desk.is_at_rest(now)) {
+            self.settings.tick
+        } else if self.is_scouted() && self.desks.values().all(Desk::waits_for_scout) {
+            self.scouts_after()
+        } else {
+            self.settings.idle_poll
         }
     }
 
@@ -266,7 +272,7 @@ impl Dispatcher {
     pub(super) fn let_go_what_may_leave(&mut self) {
         let now = Instant::now();
         let mut errands = Vec::new();
-        for desk in self.desks.values_mut() {
+        for desk in self.desks.values_mut().filter(|desk| desk.has_ready()) {
             let Some(endpoint) = desk.endpoint.clone() else {
                 self.unsent.extend(desk.unsent());
                 continue;

@@ -10,7 +10,7 @@
 //! by a clock that counts suspend, so a worker that was frozen finds its trust gone and starts nothing; whatever it had begun
 //! is swept by the next holder.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -86,6 +86,28 @@ pub struct Held {
     pub template_holds: Vec<TemplateHold>,
     /// Its campaigns that run.
     pub campaigns: Vec<Arc<Campaign>>,
+}
+
+/// How a sender's provider is reached.
+#[derive(Default)]
+struct Reach {
+    endpoint: Option<Arc<Endpoint>>,
+    fingerprint: Option<Arc<Fingerprint>>,
+    /// Why it is not.
+    problem: Option<String>,
+}
+
+impl Held {
+    /// As before, where nothing of it has changed: so it mostly is, and there may be hundreds of them.
+    fn reach_still(&self, now: &HeldSender) -> Option<Reach> {
+        let (endpoint, address) = (self.endpoint.as_ref()?, now.sender.address());
+        let is_same = self.held.sender.address() == address && endpoint.is_current(&address);
+        is_same.then(|| Reach {
+            endpoint: Some(Arc::clone(endpoint)),
+            fingerprint: self.fingerprint.clone(),
+            problem: None,
+        })
+    }
 }
 
 /// What this worker holds at the moment.
@@ -329,8 +351,20 @@ impl Ownership {
         let mut template_holds = self.store.template_holds(&ids).await?;
         let lanes = self.store.lanes(&ids).await?;
         let (mut campaigns, unusable) = self.campaigns.of(lanes);
+        let before = Arc::clone(&self.holding.borrow());
+        let before: HashMap<&str, &Held> = (before.senders.iter())
+            .map(|held| (held.held.sender.sender.as_str(), held))
+            .collect();
         for held in all {
-            let (endpoint, problem) = reach(&held);
+            let name = held.sender.sender.as_str();
+            let Reach {
+                endpoint,
+                fingerprint,
+                problem,
+            } = (before
+                .get(name)
+                .and_then(|before| before.reach_still(&held)))
+            .unwrap_or_else(|| self.reach(&held));
             if problem != held.problem {
                 if let Some(problem) = &problem {
                     warn!(
@@ -340,7 +374,6 @@ impl Ownership {
                 }
                 said.push((held.sender.sender.clone(), problem));
             }
-            let name = held.sender.sender.as_str();
             let sender_hold = sender_holds
                 .extract_if(.., |hold| hold.sender == name)
                 .next();
@@ -352,7 +385,7 @@ impl Ownership {
                 .collect();
             senders.push(Held {
                 campaigns,
-                fingerprint: self.fingerprint_of(endpoint.as_deref()),
+                fingerprint,
                 sender_hold,
                 template_holds,
                 held,
@@ -392,9 +425,23 @@ impl Ownership {
         Ok(())
     }
 
-    fn fingerprint_of(&self, endpoint: Option<&Endpoint>) -> Option<Arc<Fingerprint>> {
-        let credential = endpoint?.credential().expose_secret();
-        Some(Arc::new(self.fingerprints.fingerprint(credential)))
+    /// Where the sender's requests go, or why nowhere.
+    fn reach(&self, held: &HeldSender) -> Reach {
+        let sender = &held.sender;
+        match Endpoint::of(&sender.id(), &sender.address()) {
+            Ok(endpoint) => {
+                let credential = endpoint.credential().expose_secret();
+                Reach {
+                    fingerprint: Some(Arc::new(self.fingerprints.fingerprint(credential))),
+                    endpoint: Some(Arc::new(endpoint)),
+                    problem: None,
+                }
+            }
+            Err(error) => Reach {
+                problem: Some(error.in_words()),
+                ..Reach::default()
+            },
+        }
     }
 
     /// The worker's row, renewed when it is time; a new one when it is gone.
@@ -466,14 +513,5 @@ impl Ownership {
     fn pause(&self) -> Duration {
         let by_chance = 1.0 + JITTER * (fastrand::f64() * 2.0 - 1.0);
         LOOK_EVERY.min(self.settings.heartbeat).mul_f64(by_chance)
-    }
-}
-
-/// Where the sender's requests go, or why nowhere.
-fn reach(held: &HeldSender) -> (Option<Arc<Endpoint>>, Option<String>) {
-    let sender = &held.sender;
-    match Endpoint::of(&sender.id(), &sender.address()) {
-        Ok(endpoint) => (Some(Arc::new(endpoint)), None),
-        Err(error) => (None, Some(error.in_words())),
     }
 }

@@ -66,11 +66,7 @@ impl Dispatcher {
                 .push(due);
         }
         let now = Instant::now();
-        let look_again_in = if self.asleep {
-            self.settings.idle_poll
-        } else {
-            self.settings.tick
-        };
+        let look_again_in = self.looks_after();
         for ask in &asked {
             let due = found
                 .remove(&(ask.sender.clone(), ask.campaign, ask.priority))
@@ -78,6 +74,14 @@ impl Dispatcher {
             if let Some(desk) = self.desks.get_mut(&ask.sender) {
                 desk.take_in(ask, due, now, look_again_in);
             }
+        }
+    }
+
+    /// The pause until it is read again where nothing was found.
+    pub(super) fn looks_after(&self) -> Duration {
+        match self.asleep {
+            true => self.settings.idle_poll,
+            false => self.settings.tick,
         }
     }
 

@@ -6,6 +6,7 @@
 //! row whose id was drawn long before its commit is missed by that; it is found when its INSERT calls, or by the look for all of them
 //! that is taken from time to time.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -20,13 +21,16 @@ use crate::store::StoreError;
 const FEW: usize = 8;
 /// The look for all that does not trust in ids.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Who is called for new messages asks for them only in case that a call is lost.
+const ASKS_THOUGH_CALLED: Duration = Duration::from_millis(250);
 
 /// What is known of senders that are idle.
 pub(super) struct Scout {
     pub(super) under_way: Option<JoinHandle<Result<Scouted, StoreError>>>,
     /// The last id that had been drawn when they were looked for.
     newest: Option<MessageId>,
-    called: bool,
+    /// They are looked for next, whatever the ids say.
+    wanted: bool,
     next: Instant,
     look_at: Instant,
 }
@@ -34,7 +38,7 @@ pub(super) struct Scout {
 /// What a scout has found.
 pub(super) struct Scouted {
     newest: MessageId,
-    /// What was found of the senders that were looked for.
+    /// Of which senders which have something open; none where only ids were asked for.
     looked: Option<Looked>,
 }
 
@@ -48,7 +52,7 @@ impl Scout {
         Self {
             under_way: None,
             newest: None,
-            called: false,
+            wanted: true,
             next: now,
             look_at: now,
         }
@@ -56,7 +60,7 @@ impl Scout {
 
     /// Somebody said that there may be something new, and no look was started since.
     pub(super) fn look_soon(&mut self) {
-        self.called = true;
+        self.wanted = true;
     }
 }
 
@@ -68,53 +72,71 @@ impl Dispatcher {
 
     /// Sends the scout out, when it is time and there is anybody to look for.
     pub(super) fn start_scouting(&mut self, now: Instant) {
-        let is_time = self.scout.called || now >= self.scout.next;
-        if !self.is_scouted() || self.scout.under_way.is_some() || !is_time {
+        let is_time = self.scout.wanted || now >= self.scout.next;
+        if !self.is_scouted()
+            || self.scout.under_way.is_some()
+            || !is_time
+            || !self.desks.values().any(Desk::is_idle)
+        {
             return;
         }
+        if self.scout.wanted || now >= self.scout.look_at {
+            self.look_for_idle(now);
+        } else {
+            let store = self.store.clone();
+            self.scout.under_way = Some(tokio::spawn(async move {
+                let newest = store.newest_message().await?;
+                Ok(Scouted {
+                    newest,
+                    looked: None,
+                })
+            }));
+        }
+    }
+
+    /// The pause until the scout goes out again.
+    pub(super) fn scouts_after(&self) -> Duration {
+        let look = self.looks_after();
+        match self.asleep && self.signals.hears_calls.load(Ordering::Acquire) {
+            true => look.max(ASKS_THOUGH_CALLED),
+            false => look,
+        }
+    }
+
+    fn look_for_idle(&mut self, now: Instant) {
+        self.scout.wanted = false;
+        self.scout.look_at = now + LOOK_EVERY;
         let idle: Vec<SenderId> = self
             .desks
             .values()
             .filter(|desk| desk.is_idle())
             .map(|desk| desk.sender.clone())
             .collect();
-        if idle.is_empty() {
-            return;
-        }
-        let trusted = match self.scout.called || now >= self.scout.look_at {
-            true => None,
-            false => self.scout.newest,
-        };
-        if trusted.is_none() {
-            self.scout.look_at = now + LOOK_EVERY;
-        }
-        self.scout.called = false;
         let store = self.store.clone();
         self.scout.under_way = Some(tokio::spawn(async move {
             // Before they are looked for: what is written afterwards is told apart from it.
             let newest = store.newest_message().await?;
-            let looked = match trusted == Some(newest) {
-                true => None,
-                false => Some(Looked {
-                    have_something: store.senders_with_something_open(&idle).await?,
+            let have_something = store.senders_with_something_open(&idle).await?;
+            Ok(Scouted {
+                newest,
+                looked: Some(Looked {
                     at: idle,
+                    have_something,
                 }),
-            };
-            Ok(Scouted { newest, looked })
+            })
         }));
     }
 
     pub(super) fn take_scouted(&mut self, scouted: Result<Scouted, StoreError>) {
         self.scout.under_way = None;
-        self.scout.next = Instant::now()
-            + match self.asleep {
-                true => self.settings.idle_poll,
-                false => self.settings.tick,
-            };
+        self.scout.next = Instant::now() + self.scouts_after();
         match scouted {
             Ok(Scouted { newest, looked }) => {
-                self.scout.newest = Some(newest);
-                let Some(looked) = looked else { return };
+                let is_news = self.scout.newest.replace(newest) != Some(newest);
+                let Some(looked) = looked else {
+                    self.scout.wanted |= is_news;
+                    return;
+                };
                 for sender in &looked.at {
                     self.desks.get_mut(sender).map(Desk::has_nothing_open);
                 }
@@ -123,7 +145,7 @@ impl Dispatcher {
                 }
             }
             Err(error) => {
-                self.scout.called = true;
+                self.scout.wanted = true;
                 self.database_failed(&error, "look for senders with something to send");
             }
         }

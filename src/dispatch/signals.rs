@@ -1,6 +1,6 @@
 //! What the dispatcher and its surroundings tell each other.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use crate::store::lease::Suspect;
 pub struct Signals {
     /// There may be new messages: look now.
     pub woken: Notify,
+    /// Whether whoever calls for new messages is heard, as far as is known.
+    pub hears_calls: AtomicBool,
     /// Messages of begins whose answer was lost.
     suspects: Mutex<Vec<Suspect>>,
     /// Everything that is due has left, and every outcome is written.

@@ -1,6 +1,7 @@
 //! Passes the database's wake-up calls on: of new messages to the dispatcher, of leases to the owner, of those who watch to the tail.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -50,6 +51,22 @@ async fn become_another(holding: &mut watch::Receiver<Arc<Holding>>, worker: Opt
     }
 }
 
+/// Says that calls are heard, until it is dropped.
+struct Hearing<'a>(&'a Signals);
+
+impl<'a> Hearing<'a> {
+    fn of(signals: &'a Signals, hears: bool) -> Self {
+        signals.hears_calls.store(hears, Ordering::Release);
+        Self(signals)
+    }
+}
+
+impl Drop for Hearing<'_> {
+    fn drop(&mut self) {
+        self.0.hears_calls.store(false, Ordering::Release);
+    }
+}
+
 async fn listen(
     store: &Store,
     worker: Option<WorkerId>,
@@ -61,6 +78,7 @@ async fn listen(
         return std::future::pending().await;
     };
     let mut listener = store.listen_for(worker).await?;
+    let _hearing = Hearing::of(signals, listener.hears());
     // What was said before anybody listened was said to nobody.
     let mut call = Call::Anything;
     loop {

@@ -19,7 +19,7 @@ use super::wire::Payload;
 use crate::domain::id::SenderId;
 
 /// The part of a sender's settings that says how its provider is reached; columns of `wa.senders`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressSettings<'a> {
     /// `cloud_api`, `bsp` or `on_premises`.
     pub provider: &'a str,
@@ -200,6 +200,13 @@ impl Endpoint {
             harmless,
             credential,
         })
+    }
+
+    /// Whether it would be made the same of these settings now, which it was made of before: the credential is read anew.
+    pub fn is_current(&self, settings: &AddressSettings<'_>) -> bool {
+        settings.ca_file.is_none()
+            && credential::token(settings.credential)
+                .is_ok_and(|token| token.expose_secret() == self.credential.expose_secret())
     }
 
     /// Where this payload goes, and how.

@@ -122,6 +122,11 @@ async fn bounded<T>(
 }
 
 impl WakeListener {
+    /// Whether any call can come.
+    pub fn hears(&self) -> bool {
+        self.line.is_some()
+    }
+
     /// Waits until there may be something to do: a notification for this worker, or a lost connection.
     ///
     /// # Errors
