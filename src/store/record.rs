@@ -153,17 +153,9 @@ async fn write_acceptances(
         .map(|(_, acceptance, _)| acceptance.message_status.as_deref())
         .collect();
     let new = sqlx::query!(
-        r#"with fresh as (
-             insert into wa.acceptances (wamid, sender, id, attempt, wa_id, message_status, learned_from)
-             select wamid, sender, id, attempt, wa_id, message_status, 'response'
-             from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[])
-               as a (wamid, sender, id, attempt, wa_id, message_status)
-             order by id, attempt, wamid -- as an applier does that learns the same, or the two meet in a deadlock
-             on conflict do nothing
-             returning id, sender
-           )
-           select coalesce(array_agg(f.id), '{}') as "accepted!", count(u.id) as "late!"
-           from fresh f left join wa.uncertain u on u.id = f.id and u.sender = f.sender"#,
+        // What is uncertain is counted as this statement found it.
+        r#"select f.learned as "accepted!", (select count(*) from wa.uncertain u where u.id = any (f.learned)) as "late!"
+           from wa.learn_from_answers($1, $2, $3, $4, $5, $6) as f (learned)"#,
         &wamids as &[&str],
         &keys.senders as &[&str],
         &keys.ids,

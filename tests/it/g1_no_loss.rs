@@ -221,7 +221,7 @@ async fn a_record_whose_answer_is_lost_is_written_again() {
     world.simulator.set_statuses(Statuses::none());
     let wire = Wire::to(&world.database.url);
     world.start_service_over(&wire).await;
-    let undone = wire.set("insert into wa.acceptances", Mishap::AnswerLost);
+    let undone = wire.set("wa.learn_from_answers", Mishap::AnswerLost);
 
     let first = world.enqueue(a_text()).await;
     undone.over().await;
@@ -243,7 +243,7 @@ async fn an_answer_recorded_after_the_sweep_still_ends_its_message() {
     world.simulator.set_statuses(Statuses::none());
     let wire = Wire::to(&world.database.url);
     world.start_service_over(&wire).await;
-    let record = wire.set("insert into wa.acceptances", Mishap::SentLate);
+    let record = wire.set("wa.learn_from_answers", Mishap::SentLate);
     let message = world
         .enqueue(a_text().on_uncertain(OnUncertain::Hold))
         .await;
