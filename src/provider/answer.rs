@@ -56,17 +56,23 @@ impl Answer {
         let Ok(answer @ Value::Object(_)) = serde_json::from_slice::<Value>(body) else {
             return Self::default();
         };
-        let at = |pointer| answer.pointer(pointer);
+        let message = |key| first(&answer, "messages")?.get(key);
+        let contact = |key| first(&answer, "contacts")?.get(key);
         Self {
-            wamid: at("/messages/0/id").and_then(id),
-            message_status: at("/messages/0/message_status").and_then(text),
-            echo: at("/contacts/0/input").and_then(text),
-            wa_id: at("/contacts/0/wa_id").and_then(text),
-            success: at("/success") == Some(&Value::Bool(true)),
+            wamid: message("id").and_then(id),
+            message_status: message("message_status").and_then(text),
+            echo: contact("input").and_then(text),
+            wa_id: contact("wa_id").and_then(text),
+            success: answer.get("success") == Some(&Value::Bool(true)),
             is_object: true,
             error: read_error(&answer),
         }
     }
+}
+
+/// What stands first in a list of the answer.
+fn first<'a>(answer: &'a Value, list: &str) -> Option<&'a Value> {
+    answer.get(list)?.get(0)
 }
 
 fn read_error(answer: &Value) -> Reading {
@@ -76,7 +82,7 @@ fn read_error(answer: &Value) -> Reading {
             dialect: Dialect::Cloud,
         };
     }
-    match answer.pointer("/errors/0").filter(|error| is_error(error)) {
+    match first(answer, "errors").filter(|error| is_error(error)) {
         Some(error) => Reading::Error {
             error: api_error(error),
             dialect: Dialect::OnPremises,
@@ -100,8 +106,8 @@ fn api_error(error: &Value) -> ApiError {
         title: of("message")
             .and_then(text)
             .or_else(|| of("title").and_then(text)),
-        details: error
-            .pointer("/error_data/details")
+        details: of("error_data")
+            .and_then(|data| data.get("details"))
             .and_then(text)
             .or_else(|| of("details").and_then(text))
             .or_else(|| of("error_user_msg").and_then(text)),
@@ -118,12 +124,14 @@ fn number(value: &Value) -> Option<i64> {
 
 /// A string, or a number as one; never an empty one.
 fn text(value: &Value) -> Option<String> {
-    let text = match value {
+    let mut text = match value {
         Value::String(text) => text.replace('\0', "\u{FFFD}"),
         Value::Number(number) => number.to_string(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     };
-    let text: String = text.chars().take(LONGEST_TEXT).collect();
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
+        text.truncate(end);
+    }
     (!text.is_empty()).then_some(text)
 }
 

@@ -28,8 +28,12 @@ pub enum Recipient<'a> {
 /// What the application wants to send, parsed as far as its top level.
 #[derive(Debug)]
 pub struct Payload<'a> {
-    members: Vec<(String, &'a RawValue)>,
+    members: Vec<(Text<'a>, &'a RawValue)>,
 }
+
+/// A string of the payload, not copied where it has no escape.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A template, by what WhatsApp knows it under.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +68,9 @@ const RECIPIENT_TYPE: &str = "recipient_type";
 const TO: &str = "to";
 const RECIPIENT: &str = "recipient";
 const CALLBACK_DATA: &str = "biz_opaque_callback_data";
+
+/// So many bytes are mostly enough for what is written by us: keys, the recipient, the token with the application's callback data.
+const OURS_TAKES: usize = 768;
 
 /// What the payload must not decide: left out of it, and written by us.
 const OURS: [&str; 4] = [PRODUCT, RECIPIENT_TYPE, TO, RECIPIENT];
@@ -181,7 +188,10 @@ impl<'a> Payload<'a> {
         recipient: &Recipient<'_>,
         callback_data: Option<&str>,
     ) -> Bytes {
-        let mut object = Object::new();
+        let written: usize = (self.members.iter())
+            .map(|(key, value)| key.0.len() + value.get().len() + 4)
+            .sum();
+        let mut object = Object::with_room_for(written + OURS_TAKES);
         if envelope == Envelope::Cloud {
             object.string(PRODUCT, "whatsapp");
         }
@@ -190,7 +200,7 @@ impl<'a> Payload<'a> {
         }
         let replaces_data = callback_data.is_some() || self.is_mark_as_read();
         let is_ours = |key: &str| OURS.contains(&key) || (replaces_data && key == CALLBACK_DATA);
-        for (key, value) in &self.members {
+        for (Text(key), value) in &self.members {
             if !is_ours(key) {
                 object.raw(key, value.get());
             }
@@ -204,14 +214,13 @@ impl<'a> Payload<'a> {
     fn get(&self, key: &str) -> Option<&'a RawValue> {
         self.members
             .iter()
-            .find(|(name, _)| name == key)
+            .find(|(Text(name), _)| name == key)
             .map(|(_, value)| *value)
     }
 
     fn string(&self, key: &str) -> Option<Cow<'a, str>> {
-        serde_json::from_str::<String>(self.get(key)?.get())
-            .ok()
-            .map(Cow::from)
+        let text: Option<Text<'a>> = serde_json::from_str(self.get(key)?.get()).ok();
+        text.map(|text| text.0)
     }
 }
 
@@ -241,37 +250,45 @@ fn address(object: &mut Object, envelope: Envelope, recipient: &Recipient<'_>) {
 
 /// A JSON object being written.
 struct Object {
-    text: String,
+    text: Vec<u8>,
 }
 
 impl Object {
-    fn new() -> Self {
+    fn with_room_for(bytes: usize) -> Self {
         Self {
-            text: String::from("{"),
+            text: Vec::with_capacity(bytes),
         }
     }
 
     fn string(&mut self, key: &str, value: &str) {
-        self.raw(key, &quoted(value));
+        self.key(key);
+        self.quoted(value);
     }
 
     fn raw(&mut self, key: &str, value: &str) {
-        if self.text.len() > 1 {
-            self.text.push(',');
-        }
-        self.text.push_str(&quoted(key));
-        self.text.push(':');
-        self.text.push_str(value);
+        self.key(key);
+        self.text.extend_from_slice(value.as_bytes());
+    }
+
+    fn key(&mut self, key: &str) {
+        self.text
+            .push(if self.text.is_empty() { b'{' } else { b',' });
+        self.quoted(key);
+        self.text.push(b':');
+    }
+
+    fn quoted(&mut self, text: &str) {
+        // Into memory, so it does not fail.
+        let _ = serde_json::to_writer(&mut self.text, text);
     }
 
     fn finish(mut self) -> Bytes {
-        self.text.push('}');
+        if self.text.is_empty() {
+            self.text.push(b'{');
+        }
+        self.text.push(b'}');
         self.text.into()
     }
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Payload<'a> {
@@ -279,7 +296,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Payload<'a> {
         struct Members;
 
         impl<'de> Visitor<'de> for Members {
-            type Value = Vec<(String, &'de RawValue)>;
+            type Value = Vec<(Text<'de>, &'de RawValue)>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -288,10 +305,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Payload<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members: Self::Value = Vec::new();
                 let mut places = HashMap::new();
-                while let Some((key, value)) = map.next_entry::<String, &'de RawValue>()? {
+                while let Some((key, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
                     match places.get(&key) {
                         Some(&place) => {
-                            let member: &mut (String, &RawValue) = &mut members[place];
+                            let member: &mut (Text<'_>, &RawValue) = &mut members[place];
                             member.1 = value;
                         }
                         None => {
