@@ -220,8 +220,8 @@ impl Store {
         sqlx::query_as!(
             DuplicateMessage,
             r#"select r.id, r.sender, r.duplicate as "cause!", o.reference,
-                 (select count(*) from wa.acceptances a where a.id = r.id and a.sender = r.sender) as "wamids!",
-                 (select max(a.learned_at) from wa.acceptances a where a.id = r.id and a.sender = r.sender) as last_learned_at
+                 (select count(*) from wa.known_wamids a where a.id = r.id and a.sender = r.sender) as "wamids!",
+                 (select max(a.learned_at) from wa.known_wamids a where a.id = r.id and a.sender = r.sender) as last_learned_at
                from wa.results r join wa.outbox o on o.id = r.id and o.sender = r.sender
                where r.duplicate is not null and r.id < coalesce($2::bigint, 9223372036854775807)
                order by r.id desc limit $1"#,

@@ -175,7 +175,8 @@ impl Store {
         .doing(doing)?;
         let acceptances = sqlx::query_as!(
             AcceptanceRow,
-            "select attempt, learned_from, learned_at from wa.acceptances where id = $1 order by learned_at",
+            r#"select attempt as "attempt!", learned_from as "learned_from!", learned_at as "learned_at!"
+               from wa.known_wamids where id = $1 order by learned_at"#,
             id.0
         )
         .fetch_all(&self.pool)
@@ -214,7 +215,8 @@ impl Store {
     /// The wamids of a message in the order they were learned, each with how it was.
     pub async fn wamids(&self, id: MessageId) -> Result<Vec<(AcceptanceRow, Wamid)>, StoreError> {
         let rows = sqlx::query!(
-            "select wamid, attempt, learned_from, learned_at from wa.acceptances where id = $1 order by learned_at, attempt",
+            r#"select wamid as "wamid!", attempt as "attempt!", learned_from as "learned_from!", learned_at as "learned_at!"
+               from wa.known_wamids where id = $1 order by learned_at, attempt"#,
             id.0
         )
         .fetch_all(&self.pool)

@@ -284,7 +284,7 @@ impl Store {
 
     async fn messages_of_wamid(&self, wamid: &str) -> Result<Vec<i64>, StoreError> {
         sqlx::query_scalar!(
-            "select id from wa.acceptances where wamid = $1 order by id desc limit $2",
+            r#"select id as "id!" from wa.known_wamids where wamid = $1 order by id desc limit $2"#,
             wamid,
             LOOKED_AT as i64
         )

@@ -6,7 +6,7 @@
 //! a migration of its own, and one from which a contraction has taken what it needs.
 
 use sqlx::Row as _;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migrate as _, Migrator};
 use sqlx::{Connection as _, Executor as _};
 
 use super::error::Doing;
@@ -163,10 +163,18 @@ impl Store {
             .execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
             .await
             .doing(doing)?;
+        // As the migrator locks, which locks once more: whoever is at it is waited for.
+        connection.lock().await.map_err(StoreError::Migrate)?;
+        for index in self.indexes_to_come().await? {
+            let half_made = format!("drop index concurrently if exists wa.{index}");
+            let half_made = sqlx::raw_sql(sqlx::AssertSqlSafe(half_made));
+            half_made.execute(&mut connection).await.doing(doing)?;
+        }
         migrator()
             .run(&mut connection)
             .await
             .map_err(StoreError::Migrate)?;
+        connection.unlock().await.map_err(StoreError::Migrate)?;
         crash_point!("migrate.applied");
         if self.schema().await?.newer.is_empty() {
             // A newer version knows the countries better.
@@ -177,11 +185,43 @@ impl Store {
         let _ = connection.close().await;
         Ok(())
     }
+
+    /// The indexes that migrations make outside of a transaction which this database does not have yet: one that was interrupted has left
+    /// an index that is not valid and whose name is taken.
+    async fn indexes_to_come(&self) -> Result<Vec<String>, StoreError> {
+        let schema = self.schema().await?;
+        let missing = |version| {
+            let mut known = schema.known.iter();
+            known.any(|one| one.version == version && !one.applied)
+        };
+        Ok(migrator()
+            .iter()
+            .filter(|migration| migration.no_tx && missing(migration.version))
+            .filter_map(|migration| index_made_by(migration.sql.as_str()))
+            .map(str::to_owned)
+            .collect())
+    }
+}
+
+fn index_made_by(sql: &str) -> Option<&str> {
+    let (_, made) = sql.split_once("index concurrently ")?;
+    made.split_whitespace().next()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_migration_outside_of_a_transaction_makes_one_index() {
+        let migrator = migrator();
+        let outside = migrator.iter().filter(|migration| migration.no_tx);
+        let made: Vec<_> = outside
+            .map(|migration| index_made_by(migration.sql.as_str()))
+            .collect();
+        assert!(made.contains(&Some("wamid_is_of_one_message")), "{made:?}");
+        assert!(!made.contains(&None), "{made:?}");
+    }
 
     fn schema(known: &[(i64, bool)], newer: &[(i64, &str)]) -> Schema {
         let known = known.iter().map(|(version, applied)| MigrationState {

@@ -198,7 +198,7 @@ impl Store {
         let mut transaction = self.pool.begin().await.doing(doing)?;
         let rows = sqlx::query!(
             r#"update wa.status_events e set id = a.id, sender = a.sender, attempt = a.attempt
-               from wa.acceptances a
+               from wa.known_wamids a
                where e.id is null and e.received_at > now() - make_interval(secs => $1) and a.wamid = e.wamid
                returning e.id as "id!", e.sender as "sender!", e.attempt as "attempt!", e.status, e.occurred_at, e.error_code,
                  e.error_title, e.error_details"#,
@@ -284,9 +284,9 @@ async fn identify(
              join wa.outbox o on o.id = n.id
              order by n.id, n.attempt, n.wamid -- as a recorder does that learns the same, or the two meet in a deadlock
              on conflict do nothing
-             returning id, sender, attempt
+             returning wamid, id, sender, attempt
            )
-           select f.id as "id!", f.sender as "sender!", f.attempt as "attempt!", u.id is not null as "is_settled!"
+           select f.wamid as "wamid!", f.id as "id!", f.sender as "sender!", f.attempt as "attempt!", u.id is not null as "is_settled!"
            from fresh f left join wa.uncertain u on u.id = f.id and u.sender = f.sender"#,
         &wamids as &[&str],
         &ids,
@@ -299,14 +299,16 @@ async fn identify(
         never_begun,
         ..Learned::default()
     };
-    for row in new {
+    // Read once more rather than trusted: the answer itself may have been recorded in the same moment.
+    owners.extend(known_owners(transaction, seen).await?);
+    let told_by_answer =
+        |wamid: &str| (owners.get(wamid)).is_some_and(|owner| owner.answered_at.is_some());
+    for row in new.into_iter().filter(|row| !told_by_answer(&row.wamid)) {
         learned.settled += u64::from(row.is_settled);
         let (id, sender) = (row.id, row.sender);
         let key = MessageKey { id, sender };
         learned.learned.push(Told::of(&key, row.attempt, None));
     }
-    // Read once more rather than trusted: the answer itself may have been recorded in the same moment.
-    owners.extend(known_owners(transaction, seen).await?);
     Ok((owners, learned))
 }
 
@@ -340,8 +342,9 @@ async fn known_owners(
 ) -> Result<Owners, StoreError> {
     let wamids: Vec<&str> = seen.iter().map(|one| one.wamid.reveal()).collect();
     let rows = sqlx::query!(
-        "select wamid, sender, id, attempt, case when learned_from = 'response' then learned_at end as answered_at
-         from wa.acceptances where wamid = any($1)",
+        r#"select wamid as "wamid!", sender as "sender!", id as "id!", attempt as "attempt!",
+             case when learned_from = 'response' then learned_at end as answered_at
+           from wa.known_wamids where wamid = any($1)"#,
         &wamids as &[&str]
     )
     .fetch_all(&mut **transaction)

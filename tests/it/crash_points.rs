@@ -144,7 +144,7 @@ impl Mixture {
         for (id, state) in &self.unsent {
             assert_eq!(world.state_of(*id).await, *state, "message {id}");
         }
-        let known = world.count("wa.acceptances").await;
+        let known = world.count("wa.known_wamids").await;
         assert_eq!(known, self.sent.len() as i64, "ids that WhatsApp gave");
         let all = world.count("wa.outbox").await;
         assert_eq!(all, (self.sent.len() + self.unsent.len()) as i64);

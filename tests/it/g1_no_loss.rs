@@ -60,7 +60,7 @@ async fn a_worker_killed_again_and_again_loses_nothing_and_repeats_nothing() {
     world.until_all_have_ended_within(RECOVERY).await;
 
     world.assert_each_was_accepted_once(&written).await;
-    let told = "wa.acceptances where learned_from = 'webhook'";
+    let told = "wa.known_wamids where learned_from = 'webhook'";
     assert!(
         world.count(told).await > 0,
         "every answer survived its worker"
@@ -264,7 +264,7 @@ async fn an_answer_recorded_after_the_sweep_still_ends_its_message() {
     record.let_go().await;
 
     world.until_state(message, "accepted").await;
-    let from_answer = "wa.acceptances where learned_from = 'response'";
+    let from_answer = "wa.known_wamids where learned_from = 'response'";
     assert_eq!(world.count(from_answer).await, 1);
     assert_eq!(world.simulator.ledger().request_count(), 1);
 }
@@ -317,7 +317,7 @@ async fn a_worker_that_was_frozen_past_its_lease_sends_nothing_late_and_still_re
         sent_on_waking <= threads,
         "the frozen worker sent {sent_on_waking} when it woke"
     );
-    let from_answer = "wa.acceptances where learned_from = 'response'";
+    let from_answer = "wa.known_wamids where learned_from = 'response'";
     assert_eq!(world.count(from_answer).await, LOAD as i64);
     // Awake, it takes part again.
     frozen.ask_to_stop();

@@ -147,7 +147,7 @@ async fn by_hand(worker: &mut PgConnection, statement: &str) -> Result<(), sqlx:
 /// The promise, as one look at the tables: what has a wamid stands nowhere from where it could be sent.
 async fn assert_never_again(world: &World, id: MessageId, context: &str) {
     let left: Vec<String> = sqlx::query_scalar(
-        "select s.place from wa.acceptances a
+        "select s.place from wa.known_wamids a
          join (select id, sender, 'queue' as place from wa.queue union all
                select id, sender, 'uncertain' from wa.uncertain union all
                select id, sender, 'waiting' from wa.waiting) s on s.id = a.id and s.sender = a.sender",

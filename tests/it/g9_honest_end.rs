@@ -35,7 +35,7 @@ async fn a_process_told_to_stop_ends_with_every_answer_recorded() {
     assert_eq!(status.code(), Some(0));
     let accepted = world.simulator.ledger().accepted_count() as i64;
     assert!(accepted < LOAD as i64, "the stop came after the load");
-    assert_eq!(world.count("wa.acceptances").await, accepted);
+    assert_eq!(world.count("wa.known_wamids").await, accepted);
     assert_eq!(world.count("wa.queue where state = 'sending'").await, 0);
     assert_eq!(world.count("wa.uncertain").await, 0);
     assert_eq!(
@@ -99,7 +99,7 @@ async fn a_process_that_joined_before_the_stop_goes_on_without_a_loss() {
 
     assert_eq!(world.simulator.ledger().accepted_count(), LOAD as u64);
     assert_eq!(world.simulator.ledger().request_count(), LOAD as u64);
-    assert_eq!(world.count("wa.acceptances").await, LOAD as i64);
+    assert_eq!(world.count("wa.known_wamids").await, LOAD as i64);
     staying.until_logged("Working sender").await;
     staying.ask_to_stop();
     assert_eq!(staying.ended().await.code(), Some(0));

@@ -89,7 +89,7 @@ async fn the_counters_say_what_the_ledger_says() {
     assert_eq!(stored, world.simulator.webhooks().answered as f64);
     // Where only a webhook told of the acceptance, nobody knows how long before it was.
     let by_answer: i64 =
-        sqlx::query_scalar("select count(*) from wa.acceptances where learned_from = 'response'")
+        sqlx::query_scalar("select count(*) from wa.known_wamids where learned_from = 'response'")
             .fetch_one(&world.database.pool)
             .await
             .expect("a count");

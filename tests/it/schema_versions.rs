@@ -212,3 +212,20 @@ async fn run_as(world: &World, role: &str) -> String {
     assert!(!output.status.success());
     String::from_utf8(output.stderr).expect("text")
 }
+
+#[tokio::test]
+async fn an_index_that_an_interrupted_migration_has_left_half_made_is_made_anew() {
+    let world = World::at_rest().await;
+    let index = "pg_index where indexrelid = 'wa.wamid_is_of_one_message'::regclass and indisvalid";
+    for statement in [
+        "update pg_index set indisvalid = false where indexrelid = 'wa.wamid_is_of_one_message'::regclass",
+        "delete from wa.migrations where description = 'wamids once'",
+    ] {
+        world.run_sql(statement).await;
+    }
+    assert_eq!(world.count(index).await, 0);
+
+    world.says(&["migrate"]).await;
+
+    assert_eq!(world.count(index).await, 1);
+}

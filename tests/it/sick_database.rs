@@ -64,7 +64,7 @@ async fn answers_that_come_while_the_database_is_silent_are_kept_and_written_whe
     cable.cut();
     world.until_ready_is(false).await;
     let answered = world.simulator.ledger().accepted_count() as i64;
-    let known = world.count("wa.acceptances").await;
+    let known = world.count("wa.known_wamids").await;
     assert!(known < answered, "every answer was written before the cut");
 
     cable.mend();
@@ -81,7 +81,7 @@ async fn sending_stops_while_too_many_answers_wait_to_be_written() {
     let world = World::start_with(config).await;
     let mut stuck = world.database.pool.begin().await.expect("a transaction");
     // Intents can be written, outcomes cannot.
-    sqlx::query("lock table wa.acceptances in share row exclusive mode")
+    sqlx::query("lock table wa.results in share row exclusive mode")
         .execute(&mut *stuck)
         .await
         .expect("a lock");
@@ -123,7 +123,7 @@ async fn outcomes_that_take_a_slow_database_too_long_together_are_written_in_par
         .await;
     world
         .run_sql(
-            "create trigger slow before insert on wa.acceptances for each row execute function public.takes_its_time()",
+            "create trigger slow before insert on wa.results for each row execute function public.takes_its_time()",
         )
         .await;
 

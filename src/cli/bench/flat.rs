@@ -63,7 +63,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let held = pass_held(&scene, &sender, scaled(HELD)).await?;
     measured.extend(held_open(&few, &held));
 
-    let tables = "'wa.outbox', 'wa.results', 'wa.acceptances'";
+    let tables = "'wa.outbox', 'wa.results'";
     let (kept, queue) = (
         size_of(&scene, tables).await?,
         size_of(&scene, "'wa.queue'").await?,
@@ -251,7 +251,7 @@ fn backlog(messages: u32, few: &[Passed], many: &[Passed]) -> Vec<Measured> {
 /// What a row of each of these tables takes when they are written anew, without a gap.
 async fn rows_of(scene: &Scene) -> anyhow::Result<f64> {
     let mut bytes = 0.0;
-    for table in ["outbox", "results", "acceptances"] {
+    for table in ["outbox", "results"] {
         scene
             .run_sql(&format!(
                 "create table bench_anew (like wa.{table} including indexes including storage); \

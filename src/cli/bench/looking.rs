@@ -212,7 +212,7 @@ async fn fill(scene: &Scene, messages: i64, quiet: bool) -> anyhow::Result<()> {
 }
 
 /// What is written of the messages from $1 to $2, the last of `messages` being of this moment.
-fn slices(messages: i64) -> [String; 7] {
+fn slices(messages: i64) -> [String; 6] {
     let rows = "from generate_series($1::bigint, $2::bigint) n";
     let ended = format!("now() - ({messages} - n) * interval '0.5 s'");
     let by_result = "from wa.results where id between $1 and $2 and wamid is not null";
@@ -237,14 +237,11 @@ fn slices(messages: i64) -> [String; 7] {
              {rows} where n % 1000 = 1"
         ),
         format!(
-            "insert into wa.results (id, sender, state, wamid, attempts, ended_at, sent_at, delivered_at, read_at, failed_at, error_code,
-               error_message)
-             select n, '{VETERAN}', 'accepted', 'wamid.' || n, 1, at, at, case when n % 1000 <> 3 then at end, case when n % 2 = 0 then at end,
+            "insert into wa.results (id, sender, state, wamid, attempt, attempts, ended_at, sent_at, delivered_at, read_at, failed_at,
+               error_code, error_message)
+             select n, '{VETERAN}', 'accepted', 'wamid.' || n, 1, 1, at, at, case when n % 1000 <> 3 then at end, case when n % 2 = 0 then at end,
                case when n % 1000 = 3 then at end, case when n % 1000 = 3 then 131026 end, case when n % 1000 = 3 then 'Message undeliverable' end
              {rows}, lateral (select {ended}) t (at) where n % 10 <> 0 and n % 5000 <> 2 and n % 1000 <> 1"
-        ),
-        format!(
-            "insert into wa.acceptances (wamid, sender, id, attempt, learned_from) select wamid, sender, id, 1, 'response' {by_result}"
         ),
         format!(
             "insert into wa.status_events (id, sender, attempt, wamid, status, occurred_at, received_at)

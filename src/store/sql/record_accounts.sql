@@ -8,7 +8,7 @@ from unnest($1::bigint[], $2::text[], $3::int[], $4::timestamptz[], $5::text[], 
   $9::text[], $10::text[], $11::text[], $12::text[])
   as t (id, sender, attempt, begun_at, outcome, http_status, error_code, error_subcode, error_title, error_details, fbtrace_id, note)
 left join lateral (
-  select a.learned_from, a.learned_at from wa.acceptances a
+  select a.learned_from, a.learned_at from wa.known_wamids a
   where a.id = t.id and a.sender = t.sender and a.attempt = t.attempt and t.outcome = 'uncertain'
   order by a.learned_at limit 1
 ) known on true

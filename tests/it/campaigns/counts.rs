@@ -135,7 +135,7 @@ impl Walk<'_> {
                 let claims = [claim(self.hand, request.id, request.attempt.0)];
                 // Only what has not left is ever taken back.
                 let is_out = world
-                    .count(&format!("wa.acceptances where id = {}", request.id))
+                    .count(&format!("wa.known_wamids where id = {}", request.id))
                     .await
                     > 0;
                 if !is_out {

@@ -979,9 +979,9 @@ impl<'a> Stage<'a> {
                case when u.id is not null then 'uncertain' end, case when r.id is not null then 'results' end) as places,
                m.state, m.status, m.wamid, m.attempts, coalesce(q.attempt, u.attempt) as attempt, coalesce(q.resends, u.resends) as resends,
                q.epoch, u.may_resend, u.needs_person, u.passed as is_passed,
-               (select count(*) from wa.acceptances a where a.id = o.id) as wamids, m.duplicate is not null as is_duplicate,
+               (select count(*) from wa.known_wamids a where a.id = o.id) as wamids, m.duplicate is not null as is_duplicate,
                (select count(*) from wa.attempts t where t.id = o.id and t.outcome = 'uncertain' and t.settled_by is null
-                  and exists (select from wa.acceptances a where a.id = t.id and a.attempt = t.attempt)) as forgotten_doubts
+                  and exists (select from wa.known_wamids a where a.id = t.id and a.attempt = t.attempt)) as forgotten_doubts
              from wa.outbox o join wa.messages m on m.id = o.id
              left join wa.queue q on q.id = o.id left join wa.uncertain u on u.id = o.id left join wa.results r on r.id = o.id
              left join wa.waiting w on (w.sender, w.recipient, w.sequence, w.id) = (o.sender, o.recipient, o.sequence, o.id)

@@ -67,7 +67,7 @@ async fn what_is_told_of_a_pruned_message_does_no_harm() {
         2,
         "they are kept as of no message"
     );
-    assert_eq!(world.count("wa.acceptances").await, 1);
+    assert_eq!(world.count("wa.known_wamids").await, 1);
     world.assert_nothing_is_left_over().await;
     // It was not taken for one that this database has never begun.
     assert_eq!(world.count("wa.eras").await, 1);
@@ -121,7 +121,7 @@ async fn an_answer_about_a_pruned_message_leaves_nothing() {
             .await,
         1
     );
-    assert_eq!(world.count("wa.acceptances").await, 2);
+    assert_eq!(world.count("wa.known_wamids").await, 2);
     assert_eq!(world.count("wa.attempts").await, 1);
 }
 
@@ -153,7 +153,7 @@ async fn of_an_acceptance_and_a_slice_that_meet_the_later_one_sees_the_other() {
     says(&mut pruner, "commit").await;
     accepting.await.expect("it is done");
     assert!(!world.is_there(id).await);
-    assert_eq!(world.count("wa.acceptances").await, 0);
+    assert_eq!(world.count("wa.known_wamids").await, 0);
     world.assert_nothing_is_left_over().await;
 }
 

@@ -88,7 +88,7 @@ impl World {
         let written: BTreeSet<i64> = written.iter().map(|id| id.0).collect();
         assert_eq!(taken, written, "what WhatsApp took is not what was written");
 
-        let known = self.count("wa.acceptances").await;
+        let known = self.count("wa.known_wamids").await;
         assert_eq!(
             known,
             written.len() as i64,
