@@ -194,6 +194,24 @@ fn begun(due: Due) -> Ready {
 }
 
 #[test]
+fn a_message_that_is_begun_leaves_only_when_it_has_a_place() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    desk.places.most = 1;
+    (1..=2).for_each(|id| desk.make_ready(begun(due(id, 0, 5))));
+    let leaves = |desk: &mut Desk, at| {
+        let leaving = desk.next_to_leave(at)?;
+        Some(leaving.0.begun.id)
+    };
+    assert_eq!(leaves(&mut desk, now), Some(MessageId(1)));
+    // Its rate would permit the next one long since.
+    assert_eq!(leaves(&mut desk, now + LATER), None);
+    assert!(desk.waits_for_a_place());
+    desk.places.free();
+    assert_eq!(leaves(&mut desk, now + LATER), Some(MessageId(2)));
+}
+
+#[test]
 fn what_was_begun_is_taken_back_when_its_campaign_stops_and_when_its_sender_is_held() {
     let (now, wall) = (Instant::now(), OffsetDateTime::UNIX_EPOCH);
     let mut held = held();
