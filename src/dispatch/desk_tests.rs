@@ -81,6 +81,35 @@ fn an_idle_desk_that_is_scouted_for_reads_when_it_is_called_and_not_by_time() {
 }
 
 #[test]
+fn a_desk_has_more_until_a_look_finds_less_than_it_asked_for_and_none_while_nothing_may_leave() {
+    let (now, wall) = (Instant::now(), OffsetDateTime::UNIX_EPOCH);
+    let mut desk = desk(now);
+    let first = asks(&mut desk, now);
+    for ask in &first {
+        let found = match ask.priority {
+            5 => (1..=ask.limit).map(|id| due(id, 0, 5)).collect(),
+            _ => Vec::new(),
+        };
+        desk.take_in(ask, found, now, LATER);
+    }
+    assert!(desk.has_more(now));
+
+    let mut held = held();
+    held.held.sender.held_reason = Some("a person says so".to_owned());
+    desk.take_up(&held, SETTINGS, now, wall);
+    assert!(!desk.has_more(now));
+    held.held.sender.held_reason = None;
+    desk.take_up(&held, SETTINGS, now, wall);
+    assert!(desk.has_more(now));
+
+    while desk.lanes.next(now).is_some() {}
+    desk.look_soon();
+    let second = asks(&mut desk, now);
+    finds_nothing(&mut desk, &second, now);
+    assert!(!desk.has_more(now));
+}
+
+#[test]
 fn a_desk_reads_from_the_front_less_often_where_that_takes_long() {
     let now = Instant::now();
     let mut desk = desk(now);
@@ -191,6 +220,24 @@ fn begun(due: Due) -> Ready {
         departure,
         trace: None,
     }
+}
+
+#[test]
+fn a_message_that_is_begun_leaves_only_when_it_has_a_place() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    desk.places.most = 1;
+    (1..=2).for_each(|id| desk.make_ready(begun(due(id, 0, 5))));
+    let leaves = |desk: &mut Desk, at| {
+        let leaving = desk.next_to_leave(at)?;
+        Some(leaving.0.begun.id)
+    };
+    assert_eq!(leaves(&mut desk, now), Some(MessageId(1)));
+    // Its rate would permit the next one long since.
+    assert_eq!(leaves(&mut desk, now + LATER), None);
+    assert!(desk.waits_for_a_place());
+    desk.places.free();
+    assert_eq!(leaves(&mut desk, now + LATER), Some(MessageId(2)));
 }
 
 #[test]

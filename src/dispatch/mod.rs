@@ -3,8 +3,9 @@
 //! The life of a message here:
 //! 1. [`ownership`] holds the senders this worker may send for, and for how long that can be trusted.
 //! 2. [`dispatcher`] reads due messages ahead into one [`desk`] a sender, where they are still `queued`.
-//! 3. A message leaves its desk when its sender's and its recipient's limits permit it.
-//! 4. All that may leave now are begun in one statement: the durable intent.
+//! 3. What may leave within the next moment, as far as limits and holds go, is begun in one statement for all senders: the durable
+//!    intent.
+//! 4. Each that is begun leaves when fewer requests are out than its sender may have, and its rate gives the permit.
 //! 5. [`sending`] makes the request, once, and finds out what became of it.
 //! 6. [`recorder`] writes outcomes, many at a time; an answer is written whoever holds the sender by now.
 //! 7. [`reconciler`] settles what stayed uncertain, and sweeps what a dead worker left behind.

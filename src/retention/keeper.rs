@@ -1,7 +1,7 @@
 //! Begins a walk every hour, in one process of the fleet.
 //!
-//! Whose turn it is stands in a row of the database and is renewed with the walk; when its process dies another one goes on a minute
-//! later. A walk rests nine times as long as it works, so what it takes of the database is a tenth of one connection.
+//! Whose turn it is stands in a row of the database and is renewed with the walk; when its process dies another one begins anew
+//! within two minutes. A walk rests nine times as long as it works, so what it takes of the database is a tenth of one connection.
 
 use std::time::Duration;
 

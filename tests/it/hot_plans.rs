@@ -1,6 +1,9 @@
 //! What a worker does for each message looks rows up by their keys, also where the planner believes that the tables are empty: a plan that
 //! is made once and kept must be good for the ten millions that come afterwards.
 
+use std::collections::BTreeMap;
+
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use wa_outbox::store::sender::SenderChange;
 
 use crate::support::world::{SENDER, World};
@@ -9,6 +12,10 @@ const MESSAGES: i64 = 20_000;
 /// By then all that is done for a message has been done often enough for a plan that is kept.
 const ENOUGH: u64 = 3_000;
 const HOT: &str = "('outbox', 'queue', 'results', 'acceptances', 'status_events')";
+/// Messages that the books are told of in one statement.
+const BATCH: i64 = 500;
+/// Of one table they read at most so many rows for each of them.
+const LOOKS: i64 = 3;
 
 #[tokio::test]
 async fn no_table_of_messages_is_read_from_end_to_end_however_old_the_statistics_are() {
@@ -20,21 +27,8 @@ async fn no_table_of_messages_is_read_from_end_to_end_however_old_the_statistics
         ..SenderChange::default()
     };
     world.change_sender(SENDER, fast).await;
-    for statement in [
-        "analyze".to_owned(),
-        format!(
-            "do $$ declare t text; begin
-               foreach t in array array{} loop execute format('alter table wa.%I set (autovacuum_enabled = false)', t); end loop;
-             end $$",
-            HOT.replace('(', "[").replace(')', "]")
-        ),
-        format!(
-            r#"insert into wa.outbox (sender, recipient, payload)
-               select '{SENDER}', '+1650' || (5550000 + n), '{{"type":"text","text":{{"body":"Hello"}}}}' from generate_series(1, {MESSAGES}) n"#
-        ),
-    ] {
-        world.run_sql(&statement).await;
-    }
+    keep_statistics_as_they_are(&world).await;
+    write(&world, MESSAGES).await;
     let before = rows_read_in_sequence(&world).await;
 
     world.start_service().await;
@@ -49,6 +43,88 @@ async fn no_table_of_messages_is_read_from_end_to_end_however_old_the_statistics
         })
         .await;
     assert_eq!(rows_read_in_sequence(&world).await, before);
+}
+
+#[tokio::test]
+async fn the_books_look_up_each_message_of_many_although_there_were_few_when_they_made_their_plans()
+{
+    let world = World::at_rest().await;
+    keep_statistics_as_they_are(&world).await;
+    // A connection keeps its plans.
+    let mut connection = world.database.pool.acquire().await.expect("a connection");
+    let mut told = 0;
+    for messages in [3 * BATCH, MESSAGES] {
+        write(&world, messages).await;
+        world
+            .run_sql(
+                "update wa.queue set state = 'sending', attempt = 1, attempts = 1, epoch = 1, begun_at = now(), deadline = now()
+                 where state = 'queued'",
+            )
+            .await;
+        for news in [
+            "wa.acceptances (id, sender, wamid, attempt, learned_from) select n, s, 'wamid.' || n, 1, 'response'",
+            "wa.results (id, sender, state, attempts) select n, s, 'failed', 1",
+            "wa.uncertain (id, sender, priority, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
+             select n, s, 5, false, 1, 1, 0, now(), now(), true, 'no answer came', 'evidence'",
+        ] {
+            let (first, last) = (told + 1, told + BATCH);
+            told = last;
+            let statement = format!(
+                "insert into {news} from generate_series({first}, {last}) n, (values ('{SENDER}')) of (s)"
+            );
+            for (table, rows) in rows_read_by(&mut connection, statement).await {
+                assert!(rows <= LOOKS * BATCH, "{rows} rows of wa.{table}: {news}");
+            }
+        }
+    }
+}
+
+/// The planner goes on believing that the tables are empty.
+async fn keep_statistics_as_they_are(world: &World) {
+    world.run_sql("analyze").await;
+    let tables = HOT.replace('(', "[").replace(')', "]");
+    world
+        .run_sql(&format!(
+            "do $$ declare t text; begin
+               foreach t in array array{tables} loop execute format('alter table wa.%I set (autovacuum_enabled = false)', t); end loop;
+             end $$"
+        ))
+        .await;
+}
+
+async fn write(world: &World, messages: i64) {
+    world
+        .run_sql(&format!(
+            r#"insert into wa.outbox (sender, recipient, payload)
+               select '{SENDER}', '+1650' || (5550000 + n), '{{"type":"text","text":{{"body":"Hello"}}}}' from generate_series(1, {messages}) n"#
+        ))
+        .await;
+}
+
+/// What a statement, and all that it sets off, reads; by table.
+async fn rows_read_by(connection: &mut PgConnection, statement: String) -> BTreeMap<String, i64> {
+    let mut transaction = connection.begin().await.expect("it begins");
+    let before = rows_read_so_far(&mut transaction).await;
+    transaction
+        .execute(sqlx::AssertSqlSafe(statement))
+        .await
+        .expect("it is written");
+    let mut rows = rows_read_so_far(&mut transaction).await;
+    transaction.commit().await.expect("it is done");
+    rows.iter_mut()
+        .for_each(|(table, rows)| *rows -= before[table]);
+    rows
+}
+
+/// By this connection, as far as it has told nobody yet.
+async fn rows_read_so_far(connection: &mut PgConnection) -> BTreeMap<String, i64> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "select relname::text, seq_tup_read + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables where schemaname = 'wa'",
+    )
+    .fetch_all(connection)
+    .await
+    .expect("the statistics are read");
+    rows.into_iter().collect()
 }
 
 /// By table.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use wa_outbox::store::lease::WorkerId;
+use wa_outbox::store::sender::SenderChange;
 
 use crate::support::make::a_text;
-use crate::support::world::{PATIENCE, World, quick_settings};
+use crate::support::world::{PATIENCE, SENDER, World, quick_settings};
 
 /// Much longer than any test waits.
 const NEVER: Duration = Duration::from_secs(3_600);
@@ -81,6 +82,46 @@ async fn only_a_worker_that_sleeps_is_called() {
     assert_eq!(next_of(&mut calls).await, number.to_string());
 }
 
+#[tokio::test]
+async fn little_work_lets_a_worker_sleep_on_and_much_wakes_it() {
+    let mut config = quick_settings();
+    config.worker.read_ahead = 1_000;
+    let world = World::start_with(config).await;
+    world.until_the_worker_sleeps().await;
+    for _ in 0..5 {
+        let message = world.enqueue(a_text()).await;
+        world.until_state(message, "accepted").await;
+        assert!(world.a_worker_sleeps().await);
+    }
+    let mut taken = 5;
+    for _ in 0..20 {
+        // One look finds all of them, and that there are no more.
+        world.enqueue_at_once(300).await;
+        taken += 300;
+        world.until_taken(taken).await;
+        if !world.a_worker_sleeps().await {
+            return;
+        }
+    }
+    panic!("it sleeps while it has much to do");
+}
+
+#[tokio::test]
+async fn a_worker_that_has_not_read_everything_does_not_sleep() {
+    let mut world = World::at_rest().await;
+    let slow = SenderChange {
+        rate_per_second: Some(50.0),
+        ..SenderChange::default()
+    };
+    world.change_sender(SENDER, slow).await;
+    world.enqueue_at_once(1_000).await;
+    world.start_service().await;
+
+    // That takes much longer than it takes to fall asleep.
+    world.until_taken(200).await;
+    assert!(!world.a_worker_sleeps().await);
+}
+
 async fn next_of(calls: &mut PgListener) -> String {
     tokio::time::timeout(PATIENCE, calls.recv())
         .await
@@ -94,10 +135,8 @@ impl World {
     /// Waits until the worker has said that it sleeps, and has renewed its lease twice since: what it still looks at for
     /// reasons of its own it has looked at by then.
     async fn until_the_worker_sleeps(&self) {
-        self.until_true("the worker sleeps", async || {
-            self.count("wa.workers where asleep").await == 1
-        })
-        .await;
+        self.until_true("the worker sleeps", async || self.a_worker_sleeps().await)
+            .await;
         for _ in 0..2 {
             let before = self.lease_end().await;
             self.until_true("the lease is renewed", async || {
@@ -105,6 +144,19 @@ impl World {
             })
             .await;
         }
+    }
+
+    async fn a_worker_sleeps(&self) -> bool {
+        self.count("wa.workers where asleep").await == 1
+    }
+
+    /// So many messages in one transaction.
+    async fn enqueue_at_once(&self, messages: u32) {
+        self.run_sql(&format!(
+            r#"insert into wa.outbox (sender, recipient, payload)
+               select '{SENDER}', '+1650' || (5550000 + n), '{{"type":"text","text":{{"body":"Hello"}}}}' from generate_series(1, {messages}) n"#
+        ))
+        .await;
     }
 
     async fn lease_end(&self) -> time::OffsetDateTime {

@@ -33,8 +33,12 @@ fn eight_days() -> Retention {
 
 /// Deletes what is older, all of it.
 async fn pruned_by(store: &Store, retention: Retention) -> Result<Pruned, StoreError> {
+    walked(store, retention, false).await
+}
+
+async fn walked(store: &Store, retention: Retention, dry: bool) -> Result<Pruned, StoreError> {
     let limits = Limits::now(store, retention).await?;
-    let mut walk = Walk::new(store, limits, false);
+    let mut walk = Walk::new(store, limits, dry);
     while walk.step().await?.is_some() {}
     Ok(walk.pruned())
 }
@@ -42,6 +46,14 @@ async fn pruned_by(store: &Store, retention: Retention) -> Result<Pruned, StoreE
 impl World {
     async fn prunes(&self, retention: Retention) -> Pruned {
         pruned_by(&self.store, retention).await.expect("it is done")
+    }
+
+    /// The same, counted beforehand.
+    async fn prunes_what_it_counts(&self, retention: Retention) -> Pruned {
+        let counted = walked(&self.store, retention, true).await;
+        let pruned = self.prunes(retention).await;
+        assert_eq!(counted.expect("it is counted"), pruned);
+        pruned
     }
 
     /// A message that WhatsApp has taken just now, as the books have it.

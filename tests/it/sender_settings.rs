@@ -1,8 +1,14 @@
 //! Settings of a sender, as they are given and taken away.
 
+use std::iter::repeat_n;
+
+use wa_outbox::simulator::Fault;
 use wa_outbox::store::sender::{SenderChange, Unset};
 
-use crate::support::world::{SENDER, World};
+use crate::support::make::{ALICE, BOB, a_text};
+use crate::support::world::{PATIENCE, SENDER, World, quick_settings};
+
+const ANOTHER: &str = "206540352242922";
 
 #[tokio::test]
 async fn a_setting_that_was_given_can_be_taken_away_again_and_alone() {
@@ -44,4 +50,32 @@ async fn a_setting_that_was_given_can_be_taken_away_again_and_alone() {
         left[at] = false;
         assert_eq!(settings().await, (left, true, 0), "{one:?}");
     }
+}
+
+#[tokio::test]
+async fn no_more_requests_of_a_sender_are_out_than_it_may_have() {
+    let mut config = quick_settings();
+    config.http.response_timeout = PATIENCE;
+    let mut world = World::at_rest_with(config).await;
+    let three = SenderChange {
+        max_in_flight: Some(3),
+        ..SenderChange::default()
+    };
+    world.change_sender(SENDER, three).await;
+    world.add_sender(ANOTHER).await;
+    // The answers to Bob's come at once, so that many are begun ahead; then no answer comes any more.
+    world.simulator.fault_always(ALICE, Some(Fault::Hang));
+    let drafts = repeat_n(a_text().to(BOB), 100).chain(repeat_n(a_text(), 20));
+    world.enqueue_all(drafts).await;
+    world.start_service().await;
+    world.until_asked(103).await;
+
+    // The worker goes on meanwhile.
+    for _ in 0..5 {
+        let mut of_another = a_text().to(BOB);
+        of_another.0.sender = Some(ANOTHER.to_owned());
+        let message = world.enqueue(of_another).await;
+        world.until_state(message, "accepted").await;
+    }
+    assert_eq!(world.simulator.ledger().requests_for(ALICE).len(), 3);
 }

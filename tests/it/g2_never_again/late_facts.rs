@@ -6,6 +6,7 @@ use serde_json::json;
 use wa_outbox::domain::id::{AttemptNumber, MessageId, SenderId};
 use wa_outbox::domain::outcome::Acceptance;
 use wa_outbox::domain::transition::Transition;
+use wa_outbox::message::OnUncertain;
 use wa_outbox::simulator::{Fault, Statuses, WebhookFault};
 use wa_outbox::store::claim::Claim;
 
@@ -341,5 +342,30 @@ async fn a_second_wamid_is_kept_and_shown_whichever_request_it_is_of() {
             "the first stays"
         );
         assert_never_again(&world, id, cause).await;
+    }
+}
+
+#[tokio::test]
+async fn two_wamids_that_are_learned_at_once_are_both_kept_and_shown() {
+    let world = World::start().await;
+    world.simulator.set_statuses(Statuses::none());
+    for (asked, requests, cause) in [(1, [1, 1], "transport_retry"), (2, [1, 2], "resend")] {
+        world.simulator.fault_next(ALICE, Fault::Hang);
+        let id = world
+            .enqueue(a_text().on_uncertain(OnUncertain::Hold))
+            .await;
+        world.until_asked(asked).await;
+
+        let mut told = Vec::new();
+        for (nth, request) in requests.into_iter().enumerate() {
+            let wamid = format!("wamid.{cause}.{nth}");
+            let token = world.token(id, request).await;
+            told.push(with_data(a_status(&wamid, "sent", 1_800_000_000), &token));
+        }
+        world.deliver(&told).await;
+
+        let timeline = world.timeline(id).await;
+        assert_eq!(timeline.message.duplicate.as_deref(), Some(cause));
+        assert_eq!(timeline.acceptances.len(), 2);
     }
 }

@@ -30,6 +30,17 @@ async fn says(connection: &mut PgConnection, statements: &str) {
         .unwrap_or_else(|error| panic!("`{statements}`: {error}"));
 }
 
+async fn somebody_waits(world: &World) {
+    world
+        .until_true("somebody waits for a lock", async || {
+            world
+                .count("pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
+                .await
+                == 1
+        })
+        .await;
+}
+
 fn another_acceptance(id: MessageId) -> String {
     format!(
         "insert into wa.acceptances (wamid, sender, id, attempt, learned_from) values ('wamid.again', '{SENDER}', {id}, 2, 'webhook')"
@@ -142,19 +153,36 @@ async fn of_an_acceptance_and_a_slice_that_meet_the_later_one_sees_the_other() {
     let accepting = tokio::spawn(async move {
         says(&mut applier, &another_acceptance(id)).await;
     });
-    world
-        .until_true("the acceptance waits", async || {
-            world
-                .count("pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
-                .await
-                == 1
-        })
-        .await;
+    somebody_waits(&world).await;
     says(&mut pruner, "commit").await;
     accepting.await.expect("it is done");
     assert!(!world.is_there(id).await);
     assert_eq!(world.count("wa.known_wamids").await, 0);
     world.assert_nothing_is_left_over().await;
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_message_while_a_slice_looks_at_it_keeps_it() {
+    let world = World::at_rest().await;
+    let id = world.delivered_long_ago(a_text()).await;
+    // It has found the message, and waits before it locks anything; as long as the test likes.
+    world
+        .run_sql("alter function wa.prune_messages set lock_timeout = 0")
+        .await;
+    let mut applier = somebody(&world).await;
+    says(
+        &mut applier,
+        "begin; lock table wa.sequences in exclusive mode",
+    )
+    .await;
+    let mut pruner = somebody(&world).await;
+    let pruning = tokio::spawn(async move { says(&mut pruner, A_SLICE).await });
+    somebody_waits(&world).await;
+
+    let read = format!("update wa.results set read_at = now() where id = {id}; commit");
+    says(&mut applier, &read).await;
+    pruning.await.expect("it is done");
+    assert!(world.is_there(id).await);
 }
 
 #[tokio::test]

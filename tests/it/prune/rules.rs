@@ -5,6 +5,7 @@ use wa_outbox::domain::retention::{
     MESSAGES_AT_LEAST_DAYS, Retention, WEBHOOKS_AT_LEAST_DAYS, days,
 };
 use wa_outbox::store::Store;
+use wa_outbox::store::prune::Part;
 
 use super::{NINETY_DAYS, eight_days, pruned_by};
 use crate::support::make::{ALICE, BOB, Draft, a_text};
@@ -145,14 +146,21 @@ async fn what_a_sequence_waits_for_or_names_is_kept_and_an_empty_line_goes() {
         1
     );
     // Set apart from others.
-    world
-        .run_sql(&format!(
-            "select wa.set_sequence('{SENDER}', '{ALICE}', 'apart', on_failure => 'skip')"
-        ))
-        .await;
-    let apart = world
-        .delivered_long_ago(a_text().to(ALICE).in_sequence("apart"))
-        .await;
+    let settings = [
+        ("lenient", "on_failure => 'skip'"),
+        ("patient", "delivery_timeout => interval '1 day'"),
+        ("relaxed", "on_timeout => 'proceed'"),
+    ];
+    for (sequence, setting) in settings {
+        world
+            .run_sql(&format!(
+                "select wa.set_sequence('{SENDER}', '{ALICE}', '{sequence}', {setting})"
+            ))
+            .await;
+        world
+            .delivered_long_ago(a_text().to(ALICE).in_sequence(sequence))
+            .await;
+    }
     // One of two members is old.
     let first = world.delivered_long_ago(a_text().in_sequence("both")).await;
     let second = world.accepted(a_text().in_sequence("both")).await;
@@ -165,13 +173,12 @@ async fn what_a_sequence_waits_for_or_names_is_kept_and_an_empty_line_goes() {
         ))
         .await;
 
-    assert_eq!(world.prunes(NINETY_DAYS).await.messages, 3);
+    assert_eq!(world.prunes(NINETY_DAYS).await.messages, 5);
     for (id, is_kept) in [
         (done, false),
         (head, true),
         (behind, true),
         (failed, true),
-        (apart, false),
         (first, false),
         (second, true),
         (unsettled, true),
@@ -182,7 +189,9 @@ async fn what_a_sequence_waits_for_or_names_is_kept_and_an_empty_line_goes() {
         ("done", 0),
         ("open", 1),
         ("halted", 1),
-        ("apart", 1),
+        ("lenient", 1),
+        ("patient", 1),
+        ("relaxed", 1),
         ("both", 1),
         ("busy", 1),
     ] {
@@ -197,9 +206,25 @@ async fn what_a_sequence_waits_for_or_names_is_kept_and_an_empty_line_goes() {
 }
 
 #[tokio::test]
-async fn what_happened_in_lines_goes_when_it_is_old_but_for_those_that_are_halted() {
+async fn a_line_of_a_recipient_with_very_many_messages_is_not_looked_through() {
     let world = World::at_rest().await;
-    for (sequence, what) in [("skips", "skip"), ("halts", "halt")] {
+    world.delivered_long_ago(a_text().in_sequence("long")).await;
+    world
+        .run_sql(
+            "insert into wa.outbox (sender, recipient, payload) select sender, recipient, payload from wa.outbox, generate_series(1, 1000)",
+        )
+        .await;
+    let last = world.accepted(a_text().in_sequence("long")).await;
+    world.was_told(last, "delivered").await;
+
+    assert_eq!(world.prunes(NINETY_DAYS).await.messages, 1);
+    assert_eq!(world.lines("long").await, 1);
+}
+
+#[tokio::test]
+async fn what_happened_in_lines_goes_when_it_is_old_but_for_those_that_are_halted_or_set_apart() {
+    let world = World::at_rest().await;
+    for (sequence, what) in [("skips", "skip"), ("halts", "halt"), ("apart", "skip")] {
         world
             .run_sql(&format!(
                 "select wa.set_sequence('{SENDER}', '{BOB}', '{sequence}', on_failure => '{what}')"
@@ -209,37 +234,35 @@ async fn what_happened_in_lines_goes_when_it_is_old_but_for_those_that_are_halte
         world.was_told(failed, "failed").await;
     }
     world
-        .run_sql("update wa.sequences set on_failure = null")
+        .run_sql("update wa.sequences set on_failure = null where sequence <> 'apart'")
         .await;
     world
         .run_sql("update wa.sequence_events set happened_at = happened_at - interval '100 days'")
         .await;
-    let pruned = world.prunes(NINETY_DAYS).await;
+    let before = world.count("wa.sequence_events").await;
+    let pruned = world.prunes_what_it_counts(NINETY_DAYS).await;
     assert_eq!(pruned.history, 2);
-    assert_eq!(
-        world
-            .count("wa.sequence_events where sequence = 'halts'")
-            .await,
-        2
-    );
-    assert_eq!(world.count("wa.sequence_events").await, 2);
+    let skips = world.count("wa.sequence_events where sequence = 'skips'");
+    assert_eq!(skips.await, 0);
+    assert_eq!(world.count("wa.sequence_events").await, before - 2);
 }
 
 #[tokio::test]
 async fn webhooks_go_when_they_are_old_and_applied_and_statuses_when_nobody_asks_for_them_any_more()
 {
     let world = World::at_rest().await;
-    for (body, state, age) in [
-        ("old", "applied", 3),
-        ("old and bad", "bad", 3),
-        ("waits", "pending", 3),
-        ("young", "applied", 1),
-        ("young and bad", "bad", 1),
+    for (body, state, received, applied) in [
+        ("old", "applied", 3, 3),
+        ("old and bad", "bad", 3, 3),
+        ("waits", "pending", 3, 3),
+        ("young", "applied", 1, 1),
+        ("young and bad", "bad", 1, 1),
+        ("young, for it waited long", "applied", 3, 1),
     ] {
         world
             .run_sql(&format!(
                 "insert into wa.webhook_inbox (body, state, received_at, applied_at)
-                 values ('{body}', '{state}', now() - interval '{age} days', now() - interval '{age} days')"
+                 values ('{body}', '{state}', now() - interval '{received} days', now() - interval '{applied} days')"
             ))
             .await;
     }
@@ -255,14 +278,14 @@ async fn webhooks_go_when_they_are_old_and_applied_and_statuses_when_nobody_asks
         messages: None,
         webhooks: Some(days(2)),
     };
-    let pruned = world.prunes(two_days).await;
+    let pruned = world.prunes_what_it_counts(two_days).await;
     assert_eq!((pruned.deliveries, pruned.statuses), (2, 700));
-    assert_eq!(world.count("wa.webhook_inbox").await, 3);
+    assert_eq!(world.count("wa.webhook_inbox").await, 4);
     assert_eq!(
         world
             .count("wa.webhook_inbox where body = 'waits' or body like 'young%'")
             .await,
-        3
+        4
     );
     assert_eq!(world.count("wa.status_events").await, 700);
 }
@@ -312,23 +335,50 @@ async fn the_counts_of_a_campaign_stay() {
 }
 
 #[tokio::test]
+async fn the_pace_of_a_campaign_goes_when_it_is_over_but_for_the_last_day() {
+    let world = World::at_rest().await;
+    let offer = r#"{"type":"template","template":{"name":"offer","language":{"code":"en_US"}}}"#;
+    for (campaign, name) in [(1, "spring"), (2, "summer")] {
+        world
+            .run_sql(&format!(
+                "select wa.create_campaign('{name}', '{offer}', sender => '{SENDER}', author => 'ada')"
+            ))
+            .await;
+        world
+            .run_sql(&format!(
+                "insert into wa.campaign_pace (campaign, at, answered, failed)
+                 select {campaign}, now() - days * interval '1 day', 1, 0 from (values (0), (2), (3)) of (days)"
+            ))
+            .await;
+    }
+    world
+        .run_sql("select wa.cancel_campaign(1, author => 'ada', reason => 'over')")
+        .await;
+    world.prunes(NINETY_DAYS).await;
+    for (campaign, left) in [(1, 1), (2, 3)] {
+        let pace = format!("wa.campaign_pace where campaign = {campaign}");
+        assert_eq!(world.count(&pace).await, left, "campaign {campaign}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_too_young_is_refused_by_the_database_itself_and_so_is_everything_after_a_restore()
 {
     let world = World::at_rest().await;
-    let week = Retention {
-        messages: Some(days(7)),
-        webhooks: None,
-    };
-    let error = pruned_by(&world.store, week).await.expect_err("too young");
-    let because = format!("{:?}", anyhow::Error::from(error));
-    assert!(because.contains("younger than 8 days"), "{because}");
-    let hours = Retention {
-        messages: None,
-        webhooks: Some(days(1) / 2),
-    };
-    let error = pruned_by(&world.store, hours).await.expect_err("too young");
-    let because = format!("{:?}", anyhow::Error::from(error));
-    assert!(because.contains("younger than 1 day is"), "{because}");
+    for (part, age, least) in [
+        (Part::Messages, days(7), "8 days is"),
+        (Part::History, days(7), "8 days is"),
+        (Part::Deliveries, days(1) / 2, "1 day is"),
+        (Part::Statuses, days(1) / 2, "1 day is"),
+    ] {
+        let before = world.store.time_ago(age).await.expect("the time");
+        let slice = world.store.prune_slice(part, before, 0, 500, false).await;
+        let because = format!("{:?}", anyhow::Error::from(slice.expect_err("too young")));
+        assert!(
+            because.contains(&format!("younger than {least}")),
+            "{because}"
+        );
+    }
 
     world.store.beat().await.expect("a beat");
     world
