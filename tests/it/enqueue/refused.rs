@@ -131,22 +131,22 @@ fn bad_rows() -> Vec<BadRow> {
             "\"en_US\"",
         ),
         bad_payload(
-            r#"{"messaging_product":"sms","type":"text","text":{}}"#,
+            r#"{"messaging_product":"sms","type":"text","text":{"body":"a"}}"#,
             &["messaging_product", "\"sms\""],
             "leave it out",
         ),
         bad_payload(
-            r#"{"to":"+19998887777","type":"text","text":{}}"#,
+            r#"{"to":"+19998887777","type":"text","text":{"body":"a"}}"#,
             &["payload", "another recipient"],
             "leave \"to\"",
         ),
         bad_payload(
-            r#"{"t\u006f":"+19998887777","type":"text","text":{}}"#,
+            r#"{"t\u006f":"+19998887777","type":"text","text":{"body":"a"}}"#,
             &["payload", "another recipient"],
             "leave \"to\"",
         ),
         bad_payload(
-            r#"{"recipient":"US.1","type":"text","text":{}}"#,
+            r#"{"recipient":"US.1","type":"text","text":{"body":"a"}}"#,
             &["payload", "another recipient"],
             "\"recipient\" out",
         ),
@@ -166,12 +166,14 @@ fn bad_rows() -> Vec<BadRow> {
             "surrogate",
         ),
         bad_payload(
-            &format!(r#"{{"type":"text","text":{{}},"biz_opaque_callback_data":"{filler}"}}"#),
+            &format!(
+                r#"{{"type":"text","text":{{"body":"a"}},"biz_opaque_callback_data":"{filler}"}}"#
+            ),
             &["biz_opaque_callback_data", "449", "448"],
             "shorten",
         ),
         bad_payload(
-            r#"{"type":"text","text":{},"biz_opaque_callback_data":{"a":1}}"#,
+            r#"{"type":"text","text":{"body":"a"},"biz_opaque_callback_data":{"a":1}}"#,
             &["biz_opaque_callback_data", "object"],
             "as a string",
         ),
