@@ -117,6 +117,39 @@ async fn many_rows_of_one_statement_are_all_queued() {
 }
 
 #[tokio::test]
+async fn rows_of_every_kind_may_be_written_by_one_statement() {
+    let database = a_database().await;
+    let offer = r#"{"type":"template","template":{"name":"offer","language":{"code":"en_US"}}}"#;
+    let campaign = format!("select wa.create_campaign('spring', '{offer}', sender => '{SENDER}')");
+    let campaign: i64 = sqlx::query_scalar(AssertSqlSafe(campaign))
+        .fetch_one(&database.pool)
+        .await
+        .expect("a campaign is made");
+    let mut producer = a_producer(&database).await;
+
+    let written = ids(
+        &mut producer,
+        &format!(
+            "insert into wa.outbox (recipient, payload, sequence, campaign_id) values
+               ('{ALICE}', {TEXT}, null, null), ('{ALICE}', {TEXT}, 'order', null),
+               ('{ALICE}', {TEXT}, 'order', null), ('{ALICE}', null, null, {campaign})
+             returning id"
+        ),
+    )
+    .await;
+
+    let stand = async |query| {
+        let stand = sqlx::query_scalar::<_, i64>(query).fetch_all(&database.pool);
+        stand.await.expect("the rows")
+    };
+    let queued = stand("select id from wa.queue order by id").await;
+    assert_eq!(queued, [written[0], written[1], written[3]]);
+    assert_eq!(stand("select id from wa.waiting").await, [written[2]]);
+    let counted = "select n from wa.campaign_counts_now(1) where kind = 'queued'";
+    assert_eq!(stand(counted).await, [1]);
+}
+
+#[tokio::test]
 async fn rows_that_are_copied_in_are_queued_and_checked_like_others() {
     let database = a_database().await;
     let mut producer = a_producer(&database).await;

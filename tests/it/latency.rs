@@ -52,14 +52,16 @@ async fn a_worker_that_had_to_become_another_says_anew_that_it_sleeps() {
 }
 
 #[tokio::test]
-async fn only_a_worker_that_sleeps_is_called() {
+async fn a_worker_is_called_for_its_own_senders_and_only_while_it_sleeps() {
     let world = World::at_rest().await;
-    let worker = world
-        .store
-        .register_worker("awake", Duration::from_secs(60))
-        .await
-        .expect("a worker");
-    world.store.take_senders(worker).await.expect("a sender");
+    let store = &world.store;
+    let register = async |name| store.register_worker(name, Duration::from_secs(60)).await;
+    let worker = register("owner").await.expect("a worker");
+    store.take_senders(worker).await.expect("a sender");
+    let another = register("another").await.expect("a worker");
+    world.add_sender("206540352242922").await;
+    store.take_senders(another).await.expect("the other sender");
+    store.set_asleep(another, true).await.expect("it is said");
     let mut calls = PgListener::connect_with(&world.database.pool)
         .await
         .expect("a connection that listens");
@@ -69,11 +71,7 @@ async fn only_a_worker_that_sleeps_is_called() {
     world
         .run_sql("select pg_notify('wa_outbox_due', 'after the first')")
         .await;
-    world
-        .store
-        .set_asleep(worker, true)
-        .await
-        .expect("it is said");
+    store.set_asleep(worker, true).await.expect("it is said");
     world.enqueue(a_text()).await;
 
     // Calls come in the order of their commits.
