@@ -35,11 +35,14 @@ for each row execute function wa.acceptance_is_news();
 -- What answers tell, as far as it is news: the messages that were accepted by it. The answer to the request that is out ends its message
 -- here; all others, and all of a batch of which somebody has learned something meanwhile, go by wa.acceptances. (In the order of an applier
 -- that learns the same, or the two meet in a deadlock.)
+--
+-- Here and in the books below rows are looked up by a key at hand, whatever the planner believes: by `any` of an array, or one by one where
+-- `offset 0` keeps a look from becoming a join. A plan is kept for long, and joins in one that was made for an empty queue read all of it
+-- when there are ten millions.
 create function wa.learn_from_answers(
   wamids text[], senders text[], ids bigint[], of_attempts integer[], wa_ids text[], statuses text[]
 ) returns bigint[]
-language plpgsql set search_path = pg_catalog
-set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
+language plpgsql set search_path = pg_catalog as $$
 declare
   ended bigint[];
   others bigint[];
@@ -50,7 +53,11 @@ begin
       select distinct on (a.id, a.sender) a.id, a.sender, 'accepted', a.wamid, a.wa_id, a.status, q.attempts, q.campaign, q.in_sequence,
         a.attempt
       from unnest(wamids, senders, ids, of_attempts, wa_ids, statuses) as a (wamid, sender, id, attempt, wa_id, status)
-      join wa.queue q on q.id = a.id and q.sender = a.sender and q.attempt = a.attempt and q.state = 'sending'
+      cross join lateral (
+        select q.attempts, q.campaign, q.in_sequence from wa.queue q
+        where q.id = a.id and q.sender = a.sender and q.attempt = a.attempt and q.state = 'sending'
+        offset 0
+      ) q
       order by a.id, a.sender, a.wamid
       returning id
     )
@@ -82,6 +89,8 @@ language plpgsql security definer
 set search_path = pg_catalog
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 declare
+  ids bigint[] := array(select f.id from fresh f);
+  wamids text[] := array(select f.wamid from fresh f);
   ended bigint;
 begin
   insert into wa.results as r (id, sender, state, wamid, wa_id, message_status, attempts, campaign, in_sequence, ended_at)
@@ -89,8 +98,12 @@ begin
     coalesce(q.attempts, u.attempts, f.attempt), coalesce(q.campaign, u.campaign, 0), coalesce(q.in_sequence, u.in_sequence, false),
     f.learned_at
   from fresh f
-  left join wa.queue q on q.id = f.id and q.sender = f.sender
-  left join wa.uncertain u on u.id = f.id and u.sender = f.sender
+  left join lateral (
+    select q.id, q.attempts, q.campaign, q.in_sequence from wa.queue q where q.id = f.id and q.sender = f.sender offset 0
+  ) q on true
+  left join lateral (
+    select u.id, u.attempts, u.campaign, u.in_sequence from wa.uncertain u where u.id = f.id and u.sender = f.sender offset 0
+  ) u on true
   where case when q.id is null and u.id is null then wa.is_there_still(f.id, f.sender) else true end
   order by f.id, f.sender, f.attempt
   on conflict (id, sender) do update set
@@ -106,9 +119,9 @@ begin
       else r.duplicate end;
   get diagnostics ended = row_count;
   if ended < (select count(*) from fresh) then
-    delete from wa.acceptances a using fresh f
-    where a.wamid = f.wamid and a.sender = f.sender
-      and not exists (select from wa.results r where r.id = f.id and r.sender = f.sender);
+    delete from wa.acceptances a
+    where a.wamid = any (wamids) and ((a.wamid, a.sender) in (select f.wamid, f.sender from fresh f)) is true
+      and (select r.id from wa.results r where r.id = a.id and r.sender = a.sender) is null;
     -- A snapshot older than the message cannot tell one that it does not see yet from one that has gone.
     if found and current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
       raise exception using errcode = 'serialization_failure',
@@ -118,19 +131,19 @@ begin
     update wa.results r set duplicate = coalesce(r.duplicate, twice.cause)
     from (select id, sender, case when count(distinct attempt) = 1 then 'transport_retry' else 'resend' end as cause
           from fresh group by id, sender having count(*) > 1) twice
-    where r.id = twice.id and r.sender = twice.sender;
+    where r.id = any (ids) and r.id = twice.id and r.sender = twice.sender;
   end if;
 
   -- Its answer was written in the same moment, and was first.
-  delete from wa.acceptances a using fresh f
-  where a.wamid = f.wamid and a.sender = f.sender
-    and exists (
-      select from wa.results r where r.id = f.id and r.sender = f.sender and r.wamid = f.wamid and r.attempt is not null);
+  delete from wa.acceptances a
+  where a.wamid = any (wamids) and ((a.wamid, a.sender) in (select f.wamid, f.sender from fresh f)) is true
+    and (select r.attempt from wa.results r where r.id = a.id and r.sender = a.sender and r.wamid = a.wamid) is not null;
 
   -- What was in doubt about these requests is settled.
-  update wa.attempts a set settled_by = f.learned_from, settled_at = f.learned_at
-  from fresh f
-  where a.id = f.id and a.sender = f.sender and a.attempt = f.attempt and a.outcome = 'uncertain' and a.settled_by is null;
+  update wa.attempts a set (settled_by, settled_at) = (
+    select f.learned_from, f.learned_at from fresh f where f.id = a.id and f.sender = a.sender and f.attempt = a.attempt limit 1)
+  where a.id = any (ids) and ((a.id, a.sender, a.attempt) in (select f.id, f.sender, f.attempt from fresh f)) is true
+    and a.outcome = 'uncertain' and a.settled_by is null;
   return null;
 end
 $$;
@@ -140,10 +153,13 @@ create or replace function wa.doubt_leaves_the_queue() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
+declare
+  ids bigint[] := array(select f.id from fresh f);
 begin
   with from_queue as (
-    delete from wa.queue q using fresh f
-    where q.id = f.id and q.sender = f.sender and q.attempt = f.attempt and q.state = 'sending'
+    delete from wa.queue q
+    where q.id = any (ids) and ((q.id, q.sender, q.attempt) in (select f.id, f.sender, f.attempt from fresh f)) is true
+      and q.state = 'sending'
     returning q.id, q.sender, q.campaign
   ), counted as (
     insert into wa.campaign_deltas (campaign, kind, n)
@@ -152,14 +168,17 @@ begin
     where l.campaign <> 0
     group by l.campaign, m.kind
   )
-  delete from wa.uncertain u using fresh f
-  where u.id = f.id and u.sender = f.sender
-    and not exists (select from from_queue l where l.id = u.id and l.sender = u.sender);
+  delete from wa.uncertain u
+  where u.id = any (ids) and ((u.id, u.sender) in (select f.id, f.sender from fresh f)) is true
+    and ((u.id, u.sender) in (select l.id, l.sender from from_queue l)) is not true;
 
   -- What was learned while we waited for the row in the queue has settled the doubt already.
-  update wa.attempts a set settled_by = c.learned_from, settled_at = c.learned_at
-  from fresh f join wa.known_wamids c on c.id = f.id and c.sender = f.sender and c.attempt = f.attempt
-  where a.id = f.id and a.sender = f.sender and a.attempt = f.attempt and a.outcome = 'uncertain' and a.settled_by is null;
+  update wa.attempts a set (settled_by, settled_at) = (
+    select k.learned_from, k.learned_at from wa.known_wamids k
+    where k.id = a.id and k.sender = a.sender and k.attempt = a.attempt order by k.learned_at limit 1)
+  where a.id = any (ids) and ((a.id, a.sender, a.attempt) in (select f.id, f.sender, f.attempt from fresh f)) is true
+    and a.outcome = 'uncertain' and a.settled_by is null
+    and (select true from wa.known_wamids k where k.id = a.id and k.sender = a.sender and k.attempt = a.attempt limit 1);
   return null;
 end
 $$;
@@ -170,7 +189,8 @@ language plpgsql security definer
 set search_path = pg_catalog
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 declare
-  expected bigint := (select count(*) from fresh);
+  ids bigint[] := array(select f.id from fresh f);
+  expected bigint := cardinality(ids);
   taken bigint := 0;
   members bigint[];
 begin
@@ -181,7 +201,9 @@ begin
   where f.campaign <> 0
   group by f.campaign, s.kind, s.code;
   with from_queue as (
-    delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender returning q.campaign, q.state
+    delete from wa.queue q
+    where q.id = any (ids) and ((q.id, q.sender) in (select f.id, f.sender from fresh f)) is true
+    returning q.campaign, q.state
   ), counted as (
     insert into wa.campaign_deltas (campaign, kind, n)
     select campaign, state, -count(*) from from_queue where campaign <> 0 group by campaign, state
@@ -189,9 +211,13 @@ begin
   select count(*) into taken from from_queue;
   while taken < expected loop
     with from_queue as (
-      delete from wa.queue q using fresh f where q.id = f.id and q.sender = f.sender returning q.campaign, q.state
+      delete from wa.queue q
+      where q.id = any (ids) and ((q.id, q.sender) in (select f.id, f.sender from fresh f)) is true
+      returning q.campaign, q.state
     ), from_uncertain as (
-      delete from wa.uncertain u using fresh f where u.id = f.id and u.sender = f.sender returning u.campaign
+      delete from wa.uncertain u
+      where u.id = any (ids) and ((u.id, u.sender) in (select f.id, f.sender from fresh f)) is true
+      returning u.campaign
     ), counted as (
       insert into wa.campaign_deltas (campaign, kind, n)
       select l.campaign, l.kind, -count(*)
@@ -205,7 +231,8 @@ begin
     -- who does it the other way round meets it in a deadlock.
     perform wa.lock_sequences(array(select id from fresh where in_sequence));
     with from_waiting as (
-      delete from wa.waiting w using fresh f join wa.outbox o on o.id = f.id and o.sender = f.sender
+      delete from wa.waiting w
+      using fresh f cross join lateral (select * from wa.outbox o where o.id = f.id and o.sender = f.sender offset 0) o
       where (w.sender, w.recipient, w.sequence, w.id) = (o.sender, o.recipient, o.sequence, o.id)
       returning w.id
     )

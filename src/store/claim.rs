@@ -122,9 +122,11 @@ impl Store {
         }
     }
 
-    /// The last id that was drawn for a message, whether that is committed or not. Costs next to nothing.
+    /// The last id that was drawn for a message, whether that is committed or not; 0 before the first. Costs next to nothing.
     pub async fn newest_message(&self) -> Result<MessageId, StoreError> {
-        sqlx::query_scalar!("select last_value from wa.outbox_id_seq")
+        sqlx::query_scalar!(
+            r#"select case when is_called then last_value else 0 end as "newest!" from wa.outbox_id_seq"#
+        )
             .fetch_one(&self.pool)
             .await
             .doing("see whether there are new messages")
@@ -275,6 +277,7 @@ impl Store {
             &epochs,
             &attempts
         )
+        .persistent(false)
         .execute(&mut *transaction)
         .await
         .doing(doing)?
@@ -309,6 +312,7 @@ impl Store {
             &times,
             &reasons as &[&str]
         )
+        .persistent(false)
         .execute(&self.pool)
         .await
         .doing("put messages off")

@@ -187,8 +187,8 @@ async fn write_nameless_acceptances(
          select a.id, a.sender, 'accepted', coalesce(q.attempts, u.attempts), coalesce(q.campaign, u.campaign),
            coalesce(q.in_sequence, u.in_sequence)
          from unnest($1::bigint[], $2::text[]) as a (id, sender)
-         left join wa.queue q on q.id = a.id and q.sender = a.sender
-         left join wa.uncertain u on u.id = a.id and u.sender = a.sender
+         left join lateral (select * from wa.queue q where q.id = a.id and q.sender = a.sender offset 0) q on true
+         left join lateral (select * from wa.uncertain u where u.id = a.id and u.sender = a.sender offset 0) u on true
          where q.id is not null or u.id is not null
          on conflict do nothing",
         &keys.ids,
@@ -323,6 +323,8 @@ async fn write_returns(
         &refunds,
         &reasons as &[&str]
     )
+    // Planned each time, like all updates by a list of keys: a plan that is kept may have been made for an empty table.
+    .persistent(false)
     .execute(&mut **transaction)
     .await
     .doing("put messages back into the queue")?;

@@ -281,7 +281,7 @@ async fn identify(
              insert into wa.acceptances (wamid, sender, id, attempt, learned_from)
              select n.wamid, o.sender, n.id, n.attempt, 'webhook'
              from unnest($1::text[], $2::bigint[], $3::int[]) as n (wamid, id, attempt)
-             join wa.outbox o on o.id = n.id
+             cross join lateral (select o.sender from wa.outbox o where o.id = n.id offset 0) o
              order by n.id, n.attempt, n.wamid -- as a recorder does that learns the same, or the two meet in a deadlock
              on conflict do nothing
              returning wamid, id, sender, attempt
@@ -466,6 +466,8 @@ async fn write_news(
         &codes as &[Option<i64>],
         &messages as &[Option<String>]
     )
+    // Planned each time, like all updates by a list of keys: a plan that is kept may have been made for an empty table.
+    .persistent(false)
     .fetch_all(&mut **transaction)
     .await
     .doing(doing)?;

@@ -14,8 +14,8 @@ with fence as materialized (
 update wa.queue q
 set state = 'sending', epoch = f.epoch, attempt = q.attempt + 1, attempts = q.attempts + 1,
   begun_at = clock_timestamp(), deadline = clock_timestamp() + make_interval(secs => $5), waiting_for = null
-from unnest($2::bigint[], $3::text[]) as c (id, sender)
-join fence f on f.sender = c.sender
-where q.id = c.id and q.sender = c.sender and q.state = 'queued'
+from fence f
+-- (By the ids at hand, and so that no index serves the join: by that on senders all would be read that is queued.)
+where q.id = any ($2::bigint[]) and (q.sender = f.sender) is true and q.state = 'queued'
   and (q.campaign = 0 or wa.campaign_row_may_begin(q.id, q.sender, q.campaign))
 returning q.id, q.attempt, q.attempts, q.begun_at as "begun_at!"

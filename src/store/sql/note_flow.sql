@@ -2,8 +2,10 @@
 -- message by our token, its provider brings the token back.
 insert into wa.webhook_flow as f (sender, last_status_at, accepted_watermark, echoes)
 select r.sender, now(), max(r.ended_at), bool_or(m.by_token)
-from wa.results r join unnest($1::bigint[], $2::text[], $3::bool[]) as m (id, sender, by_token) on r.id = m.id and r.sender = m.sender
-where r.state = 'accepted'
+from unnest($1::bigint[], $2::text[], $3::bool[]) as m (id, sender, by_token)
+cross join lateral (
+  select r.sender, r.ended_at from wa.results r where r.id = m.id and r.sender = m.sender and r.state = 'accepted' offset 0
+) r
 group by r.sender
 order by r.sender
 on conflict (sender) do update set

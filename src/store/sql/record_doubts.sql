@@ -4,5 +4,7 @@ insert into wa.uncertain
 select q.id, q.sender, q.priority, q.expires_at, q.campaign, q.in_sequence, q.attempt, q.attempts, q.resends, q.begun_at, q.deadline,
   d.may_resend, d.doubt, 'a status webhook that tells whether it was accepted'
 from unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::bool[]) as d (id, sender, attempt, doubt, may_resend)
-join wa.queue q on q.id = d.id and q.sender = d.sender and q.attempt = d.attempt and q.state = 'sending'
+cross join lateral (
+  select * from wa.queue q where q.id = d.id and q.sender = d.sender and q.attempt = d.attempt and q.state = 'sending' offset 0
+) q
 on conflict do nothing
