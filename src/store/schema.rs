@@ -5,14 +5,20 @@
 //! program must know for it: `0025_contract_after_0020_old_names.sql`. A program works with any schema but two kinds: one that lacks
 //! a migration of its own, and one from which a contraction has taken what it needs.
 
+use std::time::Duration;
+
 use sqlx::Row as _;
-use sqlx::migrate::{Migrate as _, Migrator};
-use sqlx::{Connection as _, Executor as _};
+use sqlx::migrate::Migrator;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use tracing::info;
 
 use super::error::Doing;
 use super::pooler::Pooling;
 use super::{Store, StoreError, country};
 use crate::crash::crash_point;
+
+/// So often it is asked whether another process still migrates.
+const TURN_EVERY: Duration = Duration::from_millis(100);
 
 /// A migration and whether this database has it.
 #[derive(Debug)]
@@ -163,8 +169,7 @@ impl Store {
             .execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
             .await
             .doing(doing)?;
-        // As the migrator locks, which locks once more: whoever is at it is waited for.
-        connection.lock().await.map_err(StoreError::Migrate)?;
+        await_turn(&mut connection).await.doing(doing)?;
         for index in self.indexes_to_come().await? {
             let half_made = format!("drop index concurrently if exists wa.{index}");
             let half_made = sqlx::raw_sql(sqlx::AssertSqlSafe(half_made));
@@ -174,7 +179,6 @@ impl Store {
             .run(&mut connection)
             .await
             .map_err(StoreError::Migrate)?;
-        connection.unlock().await.map_err(StoreError::Migrate)?;
         crash_point!("migrate.applied");
         if self.schema().await?.newer.is_empty() {
             // A newer version knows the countries better.
@@ -200,6 +204,26 @@ impl Store {
             .filter_map(|migration| index_made_by(migration.sql.as_str()))
             .map(str::to_owned)
             .collect())
+    }
+}
+
+/// Waits until no other process migrates, and keeps others waiting until the connection is closed.
+///
+/// Not in the database, as the migrator would: an index that is made concurrently waits for every statement that runs, and so for one that
+/// waits for who makes it.
+async fn await_turn(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let mut said = false;
+    loop {
+        let mine = sqlx::query_scalar!(
+            r#"select pg_try_advisory_lock(hashtextextended('wa.migrations', 0)) as "mine!""#
+        );
+        if mine.fetch_one(&mut *connection).await? {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut said, true) {
+            info!("Another process migrates the database; waiting for it");
+        }
+        tokio::time::sleep(TURN_EVERY).await;
     }
 }
 

@@ -229,3 +229,19 @@ async fn an_index_that_an_interrupted_migration_has_left_half_made_is_made_anew(
 
     assert_eq!(world.count(index).await, 1);
 }
+
+#[tokio::test]
+async fn processes_that_migrate_at_once_wait_for_one_another() {
+    let world = World::at_rest().await;
+    world
+        .run_sql("delete from wa.migrations where description = 'wamids once'")
+        .await;
+    let at_once = (0..4).map(|_| world.says(&["migrate"]));
+    let told = futures_util::future::join_all(at_once).await;
+    let applied = told
+        .iter()
+        .filter(|told| told.contains("wamids once"))
+        .count();
+    assert!(applied >= 1, "{told:?}");
+    assert_eq!(world.count("pg_index where not indisvalid").await, 0);
+}

@@ -50,6 +50,11 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let mut measured = Vec::new();
 
     write(&scene, &sender, FEW).await?;
+
+    options.say(&format!("{} pass", scaled(LONG)));
+    measured.push(growth(&scene, &sender, scaled(LONG)).await?);
+
+    // After these, so that what has passed is the same for few and for many.
     options.say(&format!("{} pass, {FEW} queued", scaled(RUN)));
     let mut few = Vec::new();
     for _ in 0..ROUNDS {
@@ -62,36 +67,6 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     ));
     let held = pass_held(&scene, &sender, scaled(HELD)).await?;
     measured.extend(held_open(&few, &held));
-
-    let tables = "'wa.outbox', 'wa.results'";
-    let (kept, queue) = (
-        size_of(&scene, tables).await?,
-        size_of(&scene, "'wa.queue'").await?,
-    );
-    options.say(&format!("{} pass", scaled(LONG)));
-    let long = pass(&scene, &sender, scaled(LONG)).await?;
-    let (kept_after, queue_after) = (
-        size_of(&scene, tables).await?,
-        size_of(&scene, "'wa.queue'").await?,
-    );
-    let bare = rows_of(&scene).await?;
-    measured.push(Measured::new(
-        "growth of what is kept of a message",
-        "bytes",
-        Spread::of([(kept_after - kept) / long.messages as f64]),
-        Target::AtMost(bare * 1.1),
-        vec![Limit {
-            what: "the same rows, written anew",
-            unit: "bytes",
-            figure: Spread::of([bare]),
-        }],
-        format!(
-            "over {} messages; the queue was {:.1} MiB before and {:.1} MiB after",
-            long.messages,
-            queue / 1_048_576.0,
-            queue_after / 1_048_576.0
-        ),
-    ));
 
     options.say(&format!("writing {} messages that wait", options.messages));
     write(&scene, &sender, options.messages.saturating_sub(FEW)).await?;
@@ -246,6 +221,38 @@ fn backlog(messages: u32, few: &[Passed], many: &[Passed]) -> Vec<Measured> {
             Passed::postgres_us,
         ),
     ]
+}
+
+/// What messages leave behind that have passed.
+async fn growth(scene: &Scene, sender: &SenderId, messages: u32) -> anyhow::Result<Measured> {
+    let tables = "'wa.outbox', 'wa.results'";
+    let (kept, queue) = (
+        size_of(scene, tables).await?,
+        size_of(scene, "'wa.queue'").await?,
+    );
+    let long = pass(scene, sender, messages).await?;
+    let (kept_after, queue_after) = (
+        size_of(scene, tables).await?,
+        size_of(scene, "'wa.queue'").await?,
+    );
+    let bare = rows_of(scene).await?;
+    Ok(Measured::new(
+        "growth of what is kept of a message",
+        "bytes",
+        Spread::of([(kept_after - kept) / long.messages as f64]),
+        Target::AtMost(bare * 1.1),
+        vec![Limit {
+            what: "the same rows, written anew",
+            unit: "bytes",
+            figure: Spread::of([bare]),
+        }],
+        format!(
+            "over {} messages; the queue was {:.1} MiB before and {:.1} MiB after",
+            long.messages,
+            queue / 1_048_576.0,
+            queue_after / 1_048_576.0
+        ),
+    ))
 }
 
 /// What a row of each of these tables takes when they are written anew, without a gap.
