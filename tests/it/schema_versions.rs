@@ -231,17 +231,32 @@ async fn an_index_that_an_interrupted_migration_has_left_half_made_is_made_anew(
 }
 
 #[tokio::test]
-async fn processes_that_migrate_at_once_wait_for_one_another() {
+async fn who_migrates_while_another_makes_an_index_waits_and_is_not_waited_for() {
     let world = World::at_rest().await;
     world
         .run_sql("delete from wa.migrations where description = 'wamids once'")
         .await;
-    let at_once = (0..4).map(|_| world.says(&["migrate"]));
-    let told = futures_util::future::join_all(at_once).await;
-    let applied = told
-        .iter()
-        .filter(|told| told.contains("wamids once"))
-        .count();
-    assert!(applied >= 1, "{told:?}");
+    // The index cannot be made while somebody may write.
+    let mut writing = world.database.pool.begin().await.expect("a transaction");
+    sqlx::query("lock table wa.results in row exclusive mode")
+        .execute(&mut *writing)
+        .await
+        .expect("a lock");
+
+    let both_wait = async {
+        for waits in ["wait_event = 'virtualxid'", "query like '%advisory_lock%'"] {
+            let one = format!(
+                "pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and {waits}"
+            );
+            world
+                .until_true(waits, async || world.count(&one).await == 1)
+                .await;
+        }
+        writing.rollback().await.expect("it is over");
+    };
+    let migrates = || world.says(&["migrate"]);
+    let (one, other, ()) = tokio::join!(migrates(), migrates(), both_wait);
+
+    assert!([one, other].iter().any(|told| told.contains("wamids once")));
     assert_eq!(world.count("pg_index where not indisvalid").await, 0);
 }
