@@ -13,7 +13,7 @@ const MESSAGES: i64 = 10_000;
 /// By then all that is done for a message has been done often enough for a plan that is kept.
 const FEW: i64 = 20;
 /// Of one table so many rows are read for a message at most, from its INSERT to its last status.
-const READS: i64 = 20;
+const READS: i64 = 40;
 const HOT: &str = "('outbox', 'queue', 'results', 'acceptances', 'status_events')";
 /// Messages that the books are told of in one statement.
 const BATCH: i64 = 500;
