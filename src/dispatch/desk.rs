@@ -181,12 +181,8 @@ impl Desk {
         wall: OffsetDateTime,
     ) {
         let sender = &held.held.sender;
-        if let Some(endpoint) = (held.endpoint.as_ref()).filter(|new| {
-            !self
-                .endpoint
-                .as_ref()
-                .is_some_and(|old| Arc::ptr_eq(old, new))
-        }) {
+        let is_known = |new| (self.endpoint.as_ref()).is_some_and(|old| Arc::ptr_eq(old, new));
+        if let Some(endpoint) = held.endpoint.as_ref().filter(|new| !is_known(new)) {
             self.origin = endpoint.url.origin().ascii_serialization().into();
         }
         self.endpoint.clone_from(&held.endpoint);

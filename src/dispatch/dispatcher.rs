@@ -189,7 +189,7 @@ impl Dispatcher {
         if !self.asleep || !self.desks.values().all(|desk| desk.is_at_rest(now)) {
             self.settings.tick
         } else if self.is_scouted() && self.desks.values().all(Desk::waits_for_scout) {
-            self.scouts_after()
+            self.scout_again_in()
         } else {
             self.settings.idle_poll
         }

@@ -66,7 +66,7 @@ impl Dispatcher {
                 .push(due);
         }
         let now = Instant::now();
-        let look_again_in = self.looks_after();
+        let look_again_in = self.look_again_in();
         for ask in &asked {
             let due = found
                 .remove(&(ask.sender.clone(), ask.campaign, ask.priority))
@@ -78,7 +78,7 @@ impl Dispatcher {
     }
 
     /// The pause until it is read again where nothing was found.
-    pub(super) fn looks_after(&self) -> Duration {
+    pub(super) fn look_again_in(&self) -> Duration {
         match self.asleep {
             true => self.settings.idle_poll,
             false => self.settings.tick,

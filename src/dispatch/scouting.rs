@@ -95,8 +95,8 @@ impl Dispatcher {
     }
 
     /// The pause until the scout goes out again.
-    pub(super) fn scouts_after(&self) -> Duration {
-        let look = self.looks_after();
+    pub(super) fn scout_again_in(&self) -> Duration {
+        let look = self.look_again_in();
         match self.asleep && self.signals.hears_calls.load(Ordering::Acquire) {
             true => look.max(ASKS_THOUGH_CALLED),
             false => look,
@@ -129,7 +129,7 @@ impl Dispatcher {
 
     pub(super) fn take_scouted(&mut self, scouted: Result<Scouted, StoreError>) {
         self.scout.under_way = None;
-        self.scout.next = Instant::now() + self.scouts_after();
+        self.scout.next = Instant::now() + self.scout_again_in();
         match scouted {
             Ok(Scouted { newest, looked }) => {
                 let is_news = self.scout.newest.replace(newest) != Some(newest);

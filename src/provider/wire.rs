@@ -255,9 +255,9 @@ struct Object {
 
 impl Object {
     fn with_room_for(bytes: usize) -> Self {
-        Self {
-            text: Vec::with_capacity(bytes),
-        }
+        let mut text = Vec::with_capacity(bytes);
+        text.push(b'{');
+        Self { text }
     }
 
     fn string(&mut self, key: &str, value: &str) {
@@ -271,8 +271,9 @@ impl Object {
     }
 
     fn key(&mut self, key: &str) {
-        self.text
-            .push(if self.text.is_empty() { b'{' } else { b',' });
+        if self.text.len() > 1 {
+            self.text.push(b',');
+        }
         self.quoted(key);
         self.text.push(b':');
     }
@@ -283,9 +284,6 @@ impl Object {
     }
 
     fn finish(mut self) -> Bytes {
-        if self.text.is_empty() {
-            self.text.push(b'{');
-        }
         self.text.push(b'}');
         self.text.into()
     }
