@@ -197,9 +197,15 @@ impl Store {
         let doing = "match statuses that came before their wamid";
         let mut transaction = self.pool.begin().await.doing(doing)?;
         let rows = sqlx::query!(
-            r#"update wa.status_events e set id = a.id, sender = a.sender, attempt = a.attempt
-               from wa.known_wamids a
-               where e.id is null and e.received_at > now() - make_interval(secs => $1) and a.wamid = e.wamid
+            r#"with known as materialized (
+                 select e.event, k.id, k.sender, k.attempt
+                 from wa.status_events e
+                 cross join lateral (select * from wa.known_wamids k where k.wamid = e.wamid offset 0) k
+                 where e.id is null and e.received_at > now() - make_interval(secs => $1)
+               )
+               update wa.status_events e set id = k.id, sender = k.sender, attempt = k.attempt
+               from known k
+               where e.event = k.event and e.id is null
                returning e.id as "id!", e.sender as "sender!", e.attempt as "attempt!", e.status, e.occurred_at, e.error_code,
                  e.error_title, e.error_details"#,
             no_older_than.as_seconds_f64()
