@@ -74,6 +74,13 @@ async fn deadlocks(world: &World) -> i64 {
 
 #[tokio::test]
 async fn answers_and_webhooks_that_tell_of_the_same_messages_never_deadlock() {
+    for are_out in [true, false] {
+        meet_on_three_messages(are_out).await;
+    }
+}
+
+/// Whose requests are out as far as is known, or who were put back meanwhile.
+async fn meet_on_three_messages(are_out: bool) {
     let world = World::at_rest().await;
     // Enough messages that each is found by its key: nothing is in order by chance.
     let others = "insert into wa.outbox (recipient, payload)
@@ -84,6 +91,12 @@ async fn answers_and_webhooks_that_tell_of_the_same_messages_never_deadlock() {
         world.enqueue(a_text()).await,
         world.enqueue(a_text()).await,
     );
+    if are_out {
+        let hand = Hand::takes_the_sender(&world).await;
+        for id in [first, middle, last] {
+            hand.begins(id).await.expect("begun");
+        }
+    }
     // Their wamids come in the other order than they do; and both meet on the one in the middle, after their own first one.
     let told = [(first, "wamid.C"), (middle, "wamid.B"), (last, "wamid.A")];
     let mut answers = told.map(|(id, wamid)| answered(id, wamid));
@@ -107,12 +120,71 @@ async fn answers_and_webhooks_that_tell_of_the_same_messages_never_deadlock() {
         done.expect("it does not panic").expect("no deadlock");
     }
     assert_eq!(deadlocks(&world).await, 0);
+    assert_eq!(world.count("wa.known_wamids").await, 3);
     for (id, wamid) in told {
         let message = world.message(id).await;
         assert_eq!(message.wamid.as_deref(), Some(wamid));
         assert_eq!(message.status.as_deref(), Some("sent"));
         assert_eq!(message.duplicate, None);
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_recorded_while_a_webhook_tells_the_same_is_no_news_and_holds_up_no_other()
+ {
+    let world = World::at_rest().await;
+    let (known, other) = (world.enqueue(a_text()).await, world.enqueue(a_text()).await);
+    let hand = Hand::takes_the_sender(&world).await;
+    hand.begins(known).await.expect("begun");
+    hand.begins(other).await.expect("begun");
+    let mut applier = knows_already(&world, known, "wamid.A").await;
+
+    let answers = [answered(known, "wamid.A"), answered(other, "wamid.B")];
+    let store = world.store.clone();
+    let recorder = tokio::spawn(async move { store.record(&answers).await });
+    until_so_many_wait(&world, 1).await;
+    by_hand(&mut applier, "commit").await.expect("known");
+
+    let recorded = recorder.await.expect("it does not panic");
+    assert_eq!(recorded.expect("it is written").accepted_ids, [other]);
+    assert_eq!(world.count("wa.known_wamids").await, 2);
+    for (id, wamid) in [(known, "wamid.A"), (other, "wamid.B")] {
+        let message = world.message(id).await;
+        assert_eq!(message.wamid.as_deref(), Some(wamid));
+        assert_eq!(message.duplicate, None);
+    }
+}
+
+#[tokio::test]
+async fn a_wamid_that_an_answer_has_told_is_of_that_message_alone() {
+    let world = World::at_rest().await;
+    let (id, other) = (world.enqueue(a_text()).await, world.enqueue(a_text()).await);
+    let hand = Hand::takes_the_sender(&world).await;
+    hand.begins(id).await.expect("begun");
+    let answer = [answered(id, "wamid.A")];
+    let recorded = world.store.record(&answer).await.expect("it is written");
+    assert_eq!(recorded.accepted_ids, [id]);
+
+    let mut worker = a_worker(&world).await;
+    for told_of in [id, other] {
+        let again = format!(
+            "insert into wa.acceptances (wamid, sender, id, attempt, learned_from) values ('wamid.A', '{SENDER}', {told_of}, 1, 'webhook')"
+        );
+        by_hand(&mut worker, &again).await.expect("it is no news");
+    }
+    let stolen = format!(
+        "insert into wa.results (id, sender, state, wamid, attempts) values ({other}, '{SENDER}', 'accepted', 'wamid.A', 1)"
+    );
+    by_hand(&mut worker, &stolen).await.expect_err("refused");
+    let strangers = format!(
+        "insert into wa.results (id, sender, state, attempts) values ({other}, 'somebody else', 'failed', 1)"
+    );
+    // Whatever becomes of that row: it is about another message.
+    let _ = by_hand(&mut worker, &strangers).await;
+
+    assert_eq!(world.count("wa.known_wamids").await, 1);
+    assert_eq!(world.message(id).await.duplicate, None);
+    assert_eq!(world.state_of(other).await, "queued");
 }
 
 /// How the doubt of the first request was settled.
