@@ -187,6 +187,26 @@ async fn a_wamid_that_an_answer_has_told_is_of_that_message_alone() {
     assert_eq!(world.state_of(other).await, "queued");
 }
 
+#[tokio::test]
+async fn a_doubt_about_an_earlier_request_leaves_the_one_that_is_out_alone() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let hand = Hand::takes_the_sender(&world).await;
+    hand.begins(id).await.expect("begun");
+    run(&world, "update wa.queue set attempt = 2, attempts = 2").await;
+
+    let mut worker = a_worker(&world).await;
+    let doubt = format!(
+        "insert into wa.uncertain (id, sender, priority, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt,
+           waiting_for)
+         values ({id}, '{SENDER}', 5, false, 1, 1, 0, now(), now(), true, 'no answer came', 'evidence')"
+    );
+    by_hand(&mut worker, &doubt).await.expect("it is dropped");
+
+    assert_eq!(world.state_of(id).await, "sending");
+    assert_eq!(world.count("wa.uncertain").await, 0);
+}
+
 /// How the doubt of the first request was settled.
 async fn settled_by(world: &World, id: MessageId) -> Option<String> {
     let timeline = world.timeline(id).await;
