@@ -28,6 +28,11 @@ pub fn ask(metrics: &Metrics, health: &Arc<Health>, sampler: &Sampler) {
         usage(|usage| usage.waiting as f64),
     );
     metrics.counter(
+        "wa_outbox_database_round_trips",
+        "Times that the database was asked: statements, and beginnings and ends of transactions.",
+        usage(|usage| usage.asked as f64),
+    );
+    metrics.counter(
         "wa_outbox_database_unanswered",
         "Statements that were given up because no answer came in time.",
         usage(|usage| usage.unanswered as f64),

@@ -48,6 +48,9 @@ impl Dispatcher {
         let tried = desk.resting.came_back(answered.id);
         desk.places.free();
         self.breakers.learned(&desk.origin, outcome.into(), now);
+        if !matches!(outcome, Outcome::Accepted(_)) {
+            desk.may_have_one_back();
+        }
         match outcome {
             Outcome::Accepted(_) => desk.throttle.learn_accepted(recipient, now),
             Outcome::Throttled {

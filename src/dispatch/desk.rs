@@ -246,12 +246,6 @@ impl Desk {
         self.something_is_open = false;
     }
 
-    /// The scout has found something: it is read for, now and by time.
-    pub fn has_something_open(&mut self) {
-        self.something_is_open = true;
-        self.look_soon();
-    }
-
     /// Whether the last look left something unread that may leave.
     pub fn has_more(&self, now: Instant) -> bool {
         !self.exhausted && self.may_begin(now) > 0
@@ -287,11 +281,17 @@ impl Desk {
         self.beginning + self.ready.len()
     }
 
-    /// Reads at the next occasion: somebody said that there may be something new.
+    /// Reads at the next occasion, and by time from then on: somebody said that there may be something new, due now or later.
     ///
     /// A read that is under way does not answer it: what is new may have been committed after its snapshot.
     pub fn look_soon(&mut self) {
         self.called = true;
+        self.something_is_open = true;
+    }
+
+    /// A message may be in the queue again, due now or later.
+    pub fn may_have_one_back(&mut self) {
+        self.something_is_open = true;
     }
 
     /// What to read now, and what of it is known; nothing when the desk is full or it is not time. `is_scouted`: somebody says when there
@@ -498,6 +498,7 @@ impl Desk {
     /// A message has left the desk for good, or may be read again.
     pub fn forget(&mut self, id: MessageId) {
         self.known.remove(&id.0);
+        self.may_have_one_back();
     }
 }
 

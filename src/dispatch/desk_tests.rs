@@ -73,11 +73,19 @@ fn an_idle_desk_that_is_scouted_for_reads_when_it_is_called_and_not_by_time() {
     finds_nothing(&mut desk, &called, later);
 
     // What is not due yet is read by time, so that it leaves at its time.
-    desk.has_something_open();
+    desk.look_soon();
     let found = desk.asks(later, LATER, true).0;
     finds_nothing(&mut desk, &found, later);
     assert!(!found.is_empty());
-    assert!(!desk.asks(later + LATER, LATER, true).0.is_empty());
+    let by_time = desk.asks(later + LATER, LATER, true).0;
+    finds_nothing(&mut desk, &by_time, later + LATER);
+    assert!(!by_time.is_empty());
+
+    // Nor is what was put off, or came back.
+    desk.has_nothing_open();
+    assert!(desk.asks(later + LATER * 2, LATER, true).0.is_empty());
+    desk.forget(MessageId(1));
+    assert!(!desk.asks(later + LATER * 2, LATER, true).0.is_empty());
 }
 
 #[test]
@@ -95,10 +103,10 @@ fn a_desk_has_more_until_a_look_finds_less_than_it_asked_for_and_none_while_noth
     assert!(desk.has_more(now));
 
     let mut held = held();
-    held.held.sender.held_reason = Some("a person says so".to_owned());
+    Arc::make_mut(&mut held.held).sender.held_reason = Some("a person says so".to_owned());
     desk.take_up(&held, SETTINGS, now, wall);
     assert!(!desk.has_more(now));
-    held.held.sender.held_reason = None;
+    Arc::make_mut(&mut held.held).sender.held_reason = None;
     desk.take_up(&held, SETTINGS, now, wall);
     assert!(desk.has_more(now));
 
@@ -157,7 +165,7 @@ fn who_owns_a_sender_after_others_finds_its_limits_spent_and_the_first_there_eve
     let now = Instant::now();
     for (epoch, has_room) in [(1, true), (2, false)] {
         let mut held = held();
-        held.held.epoch = Epoch(epoch);
+        Arc::make_mut(&mut held.held).epoch = Epoch(epoch);
         held.campaigns = vec![Arc::new(Campaign::of(campaign(7, 5, 1.0)))];
         let mut desk = Desk::new(
             &held,
@@ -257,7 +265,7 @@ fn what_was_begun_is_taken_back_when_its_campaign_stops_and_when_its_sender_is_h
     assert_eq!(recalled(&held), []);
     held.campaigns.clear();
     assert_eq!(recalled(&held), [(MessageId(1), AttemptNumber(1))]);
-    held.held.sender.held_reason = Some("a person says so".to_owned());
+    Arc::make_mut(&mut held.held).sender.held_reason = Some("a person says so".to_owned());
     assert_eq!(recalled(&held), [(MessageId(2), AttemptNumber(1))]);
     assert_eq!(recalled(&held), []);
 }

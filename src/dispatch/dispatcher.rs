@@ -217,13 +217,15 @@ impl Dispatcher {
         self.look_after_the_rest(now);
     }
 
-    /// The next turn reads for every desk, whenever that was done last; for those that are idle and scouted for it has them looked for.
+    /// The next turn reads for every desk, whenever that was done last; where they are many, it has the idle ones looked for.
     pub(super) fn look_soon(&mut self) {
-        let is_scouted = self.is_scouted();
-        self.scout.look_soon();
+        let are_many = self.are_many();
+        if are_many {
+            self.scout.look_soon();
+        }
         self.desks
             .values_mut()
-            .filter(|desk| !(is_scouted && desk.is_idle()))
+            .filter(|desk| !(are_many && desk.is_idle()))
             .for_each(Desk::look_soon);
     }
 

@@ -29,7 +29,8 @@ use crate::domain::id::{Era, SenderId};
 use crate::provider::Endpoint;
 use crate::store::campaign::CampaignVerb;
 use crate::store::hold::{MACHINE, SenderHold};
-use crate::store::lease::{HandOver, HeldSender, WorkerId};
+use crate::store::lease::{HandOver, HeldSender, Versions, WorkerId};
+use crate::store::sender::Sender;
 use crate::store::template_hold::TemplateHold;
 use crate::store::{Store, StoreError};
 
@@ -75,7 +76,7 @@ impl Trust {
 #[derive(Clone, Debug)]
 pub struct Held {
     /// Its settings and epoch.
-    pub held: HeldSender,
+    pub held: Arc<HeldSender>,
     /// Where its requests go; none while its address or credential cannot be had.
     pub endpoint: Option<Arc<Endpoint>>,
     /// Of the token that they carry.
@@ -133,6 +134,8 @@ pub struct Ownership {
     /// The last look left senders that nobody holds: they are not waited for any longer.
     left_over: bool,
     looks: u64,
+    /// What was read last.
+    read: Option<(Versions, Vec<Arc<HeldSender>>)>,
     campaigns: Campaigns,
     /// The era that this worker is known in.
     era: Option<Era>,
@@ -170,6 +173,7 @@ impl Ownership {
             last_renewal: None,
             left_over: false,
             looks: 0,
+            read: None,
             campaigns: Campaigns::default(),
             era: None,
         }
@@ -246,21 +250,34 @@ impl Ownership {
 
     /// Hands over what is too much, takes what is missing, and publishes what is held.
     async fn share(&mut self, worker: WorkerId) -> Result<(), StoreError> {
-        let excess = self
-            .store
-            .plan_hand_over(worker, self.renewed_within())
-            .await?;
-        if !excess.is_empty() {
-            self.hand_over(worker, &excess).await?;
-        }
-        let share = self.store.take_share(worker, self.renewed_within()).await?;
-        crash_point!("lease.taken");
-        if !share.known {
+        let sharing = self.store.sharing(worker).await?;
+        if !sharing.known {
             // Somebody deleted the row: nothing is held and nothing may leave until there is another, at once.
             self.forget_itself();
             self.called.notify_one();
             return Ok(());
         }
+        if sharing.has_others {
+            let within = self.renewed_within();
+            let excess = self.store.plan_hand_over(worker, within).await?;
+            if !excess.is_empty() {
+                self.hand_over(worker, &excess).await?;
+            }
+        }
+        match sharing.some_are_free {
+            true => self.take_free(worker).await?,
+            false => self.left_over = false,
+        }
+        self.looks += 1;
+        if self.looks.is_multiple_of(FORGET_EVERY) {
+            self.store.forget_dead_workers().await?;
+        }
+        self.publish_held(worker).await
+    }
+
+    async fn take_free(&mut self, worker: WorkerId) -> Result<(), StoreError> {
+        let share = self.store.take_share(worker, self.renewed_within()).await?;
+        crash_point!("lease.taken");
         let mut taken = share.taken;
         if share.left_over > 0 && self.left_over {
             // Another worker's share, which it has not taken for a whole look: evenness comes after being worked at all.
@@ -270,11 +287,7 @@ impl Ownership {
         if taken > 0 {
             info!("Took {taken} senders that nobody held");
         }
-        self.looks += 1;
-        if self.looks.is_multiple_of(FORGET_EVERY) {
-            self.store.forget_dead_workers().await?;
-        }
-        self.publish_held(worker).await
+        Ok(())
     }
 
     /// Stops beginning for these senders, lets leave what was begun, and hands them over.
@@ -342,12 +355,34 @@ impl Ownership {
         }
     }
 
+    /// What this worker holds. It is read anew when a row of it has changed: hundreds of senders are at rest for weeks.
+    async fn held_senders(&mut self, worker: WorkerId) -> Result<Vec<Arc<HeldSender>>, StoreError> {
+        let versions = self.store.versions_of_held(worker).await?;
+        match &self.read {
+            Some((known, held)) if *known == versions => Ok(held.clone()),
+            _ => {
+                let held = self.store.held_senders(worker).await?;
+                let held: Vec<_> = held.into_iter().map(Arc::new).collect();
+                self.read = Some((versions, held.clone()));
+                Ok(held)
+            }
+        }
+    }
+
     async fn publish_held(&mut self, worker: WorkerId) -> Result<(), StoreError> {
         let (mut senders, mut said) = (Vec::new(), Vec::new());
-        let all = self.store.held_senders(worker).await?;
+        let all = self.held_senders(worker).await?;
         let ids: Vec<SenderId> = all.iter().map(|held| held.sender.id()).collect();
-        self.store.end_holds_whose_time_is_over(&ids).await?;
-        let mut sender_holds = self.store.sender_holds(&ids).await?;
+        let on_hold: Vec<SenderId> = (all.iter().map(|held| &held.sender))
+            .filter(|sender| sender.held_reason.is_some())
+            .map(Sender::id)
+            .collect();
+        let mut sender_holds = Vec::new();
+        if !on_hold.is_empty() {
+            self.store.end_sender_holds(&on_hold).await?;
+            sender_holds = self.store.sender_holds(&on_hold).await?;
+        }
+        self.store.end_template_holds(&ids).await?;
         let mut template_holds = self.store.template_holds(&ids).await?;
         let lanes = self.store.lanes(&ids).await?;
         let (mut campaigns, unusable) = self.campaigns.of(lanes);
@@ -497,6 +532,7 @@ impl Ownership {
     fn forget_itself(&mut self) {
         self.trust.end();
         self.holding.send_replace(Arc::default());
+        self.read = None;
         self.last_renewal = None;
     }
 

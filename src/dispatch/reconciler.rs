@@ -34,8 +34,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Messages that one statement of a search reads.
 const SLICE: i64 = 10_000;
-/// Slices that one look reads, so that a sender with millions of messages holds nothing else up.
-const SLICES_A_LOOK: usize = 10;
+/// Messages that the searches of one look read, so that a sender with millions of them holds nothing else up.
+const READ_A_LOOK: i64 = 10 * SLICE;
+/// As many as a slice counts for at least: hundreds of senders have nothing, and to see that takes a statement each.
+const SLICE_AT_LEAST: i64 = SLICE / 100;
 
 /// Sequences of one sender that one look examines.
 const SEQUENCES_A_LOOK: i32 = 500;
@@ -199,17 +201,18 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Goes on with the searches, a few slices.
+    /// Goes on with the searches, for so many messages.
     async fn search(&mut self) -> Result<(), StoreError> {
-        for _ in 0..SLICES_A_LOOK {
-            let Some(mut entry) = self.searches.first_entry() else {
-                break;
-            };
+        let mut read = 0;
+        while read < READ_A_LOOK
+            && let Some(mut entry) = self.searches.first_entry()
+        {
             let (sender, search) = (entry.key().clone(), entry.get_mut());
             let slice = self
                 .store
                 .find_begun(&sender, search.up_to, search.after, SLICE)
                 .await?;
+            read += slice.read.max(SLICE_AT_LEAST);
             self.begun.extend(slice.begun);
             match slice.next {
                 Some(next) => search.after = next,

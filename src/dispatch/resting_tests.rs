@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 
 use super::*;
@@ -89,11 +91,11 @@ pub(in crate::dispatch) fn held(
         held_by: None,
     };
     Held {
-        held: HeldSender {
+        held: Arc::new(HeldSender {
             sender,
             epoch: Epoch(1),
             problem: None,
-        },
+        }),
         endpoint: None,
         fingerprint: None,
         sender_hold,

@@ -1,10 +1,10 @@
-//! Looks for senders that have something to send, where a worker holds many that have nothing.
+//! Looks for senders that have something to send, where nothing says so and to read for each of them would cost more.
 //!
-//! To read for a sender is to ask for each of its lanes. For five hundred idle ones that was a sixth of a core. So where there are more
-//! than a few, one question is asked for all that are idle: has any row of the outbox been written since? Only then is looked which
-//! of them have anything open, due or not, and those are read for as if there were few, until a look finds nothing of theirs any more. A
-//! row whose id was drawn long before its commit is missed by that; it is found when its INSERT calls, or by the look for all of them
-//! that is taken from time to time.
+//! To read for a sender is to ask for each of its lanes. For five hundred idle ones that was a sixth of a core, and one is asked for nearly
+//! always in vain while every INSERT calls. So one question is asked for all that are idle: where there are many, whether any row of
+//! the outbox has been written since, and from time to time which of them have anything open, due or not. Those are read for until
+//! a look finds nothing of theirs any more. A row whose id was drawn long before its commit is missed by the first question; it is found
+//! when its INSERT calls, or by the second.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,12 +17,10 @@ use super::dispatcher::Dispatcher;
 use crate::domain::id::{MessageId, SenderId};
 use crate::store::StoreError;
 
-/// So many are read for without a scout.
+/// So many are read for at once when somebody calls, and without a scout while nobody does.
 const FEW: usize = 8;
-/// The look for all that does not trust in ids.
+/// The look for all that does not trust in ids. Who is called for new messages takes no other.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Who is called for new messages asks for them only in case that a call is lost.
-const ASKS_THOUGH_CALLED: Duration = Duration::from_millis(250);
 
 /// What is known of senders that are idle.
 pub(super) struct Scout {
@@ -65,9 +63,19 @@ impl Scout {
 }
 
 impl Dispatcher {
+    /// Whether the scout is asked before any of the idle senders is read for, even when somebody calls.
+    pub(super) fn are_many(&self) -> bool {
+        self.desks.len() > FEW
+    }
+
     /// Whether idle senders wait for the scout.
     pub(super) fn is_scouted(&self) -> bool {
-        self.desks.len() > FEW
+        self.are_many() || self.is_called()
+    }
+
+    /// Whether every INSERT calls, and is heard.
+    fn is_called(&self) -> bool {
+        self.asleep && self.signals.hears_calls.load(Ordering::Acquire)
     }
 
     /// Sends the scout out, when it is time and there is anybody to look for.
@@ -96,10 +104,9 @@ impl Dispatcher {
 
     /// The pause until the scout goes out again.
     pub(super) fn scout_again_in(&self) -> Duration {
-        let look = self.look_again_in();
-        match self.asleep && self.signals.hears_calls.load(Ordering::Acquire) {
-            true => look.max(ASKS_THOUGH_CALLED),
-            false => look,
+        match self.is_called() {
+            true => LOOK_EVERY,
+            false => self.look_again_in(),
         }
     }
 
@@ -141,7 +148,7 @@ impl Dispatcher {
                     self.desks.get_mut(sender).map(Desk::has_nothing_open);
                 }
                 for sender in &looked.have_something {
-                    self.desks.get_mut(sender).map(Desk::has_something_open);
+                    self.desks.get_mut(sender).map(Desk::look_soon);
                 }
             }
             Err(error) => {

@@ -58,6 +58,7 @@ struct Shared {
     places: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
     waiting: AtomicUsize,
+    asked: AtomicU64,
     unanswered: AtomicU64,
 }
 
@@ -70,6 +71,8 @@ pub struct Usage {
     pub at_most: usize,
     /// Who waits for one, a new one included.
     pub waiting: usize,
+    /// Round trips to the server since the start: statements, and beginnings and ends of transactions.
+    pub asked: u64,
     /// Statements that were given up since the start, because no answer came in time.
     pub unanswered: u64,
 }
@@ -110,6 +113,7 @@ impl Connections {
             places: Arc::new(Semaphore::new(terms.at_most as usize)),
             idle: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            asked: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
             terms,
         }))
@@ -127,6 +131,7 @@ impl Connections {
             in_use: at_most.saturating_sub(self.0.places.available_permits()),
             at_most,
             waiting: self.0.waiting.load(Ordering::Relaxed),
+            asked: self.0.asked.load(Ordering::Relaxed),
             unanswered: self.0.unanswered.load(Ordering::Relaxed),
         }
     }
@@ -279,6 +284,7 @@ impl Connection {
             return Err(no_answer());
         }
         self.asked_at = Some(Instant::now());
+        self.home.asked.fetch_add(1, Ordering::Relaxed);
         let answer = timeout(within, question(raw)).await;
         let answer = answer.unwrap_or_else(|_| {
             self.home.unanswered.fetch_add(1, Ordering::Relaxed);

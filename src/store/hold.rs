@@ -223,14 +223,10 @@ impl Store {
         Ok(ended.doing(doing)? == 1)
     }
 
-    /// Ends the holds of these senders, and of their templates, whose time is over. Says how many.
-    pub async fn end_holds_whose_time_is_over(
-        &self,
-        senders: &[SenderId],
-    ) -> Result<u64, StoreError> {
-        let doing = "end holds whose time is over";
+    /// Ends those holds of these senders whose time is over. Says how many.
+    pub async fn end_sender_holds(&self, senders: &[SenderId]) -> Result<u64, StoreError> {
         let senders: Vec<&str> = senders.iter().map(SenderId::as_str).collect();
-        let of_senders = sqlx::query!(
+        let ended = sqlx::query!(
             "update wa.senders set held_reason = null, held_by = null, held_until = null,
                released_at = clock_timestamp(), released_by = $2, released_why = 'its time was over'
              where sender = any($1) and held_reason is not null and held_until <= clock_timestamp()",
@@ -239,8 +235,14 @@ impl Store {
         )
         .execute(&self.pool)
         .await
-        .doing(doing)?;
-        let of_templates = sqlx::query!(
+        .doing("end holds of senders whose time is over")?;
+        Ok(ended.rows_affected())
+    }
+
+    /// Ends those holds of templates of these senders whose time is over, as far as somebody has given them one. Says how many.
+    pub async fn end_template_holds(&self, senders: &[SenderId]) -> Result<u64, StoreError> {
+        let senders: Vec<&str> = senders.iter().map(SenderId::as_str).collect();
+        let ended = sqlx::query!(
             "update wa.template_holds set released_at = clock_timestamp(), released_by = $2, released_why = 'its time was over'
              where sender = any($1) and released_at is null and cause = 'operator' and held_until <= clock_timestamp()",
             &senders as &[&str],
@@ -248,8 +250,8 @@ impl Store {
         )
         .execute(&self.pool)
         .await
-        .doing(doing)?;
-        Ok(of_senders.rows_affected() + of_templates.rows_affected())
+        .doing("end holds of templates whose time is over")?;
+        Ok(ended.rows_affected())
     }
 }
 

@@ -51,9 +51,22 @@ pub struct Taken {
     pub taken: u64,
     /// So many are still nobody's: another worker's share, or locked by somebody at that moment.
     pub left_over: u64,
-    /// Whether the worker has its row. Without it, it can hold nothing.
-    pub known: bool,
 }
+
+/// Whether a worker has anything to share. Mostly it has not, and to see that costs next to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    /// The worker has its row. Without it, it can hold nothing.
+    pub known: bool,
+    /// There are others, to whom it may have to hand something over.
+    pub has_others: bool,
+    /// There are senders that nobody alive holds.
+    pub some_are_free: bool,
+}
+
+/// Which versions of their rows senders were read from: as long as these are the same, so is what they say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions(Option<i64>);
 
 /// What became of a leaving worker's senders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,6 +146,25 @@ impl Store {
         Ok(renewed)
     }
 
+    /// Whether there is anything to hand over or to take.
+    pub async fn sharing(&self, worker: WorkerId) -> Result<Sharing, StoreError> {
+        sqlx::query_as!(
+            Sharing,
+            r#"select exists (select from wa.workers w where w.worker = $1) as "known!",
+                 exists (
+                   select from wa.workers w where w.worker <> $1 and w.expires_at > now() and not w.leaving
+                 ) as "has_others!",
+                 exists (
+                   select from wa.leases l
+                   where not exists (select from wa.workers w where w.worker = l.worker and w.expires_at > now())
+                 ) as "some_are_free!""#,
+            worker.0
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("see whether there are senders to share")
+    }
+
     /// Takes senders that nobody alive holds: as many as are missing to the worker's fair share.
     ///
     /// `renewed_within`: a worker that has not renewed for longer has no share.
@@ -167,7 +199,6 @@ impl Store {
         Ok(Taken {
             taken: row.taken as u64,
             left_over: row.left_over as u64,
-            known: row.known,
         })
     }
 
@@ -233,6 +264,22 @@ impl Store {
             given: row.given as u64,
             freed: row.freed as u64,
         })
+    }
+
+    /// Which versions of its rows [`held_senders`](Self::held_senders) would read now.
+    ///
+    /// A version has a place and a transaction that wrote it, which no other version has while the database is the same one.
+    pub async fn versions_of_held(&self, worker: WorkerId) -> Result<Versions, StoreError> {
+        sqlx::query_scalar!(
+            "select bit_xor(hash_record_extended(row(s.ctid, s.xmin, l.ctid, l.xmin), 0))
+             from wa.leases l join wa.senders s using (sender)
+             where l.worker = $1",
+            worker.0
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("see whether the held senders have changed")
+        .map(Versions)
     }
 
     /// What the worker holds, with the senders' settings as they stand now.

@@ -33,6 +33,8 @@ pub struct BegunBefore {
 /// What one slice of a search found.
 #[derive(Clone, Debug)]
 pub struct Slice {
+    /// So many messages were read.
+    pub read: i64,
     /// Begun and not ended.
     pub begun: Vec<BegunBefore>,
     /// Where to go on; none at the end of the queue.
@@ -91,7 +93,8 @@ impl Store {
             }
             _ => None,
         };
-        Ok(Slice { begun, next })
+        let read = row.read;
+        Ok(Slice { read, begun, next })
     }
 
     /// Makes uncertain whichever of these still stand as they were found and are past their deadline: they may have been sent.

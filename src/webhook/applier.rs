@@ -45,8 +45,9 @@ const MATCH_EVERY: Duration = Duration::from_secs(1);
 const MATCH_FOR: time::Duration = time::Duration::days(7);
 const MATCH_ALL_EVERY: Duration = Duration::from_secs(5 * 60);
 
-/// Between two looks at the inbox when nothing has told us to look.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Between two looks at the inbox when nothing has told us to look: what a process has stored its own applier is told, so only what was
+/// left by one that has ended, or what failed, waits for that.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Messages of released templates that are made due again in one statement.
 const BRING_BACK_AT_ONCE: i64 = 5_000;

@@ -82,8 +82,9 @@ impl World {
     /// Ends the holds whose time is over, and says how many.
     async fn end_what_is_over(&self) -> u64 {
         let senders = [the_sender()];
-        let ended = self.store.end_holds_whose_time_is_over(&senders).await;
-        ended.expect("it is asked")
+        let of_senders = self.store.end_sender_holds(&senders).await;
+        let of_templates = self.store.end_template_holds(&senders).await;
+        of_senders.expect("it is asked") + of_templates.expect("it is asked")
     }
 
     /// Holds a template of the sender as an answer with this code does, or as a person does.

@@ -311,6 +311,7 @@ async fn a_database_that_does_not_answer_is_seen_in_the_metrics() {
     let scrape = world.scrape().await;
     assert_eq!(scrape.of("wa_outbox_database_unanswered_total"), Some(0.0));
     assert_eq!(scrape.of("wa_outbox_database_connections_limit"), Some(6.0));
+    assert!(scrape.of("wa_outbox_database_round_trips_total") > Some(0.0));
 
     cable.forget_connections();
 

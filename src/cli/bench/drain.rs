@@ -30,6 +30,7 @@ struct Cost {
     postgres_us: f64,
     wal_bytes: f64,
     commits: f64,
+    round_trips: f64,
     peak_mib: f64,
 }
 
@@ -121,10 +122,14 @@ async fn enqueue(scene: &Scene, messages: u32) -> anyhow::Result<f64> {
 }
 
 async fn ours(scene: &mut Scene, options: &Options) -> anyhow::Result<Cost> {
-    let process = async |scene: &mut Scene| scene.start_worker(PROCESS, "worker,webhook");
+    let process = async |scene: &mut Scene| scene.start_worker(PROCESS, "worker,webhook,admin");
     let cost = measure(scene, options.messages, process).await?;
+    let asked = scene.metric("wa_outbox_database_round_trips_total").await?;
     scene.take_worker(PROCESS)?.stop().await?;
-    Ok(cost)
+    Ok(Cost {
+        round_trips: asked / f64::from(options.messages),
+        ..cost
+    })
 }
 
 async fn by_hand(scene: &mut Scene, options: &Options) -> anyhow::Result<Cost> {
@@ -212,6 +217,7 @@ async fn measure(
         wal_bytes: per_message(after.wal_bytes - before.wal_bytes),
         commits: per_message(commits_after - commits),
         peak_mib: used.peak_mib,
+        ..Cost::default()
     })
 }
 
@@ -331,6 +337,14 @@ impl Rounds {
                 })],
                 "that write: one for each batch that is begun, one for each that is recorded"
                     .to_owned(),
+            ),
+            Measured::new(
+                "round trips to the database",
+                "/1,000 messages",
+                of(ours, |cost| cost.round_trips * 1_000.0),
+                Target::AtMost(100.0),
+                Vec::new(),
+                "one to read, one to begin, three to record, each for many".to_owned(),
             ),
             Measured::new(
                 "memory of the worker, at most",

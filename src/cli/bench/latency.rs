@@ -2,7 +2,7 @@
 //!
 //! First messages come one by one, 50 a second as the dice fall, so that the worker is awake all the time; then each after a pause,
 //! when the worker has said that it sleeps and the INSERT calls it. Both by turns with the same stream by hand
-//! ([`stream`](super::stream)). Then a worker of all roles holds 500 senders with nothing to do, and it and Postgres are watched.
+//! ([`stream`](super::stream)). Then a worker of all roles holds one sender, and 500, with nothing to do, and it and Postgres are watched.
 
 use std::time::Duration;
 
@@ -25,7 +25,9 @@ const MEDIAN: Target = Target::AtMost(3.0);
 const NEARLY_ALL: Target = Target::AtMost(15.0);
 /// Of one core, in percent.
 const IDLE: Target = Target::AtMost(1.0);
-const IDLE_SENDERS: u32 = 500;
+/// At rest.
+const ONE: u32 = 1;
+const MANY: u32 = 500;
 const IDLE_RATE: f64 = 80.0;
 /// Whoever was woken has said so by then.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -42,10 +44,7 @@ struct Report {
     /// Messages of all rounds.
     awake_messages: usize,
     asleep_messages: usize,
-    idle_senders: u32,
     idle_seconds: f64,
-    /// The worker that had nothing to do.
-    resident_mib: f64,
     measured: Vec<Measured>,
 }
 
@@ -105,17 +104,18 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     scene.strike().await?;
     let mut measured = awake.measured("50 messages a second, worker awake");
     measured.extend(asleep.measured("single messages, worker asleep"));
-    options.say("500 senders with nothing to do");
-    let idle = Idle::measure(options).await?;
-    measured.extend(idle.measured());
+    let window = Duration::from_secs(options.seconds.into()) / (ROUNDS + 1);
+    for senders in [ONE, MANY] {
+        options.say(&format!("senders with nothing to do: {senders}"));
+        let idle = Idle::measure(options, senders, window).await?;
+        measured.extend(idle.measured());
+    }
     Ok(Report {
         rounds: ROUNDS,
         rate: RATE,
         awake_messages: awake.messages(),
         asleep_messages: asleep.messages(),
-        idle_senders: IDLE_SENDERS,
-        idle_seconds: idle.seconds,
-        resident_mib: idle.resident_mib,
+        idle_seconds: window.as_secs_f64(),
         measured,
     })
 }
@@ -225,28 +225,26 @@ impl Delays {
 
 /// What it costs to have nothing to do; percent of one core.
 struct Idle {
+    senders: u32,
     worker: Spread,
     postgres: Spread,
     both: Spread,
     /// Postgres while nobody is there.
     alone: f64,
-    seconds: f64,
     resident_mib: f64,
 }
 
 impl Idle {
-    async fn measure(options: &Options) -> anyhow::Result<Self> {
-        let window = Duration::from_secs(options.seconds.into()) / (ROUNDS + 1);
-        let senders = (1..=IDLE_SENDERS)
-            .map(|n| ((30_000_000_000_u64 + u64::from(n)).to_string(), IDLE_RATE));
-        let mut scene = scene(options, senders).await?;
+    async fn measure(options: &Options, senders: u32, window: Duration) -> anyhow::Result<Self> {
+        let ids = (1..=senders).map(|n| (30_000_000_000_u64 + u64::from(n)).to_string());
+        let mut scene = scene(options, ids.map(|id| (id, IDLE_RATE))).await?;
         scene.vacuum().await?;
         let percent = |cpu_ms: f64| cpu_ms / window.as_secs_f64() / 10.0;
         let before = scene.usage().await?;
         tokio::time::sleep(window).await;
         let alone = percent(scene.usage().await?.postgres_cpu_ms - before.postgres_cpu_ms);
         scene.start_worker(WORKER, "worker,webhook,admin")?;
-        until_at_rest(&mut scene, IDLE_SENDERS.into()).await?;
+        until_at_rest(&mut scene, senders.into()).await?;
         // What a start leaves to be done is over.
         tokio::time::sleep(Duration::from_secs(5)).await;
         let mut rounds = Vec::new();
@@ -262,11 +260,11 @@ impl Idle {
         let used = scene.stop_worker(WORKER).await?;
         scene.strike().await?;
         Ok(Self {
+            senders,
             worker: Spread::of(rounds.iter().map(|(worker, _)| *worker)),
             postgres: Spread::of(rounds.iter().map(|(_, postgres)| *postgres)),
             both: Spread::of(rounds.iter().map(|(worker, postgres)| worker + postgres)),
             alone,
-            seconds: window.as_secs_f64(),
             resident_mib: used.resident_mib,
         })
     }
@@ -279,7 +277,8 @@ impl Idle {
                 figure: Spread::of([self.alone]),
             }]
         };
-        let what = |of: &str| format!("{IDLE_SENDERS} senders at rest: CPU of {of}");
+        let plural = if self.senders == 1 { "" } else { "s" };
+        let what = |of: &str| format!("{} sender{plural} at rest: CPU of {of}", self.senders);
         let reading = format!(
             "{} % of a core in the worker and {} % in Postgres; {} MiB resident",
             short(self.worker.median),
@@ -307,14 +306,12 @@ impl Idle {
 impl Report {
     fn print(&self) {
         println!(
-            "latency: {} rounds, {} messages while awake, {} while asleep; {} senders at rest for {} windows of {} s, {} MiB\n",
+            "latency: {} rounds, {} messages while awake, {} while asleep; at rest for {} windows of {} s\n",
             self.rounds,
             self.awake_messages,
             self.asleep_messages,
-            self.idle_senders,
             self.rounds,
-            short(self.idle_seconds),
-            short(self.resident_mib)
+            short(self.idle_seconds)
         );
         measured::print(&self.measured);
     }

@@ -69,14 +69,11 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
-    let admin_port = std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .port();
-    let mut scene = scene(options, admin_port).await?;
+    let mut scene = scene(options).await?;
     fill(&scene, i64::from(options.messages), options.json).await?;
     let asker = Asker {
         client: reqwest::Client::builder().no_proxy().build()?,
-        origin: format!("http://127.0.0.1:{admin_port}"),
+        origin: scene.admin_url(),
         database: scene.database_url().to_owned(),
     };
     scene.start_worker(ADMIN, "admin")?;
@@ -125,21 +122,19 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     })
 }
 
-async fn scene(options: &Options, admin_port: u16) -> anyhow::Result<Scene> {
+async fn scene(options: &Options) -> anyhow::Result<Scene> {
     let change = SenderChange {
         rate_per_second: Some(1_000.0),
         pair_period_ms: Some(0),
         max_in_flight: Some(options.in_flight.try_into()?),
         ..SenderChange::default()
     };
-    let mut settings = super::settings(3_600);
-    settings.push(("WA_OUTBOX_ADMIN_LISTEN", format!("127.0.0.1:{admin_port}")));
     let scene = Scene::set(Plan {
         senders: [SENDER, VETERAN, HELD]
             .map(|sender| (SenderId::from(sender), change.clone()))
             .to_vec(),
         latency: options.latency(),
-        settings,
+        settings: super::settings(3_600),
         pooler: options.pooler.map(super::PoolerMode::mode),
         ..Plan::default()
     })

@@ -73,6 +73,7 @@ pub(super) struct Scene {
     /// The ledger counts its time from here.
     pub(super) started: Instant,
     webhook_port: u16,
+    admin_port: u16,
     settings: Vec<(&'static str, String)>,
     pub(super) workers: BTreeMap<String, Worker>,
 }
@@ -137,7 +138,7 @@ impl Scene {
         let store = Store::connect(&settings).await?;
         store.migrate().await?;
         let (pooler, cable, url) = way_to(&direct, plan.pooler, plan.cable).await?;
-        let webhook_port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let [webhook_port, admin_port] = free_ports()?;
         let started = Instant::now();
         let simulator = Simulator::start(Settings {
             latency: plan.latency,
@@ -173,6 +174,7 @@ impl Scene {
             simulator: std::sync::Arc::new(simulator),
             started,
             webhook_port,
+            admin_port,
             settings: plan.settings,
             workers: BTreeMap::new(),
         })
@@ -280,12 +282,13 @@ impl Scene {
 
     /// Starts `wa-outbox run` as a process of its own.
     pub(super) fn start_worker(&mut self, name: &str, roles: &str) -> anyhow::Result<()> {
-        let webhook_listen = format!("127.0.0.1:{}", self.webhook_port);
+        let local = |port| format!("127.0.0.1:{port}");
         let environment = [
             ("DATABASE_URL", self.url.clone()),
             ("WA_OUTBOX_BENCH_TOKEN", "bench-token".to_owned()),
             ("WHATSAPP_APP_SECRET", APP_SECRET.to_owned()),
-            ("WA_OUTBOX_WEBHOOK_LISTEN", webhook_listen),
+            ("WA_OUTBOX_WEBHOOK_LISTEN", local(self.webhook_port)),
+            ("WA_OUTBOX_ADMIN_LISTEN", local(self.admin_port)),
         ];
         let clock = (self.wall_clocks.as_ref())
             .map(|clocks| clocks.environment(name))
@@ -298,6 +301,25 @@ impl Scene {
         let worker = Worker::start(name, roles, environment)?;
         self.workers.insert(name.to_owned(), worker);
         Ok(())
+    }
+
+    /// Where a process with the role `admin` shows how it goes; one at a time.
+    pub(super) fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.admin_port)
+    }
+
+    /// What is told there as this metric.
+    pub(super) async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let asking = client.get(format!("{}/metrics", self.admin_url()));
+        let metrics = asking.send().await?.error_for_status()?;
+        let metrics = metrics.text().await?;
+        let figure = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(figure
+            .with_context(|| format!("no metric {name}"))?
+            .parse()?)
     }
 
     /// Starts another command of this very program as a process of its own, beside the workers.
@@ -522,6 +544,19 @@ impl Drop for Scene {
             let _ = server.remove();
         }
     }
+}
+
+/// Ports that are free now.
+fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
+    let mut ports = [0; N];
+    // Bound at the same time, so that they are not the same.
+    let listeners: Vec<TcpListener> = (0..N)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()?;
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
 }
 
 fn webhook_address(port: u16) -> String {

@@ -22,7 +22,6 @@ impl Worker {
     ) -> anyhow::Result<Self> {
         let own = [
             ("WA_OUTBOX__WORKER__NAME", name),
-            ("WA_OUTBOX_ADMIN_LISTEN", "127.0.0.1:0"),
             ("WA_OUTBOX__LOG__FILTER", "error"),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -22,5 +22,4 @@ with mine as materialized (
   returning l.sender
 )
 select (select count(*) from taken) as "taken!",
-  (select count(*) from free) - (select count(*) from taken) as "left_over!",
-  exists (select from wa.workers w where w.worker = $1) as "known!"
+  (select count(*) from free) - (select count(*) from taken) as "left_over!"
