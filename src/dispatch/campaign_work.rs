@@ -57,7 +57,7 @@ async fn look(
     places: &mut EndingPlaces,
     looks: u64,
 ) -> Result<(), StoreError> {
-    if senders.is_empty() {
+    if senders.is_empty() || !store.has_campaigns().await? {
         return Ok(());
     }
     store.fold_campaign_counts(FOLDED_AT_ONCE).await?;

@@ -108,6 +108,14 @@ impl Store {
             .collect()
     }
 
+    /// Whether there has ever been a campaign: most databases never have one.
+    pub async fn has_campaigns(&self) -> Result<bool, StoreError> {
+        sqlx::query_scalar!(r#"select exists (select from wa.campaigns) as "has!""#)
+            .fetch_one(&self.pool)
+            .await
+            .doing("see whether there are campaigns")
+    }
+
     /// Adds up what the books have told of campaigns, at most so many rows of theirs; says how many. Whoever finds another at it
     /// does nothing.
     pub async fn fold_campaign_counts(&self, at_most: i32) -> Result<i64, StoreError> {
