@@ -472,7 +472,8 @@ impl Service {
         Ok(address)
     }
 
-    /// Waits until everything that is due has left and every outcome is written; for ever where this process does not send.
+    /// Waits until everything that is due and may leave has left and every outcome is written; for ever where this process does not
+    /// send.
     pub async fn drained(&self) {
         match &self.signals {
             Some(signals) => {

@@ -34,7 +34,7 @@ pub struct Options {
     /// Do not bring the database to the schema of this version; start only if it has it
     #[arg(long)]
     no_migrate: bool,
-    /// End in order, with 0, as soon as nothing is due any more
+    /// End in order, with 0, as soon as nothing is due any more that may leave
     #[arg(long)]
     drain: bool,
 }
@@ -47,6 +47,8 @@ Examples:
   wa-outbox run --roles worker
   wa-outbox run --drain
   wa-outbox run --roles webhook,admin --no-migrate";
+
+const NO_SENDER: &str = "Nothing is due: there is no sender. Add one: wa-outbox sender add PHONE_NUMBER_ID --credential env:NAME";
 
 /// A role as it is written on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -75,6 +77,11 @@ impl Options {
     /// # Errors
     /// When it cannot start, or when something was still out after the time that an orderly end may take.
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        if self.drain && !self.roles.contains(&RoleName::Worker) {
+            let what = "--drain ends a process that sends, and this one does not";
+            let fix = "add worker to --roles, or leave --drain out";
+            return Err(Problem::usage(what, fix).into());
+        }
         let mut signals = Signals::listen().context("could not listen for signals")?;
         info!("Starting: {}", self.roles_in_words());
         let store = tokio::select! {
@@ -84,6 +91,11 @@ impl Options {
                 return Ok(());
             }
         };
+        if self.drain && store.senders().await?.is_empty() {
+            // It would wait to be given one.
+            warn!("{NO_SENDER}");
+            return Ok(());
+        }
         let roles: BTreeSet<Role> = self.roles.iter().copied().map(Role::from).collect();
         let service = Service::start(store, context.config()?, context.env(), &roles).await?;
         info!("Running: {}", self.roles_in_words());

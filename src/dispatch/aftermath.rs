@@ -45,10 +45,11 @@ impl Dispatcher {
         let Some(desk) = self.desks.get_mut(&answered.sender) else {
             return;
         };
-        let tried = desk.resting.came_back(answered.id);
+        let accepted = matches!(outcome, Outcome::Accepted(_));
+        let tried = desk.resting.came_back(answered.id, accepted);
         desk.places.free();
         self.breakers.learned(&desk.origin, outcome.into(), now);
-        if !matches!(outcome, Outcome::Accepted(_)) {
+        if !accepted {
             desk.may_have_one_back();
         }
         match outcome {

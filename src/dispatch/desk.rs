@@ -261,6 +261,12 @@ impl Desk {
         self.lanes.is_empty() && self.on_the_way() == 0 && self.exhausted
     }
 
+    /// Nothing of it leaves, whatever is due, until somebody does something: it is held, or nobody knows how to reach its provider.
+    pub fn is_kept_back(&self) -> bool {
+        let is_held = self.held && !self.resting.is_tried(OnTrial::Sender);
+        self.on_the_way() == 0 && (is_held || self.endpoint.is_none())
+    }
+
     /// It is idle, and nothing is read for it before the scout finds something.
     pub fn waits_for_scout(&self) -> bool {
         self.is_idle() && !self.something_is_open

@@ -88,13 +88,18 @@ impl Dispatcher {
     /// Has it said that the worker sleeps, when there has been little to do for a while, or that it does no longer.
     pub(super) fn fall_asleep_or_wake(&mut self) {
         let now = Instant::now();
-        let idle = self.desks.values().all(Desk::is_idle)
+        // A desk that has asked seems to have read everything until the answer comes.
+        let nothing_due = self.reading.is_none()
+            && !self.desks.is_empty()
+            && self
+                .desks
+                .values()
+                .all(|desk| desk.is_idle() || desk.is_kept_back())
             && self.unsent.is_empty()
             && self.recorder.unwritten() == 0;
-        self.signals.nothing_due.send_if_modified(|nothing_due| {
-            let is_so = idle && !self.desks.is_empty();
-            std::mem::replace(nothing_due, is_so) != is_so
-        });
+        self.signals
+            .nothing_due
+            .send_if_modified(|was_so| std::mem::replace(was_so, nothing_due) != nothing_due);
         let has_more = self.desks.values().any(|desk| desk.has_more(now));
         if self.found_lately > LITTLE_WORK || has_more {
             self.last_work = now;

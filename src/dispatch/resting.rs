@@ -63,6 +63,8 @@ enum Stage {
     Granted,
     /// This one does.
     Out(MessageId),
+    /// It was accepted: the hold ends as soon as that is read back.
+    Won,
 }
 
 impl Resting {
@@ -150,6 +152,11 @@ impl Resting {
         }
     }
 
+    /// Whether this hold is being tried, or about to be, or about to end.
+    pub fn is_tried(&self, of: OnTrial) -> bool {
+        self.trials.contains_key(&of)
+    }
+
     /// Whether it is this message that tries the hold.
     pub fn is_trying(&self, of: OnTrial, id: MessageId) -> bool {
         self.trials
@@ -166,12 +173,19 @@ impl Resting {
         }
     }
 
-    /// It came back. Says which holds it has tried.
-    pub fn came_back(&mut self, id: MessageId) -> Vec<OnTrial> {
-        self.trials
-            .extract_if(|_, trial| trial.stage == Stage::Out(id))
-            .map(|(of, _)| of)
-            .collect()
+    /// It came back, accepted or not. Says which holds it has tried.
+    pub fn came_back(&mut self, id: MessageId, accepted: bool) -> Vec<OnTrial> {
+        let of_it = (self.trials.iter_mut()).filter(|(_, trial)| trial.stage == Stage::Out(id));
+        let tried: Vec<_> = of_it
+            .map(|(of, trial)| {
+                trial.stage = Stage::Won;
+                *of
+            })
+            .collect();
+        if !accepted {
+            self.trials.retain(|of, _| !tried.contains(of));
+        }
+        tried
     }
 
     /// A template was refused: nothing more of it leaves, before its hold is read back from the database.

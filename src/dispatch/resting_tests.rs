@@ -154,10 +154,30 @@ fn a_trial_is_asked_for_once_and_lets_one_message_leave() {
     assert_eq!(resting.keeps(PROMO, now), Kept::Aside(7), "one is out");
     assert!(resting.is_trying(of, MessageId(1)) && !resting.is_trying(of, MessageId(2)));
 
-    assert_eq!(resting.came_back(MessageId(2)), []);
-    assert_eq!(resting.came_back(MessageId(1)), [of]);
-    assert_eq!(resting.came_back(MessageId(1)), [], "it is told once");
+    assert_eq!(resting.came_back(MessageId(2), false), []);
+    assert_eq!(resting.came_back(MessageId(1), false), [of]);
+    assert_eq!(
+        resting.came_back(MessageId(1), false),
+        [],
+        "it is told once"
+    );
     assert_eq!(resting.wanted(now), [of], "the next one may be asked for");
+}
+
+#[test]
+fn a_hold_whose_trial_was_accepted_is_not_tried_again_before_it_is_seen_to_end() {
+    let of = OnTrial::Template(7);
+    let (mut resting, now) = resting(vec![template_hold(7, TemplateCause::Answer)]);
+    resting.wanted(now);
+    resting.answered(of, true);
+    resting.tries([of].into_iter(), MessageId(1));
+
+    assert_eq!(resting.came_back(MessageId(1), true), [of]);
+    assert!(resting.is_tried(of));
+    assert_eq!(resting.wanted(now), []);
+
+    resting.take_up(&held(None, Vec::new()), now);
+    assert!(!resting.is_tried(of));
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub struct Signals {
     pub hears_calls: AtomicBool,
     /// Messages of begins whose answer was lost.
     suspects: Mutex<Vec<Suspect>>,
-    /// Everything that is due has left, and every outcome is written.
+    /// Everything that is due and may leave has left, and every outcome is written.
     pub nothing_due: watch::Sender<bool>,
     /// When the loop last turned, in microseconds since this machine was started; 0 before the first turn.
     pub last_turn: AtomicU64,

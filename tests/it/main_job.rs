@@ -55,3 +55,44 @@ async fn a_mark_as_read_ends_as_accepted_without_a_wamid() {
     let message = world.until_state(message, "accepted").await;
     assert_eq!((message.wamid, message.attempts), (None, 1));
 }
+
+#[tokio::test]
+async fn drain_sends_what_is_due_and_may_leave_and_ends() {
+    let world = World::at_rest().await;
+    let message = world.enqueue(a_text()).await;
+    let listens_elsewhere = [
+        ("WA_OUTBOX_WEBHOOK_LISTEN", "127.0.0.1:0"),
+        ("WA_OUTBOX_ADMIN_LISTEN", "127.0.0.1:0"),
+        ("WHATSAPP_APP_SECRET", "secret"),
+    ];
+    let drain = async |arguments: &[&str]| {
+        let run = [&["run", "--drain"], arguments].concat();
+        let output = world.command_with(&listens_elsewhere, &run).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+
+    let (code, said) = drain(&[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(world.message(message).await.state, "accepted", "{said}");
+
+    let held = world
+        .command(&["sender", "hold", SENDER, "--reason", "a pause"])
+        .await;
+    assert!(held.status.success(), "{held:?}");
+    let kept_back = world.enqueue(a_text()).await;
+    let (code, said) = drain(&[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(world.message(kept_back).await.state, "queued");
+
+    let (code, said) = drain(&["--roles", "webhook,admin"]).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("add worker to --roles"), "{said}");
+
+    world
+        .run_sql("truncate wa.senders, wa.outbox, wa.queue, wa.results, wa.leases cascade")
+        .await;
+    let (code, said) = drain(&[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("there is no sender"), "{said}");
+}

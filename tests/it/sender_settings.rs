@@ -79,3 +79,44 @@ async fn no_more_requests_of_a_sender_are_out_than_it_may_have() {
     }
     assert_eq!(world.simulator.ledger().requests_for(ALICE).len(), 3);
 }
+
+#[tokio::test]
+async fn senders_are_of_the_same_versions_until_one_changes() {
+    let world = World::at_rest().await;
+    world.add_sender(ANOTHER).await;
+    let store = &world.store;
+    let worker = store.register_worker("one", PATIENCE).await;
+    let worker = worker.expect("a worker");
+    let none = store.versions_of_held(worker).await.expect("the versions");
+    store.take_senders(worker).await.expect("the senders");
+
+    let mut known = vec![none];
+    let mut differ = async || {
+        let now = store.versions_of_held(worker).await.expect("the versions");
+        let again = store.versions_of_held(worker).await.expect("the versions");
+        assert_eq!(now, again);
+        assert!(!known.contains(&now));
+        known.push(now);
+    };
+    differ().await;
+    world
+        .change_sender(
+            ANOTHER,
+            SenderChange {
+                max_in_flight: Some(3),
+                ..SenderChange::default()
+            },
+        )
+        .await;
+    differ().await;
+    let problem = Some("its token cannot be read");
+    store
+        .say_problem(worker, SENDER, problem)
+        .await
+        .expect("it is said");
+    differ().await;
+    world
+        .run_sql(&format!("delete from wa.leases where sender = '{ANOTHER}'"))
+        .await;
+    differ().await;
+}

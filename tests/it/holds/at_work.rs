@@ -103,6 +103,28 @@ async fn a_new_token_is_tried_at_once() {
 }
 
 #[tokio::test]
+async fn a_process_that_drains_tries_a_new_token_before_it_ends() {
+    let mut world = World::start().await;
+    world.meet_everyone_with(Some(Fault::Error(190)));
+    world.enqueue_to_everyone(&a_text()).await;
+    world.until_held().await;
+    world.stop_service().await;
+    world.meet_everyone_with(None);
+    world.change_the_token().await;
+    // What came back waits a moment before it is due again.
+    world.run_sql("update wa.queue set due_at = now()").await;
+
+    let drained = world
+        .command(&["run", "--drain", "--roles", "worker"])
+        .await;
+
+    let said = String::from_utf8_lossy(&drained.stderr);
+    assert!(drained.status.success(), "{said}");
+    let accepted = world.count("wa.results where state = 'accepted'").await;
+    assert_eq!(accepted, 5, "{said}");
+}
+
+#[tokio::test]
 async fn a_sender_whose_account_is_locked_waits_for_a_person() {
     let world = World::start().await;
     world.meet_everyone_with(Some(Fault::Error(131031)));
