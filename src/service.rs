@@ -436,6 +436,7 @@ impl Service {
             self.store.clone(),
             config.retention.spans(),
             Clock::system(),
+            Arc::clone(&self.metrics),
             self.stop.clone(),
         );
         self.tasks

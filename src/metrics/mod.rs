@@ -23,6 +23,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::domain::status::Status;
+use crate::store::prune::Part;
 use asked::{Asked, Kind};
 pub use durations::Durations;
 use durations::{FAST, SLOW};
@@ -47,6 +48,8 @@ pub struct Metrics {
     pub took: Took,
     /// What WhatsApp tells.
     pub webhooks: Webhooks,
+    /// What was deleted for its age.
+    pub pruned: Pruned,
     /// What is read from the database from time to time.
     pub sampled: Sampled,
     /// Logins refused by the admin listener.
@@ -138,6 +141,18 @@ pub struct Webhooks {
     pub echoed: Counter,
 }
 
+/// What was deleted because it was older than the settings `[retention]` keep it.
+pub struct Pruned {
+    /// Messages, with all that belonged to them.
+    pub messages: Counter,
+    /// Webhook deliveries.
+    pub deliveries: Counter,
+    /// Statuses that belonged to no message.
+    pub statuses: Counter,
+    /// Events of sequences.
+    pub history: Counter,
+}
+
 /// What is read from the database from time to time. The same in every process.
 #[derive(Default)]
 pub struct Sampled {
@@ -190,6 +205,7 @@ impl Metrics {
             settled: Settled::registered(to),
             took: Took::registered(to),
             webhooks: Webhooks::registered(to),
+            pruned: Pruned::registered(to),
             sampled: Sampled::registered(to),
             refused_logins,
             registry: Mutex::new(registry),
@@ -304,6 +320,34 @@ impl Settled {
             resent,
             kept,
             expired,
+        }
+    }
+}
+
+impl Pruned {
+    fn registered(registry: &mut Registry) -> Self {
+        let [messages, deliveries, statuses, history] = counters(
+            registry,
+            "wa_outbox_pruned",
+            "What this process has deleted because it was older than the settings [retention] keep it",
+            "what",
+            ["messages", "deliveries", "statuses", "history"],
+        );
+        Self {
+            messages,
+            deliveries,
+            statuses,
+            history,
+        }
+    }
+
+    /// Of this part.
+    pub fn of(&self, part: Part) -> &Counter {
+        match part {
+            Part::Messages => &self.messages,
+            Part::Deliveries => &self.deliveries,
+            Part::Statuses => &self.statuses,
+            Part::History => &self.history,
         }
     }
 }

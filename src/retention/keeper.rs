@@ -3,6 +3,7 @@
 //! Whose turn it is stands in a row of the database and is renewed with the walk; when its process dies another one begins anew
 //! within two minutes. A walk rests nine times as long as it works, so what it takes of the database is a tenth of one connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -11,6 +12,7 @@ use tracing::{info, warn};
 use super::walk::{Limits, Pruned, Walk};
 use crate::clock::Clock;
 use crate::domain::retention::Retention;
+use crate::metrics::Metrics;
 use crate::store::prune::Pass;
 use crate::store::{Store, StoreError};
 
@@ -32,16 +34,24 @@ pub struct Keeper {
     store: Store,
     retention: Retention,
     clock: Clock,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
 
 impl Keeper {
     /// Of this database, by these settings.
-    pub fn new(store: Store, retention: Retention, clock: Clock, stop: CancellationToken) -> Self {
+    pub fn new(
+        store: Store,
+        retention: Retention,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             store,
             retention,
             clock,
+            metrics,
             stop,
         }
     }
@@ -105,6 +115,8 @@ impl Keeper {
             let Some(step) = walk.step().await? else {
                 return Ok(Some(walk.pruned()));
             };
+            let pruned = u64::try_from(step.slice.pruned).unwrap_or_default();
+            self.metrics.pruned.of(step.part).inc_by(pruned);
             // A stretch in which nothing is left is passed by quickly.
             let shortest = match step.slice.looked {
                 0 => Duration::ZERO,

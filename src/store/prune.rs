@@ -34,6 +34,15 @@ pub struct PrunedSlice {
     pub pruned: i64,
 }
 
+/// Whether what is old is deleted by the workers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pruning {
+    /// One of them is at it.
+    pub is_under_way: bool,
+    /// The next one is due in so many seconds; negative: it has been due since. None: none has ever been at it.
+    pub due_in_s: Option<f64>,
+}
+
 /// The right to walk, for as long as it is renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pass(i64);
@@ -95,6 +104,19 @@ impl Store {
             Part::Statuses => slice!("prune_statuses"),
         }
         .doing("delete what has ended long ago")
+    }
+
+    /// How the workers go about it.
+    pub async fn pruning(&self) -> Result<Pruning, StoreError> {
+        sqlx::query_as!(
+            Pruning,
+            r#"select p.until > clock_timestamp() as "is_under_way!",
+                 case when p.pass > 0 then extract(epoch from p.next_at - clock_timestamp())::float8 end as due_in_s
+               from wa.pruning p"#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("see how what is old is deleted")
     }
 
     /// Takes the next pass over, if it is time for it and nobody is at it.

@@ -104,6 +104,7 @@ async fn where_all_is_well_nothing_is_broken_nothing_is_sent_and_no_secret_is_sh
         "subscription",
         "lease",
         "end",
+        "retention",
         "rate",
         "lost answers",
         "statuses",
@@ -118,6 +119,13 @@ async fn where_all_is_well_nothing_is_broken_nothing_is_sent_and_no_secret_is_sh
         assert_eq!(found.standing(check), "fine", "{check}");
     }
     assert_eq!(world.requests(), 1);
+    let deletes = [
+        &SECRETS[..],
+        &[("WA_OUTBOX__RETENTION__MESSAGES_DAYS", "90")],
+    ]
+    .concat();
+    let found_then = looks_with(&world, &deletes).await;
+    found_then.shows("retention", "note", "nobody has looked for them yet");
     for secret in ["test-token", APP_SECRET, "verify-token", SHARED_SECRET] {
         assert!(!found.said.contains(secret), "{secret}");
     }

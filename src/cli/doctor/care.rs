@@ -4,8 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Findings;
-use crate::config::Config;
+use crate::config::{Config, Retention};
+use crate::standing::time::span;
 use crate::store::checkup::CareFacts;
+use crate::store::prune::Pruning;
 
 /// A transaction that is open for longer keeps vacuum from cleaning up a queue that moves.
 const OPEN_FOR_LONG: Duration = Duration::from_secs(3_600);
@@ -17,6 +19,8 @@ const TOO_MANY_TRANSACTIONS: i64 = 1_500_000_000;
 /// Of a disk, what should be free, and what must be.
 const LITTLE_ROOM: f64 = 0.15;
 const NO_ROOM: f64 = 0.03;
+/// A worker looks every hour for what is too old. After so long nobody does.
+const NOBODY_PRUNES: f64 = 24.0 * 3_600.0;
 /// What systemd waits after SIGTERM before it kills, unless told otherwise (`DefaultTimeoutStopSec`).
 const USUAL_PATIENCE: Duration = Duration::from_secs(90);
 
@@ -65,6 +69,44 @@ pub(super) fn settings(config: &Config, found: &mut Findings) {
     }
     if let Some(folder) = &config.media.folder {
         room("media folder", folder, "files that messages name", found);
+    }
+}
+
+/// Checks whether what the settings say is too old is deleted.
+pub(super) fn retention(settings: &Retention, pruning: Pruning, found: &mut Findings) {
+    let kept = |what: &str, days: Option<u32>| match days {
+        Some(days) => format!("{what} are deleted {days} days after their end"),
+        None => format!("{what} are kept"),
+    };
+    let words = format!(
+        "{}, {}",
+        kept("messages", settings.messages_days),
+        kept("webhook deliveries", settings.webhooks_days)
+    );
+    if settings.spans().is_nothing() {
+        return found.fine("retention", words);
+    }
+    let fix =
+        "start a worker with these settings, wa-outbox run --roles worker: it looks every hour";
+    match pruning.due_in_s {
+        _ if pruning.is_under_way => found.fine("retention", format!("{words}; that is under way")),
+        None => found.note(
+            "retention",
+            format!("{words}; nobody has looked for them yet"),
+            fix,
+        ),
+        Some(due_in) if due_in < -NOBODY_PRUNES => {
+            let late = span(time::Duration::seconds_f64(-due_in));
+            found.note(
+                "retention",
+                format!("{words}; that has been due for {late}"),
+                fix,
+            );
+        }
+        Some(due_in) => {
+            let soon = span(time::Duration::seconds_f64(due_in.max(0.0)));
+            found.fine("retention", format!("{words}; looked for again in {soon}"));
+        }
     }
 }
 
@@ -225,6 +267,63 @@ mod tests {
             Standing::Note
         );
         assert_eq!(vacuum(|facts| facts.dead_rows = 200_000), Standing::Note);
+    }
+
+    #[test]
+    fn what_is_to_be_deleted_and_is_not_is_told() {
+        let looks = |messages_days, is_under_way, due_in_s| {
+            let settings = Retention {
+                messages_days,
+                ..Retention::default()
+            };
+            let pruning = Pruning {
+                is_under_way,
+                due_in_s,
+            };
+            let mut found = Findings::about("settings");
+            retention(&settings, pruning, &mut found);
+            let one = found.findings.remove(0);
+            (one.standing, one.words)
+        };
+        let kept = "messages are kept, webhook deliveries are kept";
+        assert_eq!(looks(None, false, None), (Standing::Fine, kept.to_owned()));
+        let deletes = |rest: &str| {
+            format!(
+                "messages are deleted 90 days after their end, webhook deliveries are kept; {rest}"
+            )
+        };
+        for (is_under_way, due_in_s, standing, words) in [
+            (true, None, Standing::Fine, "that is under way"),
+            (
+                false,
+                None,
+                Standing::Note,
+                "nobody has looked for them yet",
+            ),
+            (
+                false,
+                Some(600.0),
+                Standing::Fine,
+                "looked for again in 10 min",
+            ),
+            (
+                false,
+                Some(-600.0),
+                Standing::Fine,
+                "looked for again in under a second",
+            ),
+            (
+                false,
+                Some(-259_200.0),
+                Standing::Note,
+                "that has been due for 3 days",
+            ),
+        ] {
+            assert_eq!(
+                looks(Some(90), is_under_way, due_in_s),
+                (standing, deletes(words))
+            );
+        }
     }
 
     #[test]

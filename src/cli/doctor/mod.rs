@@ -125,6 +125,12 @@ impl Options {
         webhooks::check(context, config, store, &mut findings).await;
         let mut found = Findings::about("settings");
         care::settings(config, &mut found);
+        if let Some(store) = store {
+            match store.pruning().await {
+                Ok(pruning) => care::retention(&config.retention, pruning, &mut found),
+                Err(error) => found.unanswered("retention", &error),
+            }
+        }
         findings.append(&mut found.findings);
         let broken = findings
             .iter()

@@ -85,6 +85,8 @@ async fn a_worker_that_is_stopped_breaks_its_walk_off_and_another_goes_on_at_onc
         })
         .await;
     assert_eq!(world.count("wa.outbox").await, 0);
+    let series = "wa_outbox_pruned_total{what=\"messages\"}";
+    assert_eq!(world.scrape().await.of(series), Some(left as f64));
     // Unless the first had been faster than its stop.
     if left > 0 {
         assert_eq!(world.number("select pass from wa.pruning").await, 2);
