@@ -2,24 +2,21 @@
 //!
 //! Running workers take a change up within two seconds.
 
+mod settings;
 mod show;
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Subcommand;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::duration::NotADuration;
 use super::duration::later;
 use super::failure::Problem;
 use super::{Context, duration, output};
 use crate::config::SecretRef;
 use crate::domain::id::SenderId;
-use crate::domain::numbering::{Country, NotACountry};
 use crate::provider::{AddressError, check_base_url};
 use crate::standing::time::moment;
-use crate::store::sender::{SenderChange, Unset};
+use settings::{OrDefault, Settings};
 use show::{stands, unknown};
 
 pub(super) use show::{Show, find};
@@ -87,171 +84,6 @@ struct Set {
     credential: Option<String>,
     #[command(flatten)]
     settings: Settings,
-}
-
-/// What a sender may be given; what is left out stays as it is, or takes the default of a new one.
-#[derive(Debug, Default, PartialEq, clap::Args)]
-struct Settings {
-    /// How it is reached [new senders: cloud_api]
-    #[arg(long, value_parser = ["cloud_api", "bsp", "on_premises"])]
-    provider: Option<String>,
-    /// The API's address, without version and path [new senders: https://graph.facebook.com]
-    #[arg(long, value_name = "URL")]
-    base_url: Option<String>,
-    /// A BSP's path after the address; {sender} in it stands for the id; or `default` for none
-    #[arg(long, value_name = "PATH")]
-    path: Option<OrDefault<String>>,
-    /// The Cloud API's version [new senders: v23.0]
-    #[arg(long, value_name = "VERSION")]
-    api_version: Option<String>,
-    /// The header that carries the token [new senders: Authorization]
-    #[arg(long, value_name = "NAME")]
-    auth_header: Option<String>,
-    /// The word before the token, `none` for no word, or `default`: Bearer in Authorization, no word in any other header
-    /// [new senders: default]
-    #[arg(long, value_name = "WORD")]
-    auth_scheme: Option<OrDefault<String>>,
-    /// A file, where the workers run, with the only certificates (PEM) that may vouch for the server, or `default` for those
-    /// of the machine [new senders: default]
-    #[arg(long, value_name = "PATH")]
-    ca_file: Option<OrDefault<String>>,
-    /// Whether statuses bring biz_opaque_callback_data back: `true`, `false`, or `default` for what its kind of provider does
-    /// [new senders: default]
-    #[arg(long, value_name = "BOOL")]
-    callback_echo: Option<OrDefault<bool>>,
-    /// Messages a second at most [new senders: 80, on_premises 70]
-    #[arg(long, value_name = "NUMBER")]
-    rate_per_second: Option<f64>,
-    /// One message per this many milliseconds to one recipient, 0 for no limit [new senders: 6000]
-    #[arg(long, value_name = "MS")]
-    pair_period_ms: Option<i32>,
-    /// So many to one recipient may leave at once [new senders: 45]
-    #[arg(long, value_name = "NUMBER")]
-    pair_burst: Option<i32>,
-    /// Requests out at a time, or `default` for the worker's setting [new senders: default]
-    #[arg(long, value_name = "NUMBER")]
-    max_in_flight: Option<OrDefault<i32>>,
-    /// When an answer is lost: `retry` (send again), `hold` (leave it to a person), or `default` for the worker's setting
-    /// [new senders: default]
-    #[arg(long, value_name = "POLICY", value_parser = one_of(["retry", "hold", "default"]))]
-    on_uncertain: Option<OrDefault<String>>,
-    /// Seconds of silence before a lost answer is settled, or `default` for the worker's setting [new senders: default]
-    #[arg(long, value_name = "SECONDS")]
-    reconcile_window_s: Option<OrDefault<i32>>,
-    /// When a message breaks the rules of WhatsApp's documentation: `refuse` (it fails and no request is made), `warn` (it is sent,
-    /// and counted), or `off` (not looked at); the rules: wa-outbox check --rules [new senders: refuse]
-    #[arg(long, value_name = "POLICY", value_parser = ["off", "warn", "refuse"])]
-    validate: Option<String>,
-    /// Whether a field that the documentation does not have breaks them, as it does for the Cloud API [new senders: false]
-    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    strict: Option<bool>,
-    /// In its sequences, when a message fails, expires or is left to a person: `halt`, `skip`, or `default` for the worker's
-    /// setting [new senders: default]
-    #[arg(long, value_name = "POLICY", value_parser = one_of(["halt", "skip", "default"]))]
-    on_failure: Option<OrDefault<String>>,
-    /// In its sequences, how long a delivery is waited for, or `default` for the worker's setting [new senders: default]
-    #[arg(long, value_name = "SPAN", value_parser = span)]
-    delivery_timeout: Option<OrDefault<Duration>>,
-    /// In its sequences, when that is over: `halt`, `proceed`, or `default` for the worker's setting [new senders: default]
-    #[arg(long, value_name = "POLICY", value_parser = one_of(["halt", "proceed", "default"]))]
-    on_timeout: Option<OrDefault<String>>,
-    /// Read numbers without + as they are dialled in this country (two letters, such as DE), or `default` to refuse them
-    /// [new senders: default]
-    #[arg(long, value_name = "COUNTRY", value_parser = country)]
-    default_country: Option<OrDefault<Country>>,
-    /// Make it the one for messages that name no sender
-    #[arg(long)]
-    default: bool,
-}
-
-/// A value, or the word `default`: then the setting is taken away and what holds without it holds again.
-#[derive(Clone, Debug, PartialEq)]
-enum OrDefault<T> {
-    Given(T),
-    Default,
-}
-
-impl<T: FromStr> FromStr for OrDefault<T> {
-    type Err = T::Err;
-
-    fn from_str(text: &str) -> Result<Self, T::Err> {
-        match text {
-            "default" => Ok(Self::Default),
-            given => given.parse().map(Self::Given),
-        }
-    }
-}
-
-fn one_of(words: [&'static str; 3]) -> impl TypedValueParser<Value = OrDefault<String>> {
-    PossibleValuesParser::new(words).map(|word| match word.as_str() {
-        "default" => OrDefault::Default,
-        _ => OrDefault::Given(word),
-    })
-}
-
-fn span(text: &str) -> Result<OrDefault<Duration>, NotADuration> {
-    match text {
-        "default" => Ok(OrDefault::Default),
-        given => duration::parse(given).map(OrDefault::Given),
-    }
-}
-
-fn country(text: &str) -> Result<OrDefault<Country>, NotACountry> {
-    text.parse()
-}
-
-impl Settings {
-    fn change(self, credential: Option<String>) -> SenderChange {
-        let mut unset = Vec::new();
-        let path = value(self.path, Unset::Path, &mut unset);
-        let auth_scheme = value(self.auth_scheme, Unset::AuthScheme, &mut unset);
-        let ca_file = value(self.ca_file, Unset::CaFile, &mut unset);
-        let callback_echo = value(self.callback_echo, Unset::CallbackEcho, &mut unset);
-        let max_in_flight = value(self.max_in_flight, Unset::MaxInFlight, &mut unset);
-        let on_uncertain = value(self.on_uncertain, Unset::OnUncertain, &mut unset);
-        let window = self.reconcile_window_s;
-        let reconcile_window_s = value(window, Unset::ReconcileWindow, &mut unset);
-        let on_failure = value(self.on_failure, Unset::OnFailure, &mut unset);
-        let delivery_timeout = value(self.delivery_timeout, Unset::DeliveryTimeout, &mut unset);
-        let on_timeout = value(self.on_timeout, Unset::OnTimeout, &mut unset);
-        let country = value(self.default_country, Unset::DefaultCountry, &mut unset);
-        SenderChange {
-            provider: self.provider,
-            base_url: self.base_url,
-            path,
-            api_version: self.api_version,
-            credential,
-            auth_header: self.auth_header,
-            auth_scheme,
-            ca_file,
-            callback_echo,
-            rate_per_second: self.rate_per_second,
-            pair_period_ms: self.pair_period_ms,
-            pair_burst: self.pair_burst,
-            max_in_flight,
-            on_uncertain,
-            reconcile_window_s,
-            validate: self.validate,
-            strict: self.strict,
-            on_failure,
-            delivery_timeout,
-            on_timeout,
-            default_country: country.map(|country| country.to_string()),
-            is_default: self.default.then_some(true),
-            unset,
-        }
-    }
-}
-
-/// What is given for a setting; where it is `default`, the setting is noted as to be taken away.
-fn value<T>(given: Option<OrDefault<T>>, setting: Unset, unset: &mut Vec<Unset>) -> Option<T> {
-    match given? {
-        OrDefault::Given(value) => Some(value),
-        OrDefault::Default => {
-            unset.push(setting);
-            None
-        }
-    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -416,49 +248,6 @@ impl Release {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        settings: Settings,
-    }
-
-    fn change(line: &str) -> Result<SenderChange, clap::Error> {
-        use clap::Parser;
-        let words = std::iter::once("set").chain(line.split(' '));
-        Line::try_parse_from(words).map(|line| line.settings.change(None))
-    }
-
-    #[test]
-    fn a_setting_is_given_or_set_back_by_the_word_default() {
-        let line = "--max-in-flight 7 --on-uncertain hold --path /v1 --default-country de";
-        let given = change(line).expect("settings");
-        assert_eq!(given.default_country.as_deref(), Some("DE"));
-        assert_eq!(given.max_in_flight, Some(7));
-        assert_eq!(given.on_uncertain.as_deref(), Some("hold"));
-        assert_eq!(given.path.as_deref(), Some("/v1"));
-        assert_eq!(given.unset, []);
-
-        let line = "--path default --max-in-flight default --on-uncertain default --reconcile-window-s default";
-        let back = change(line).expect("settings");
-        let all = [
-            Unset::Path,
-            Unset::MaxInFlight,
-            Unset::OnUncertain,
-            Unset::ReconcileWindow,
-        ];
-        assert_eq!(back.unset, all);
-        assert_eq!((back.path, back.max_in_flight), (None, None));
-
-        for wrong in [
-            "--max-in-flight none",
-            "--on-uncertain never",
-            "--reconcile-window-s Default",
-            "--default-country Germany",
-        ] {
-            assert!(change(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_token_in_place_of_its_reference_is_refused_and_not_repeated() {
