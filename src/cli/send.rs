@@ -21,6 +21,7 @@ use crate::standing::mask::Eyes;
 use crate::standing::message::{has_ended, standing};
 use crate::store::Store;
 use crate::store::message::Message;
+use crate::store::outbox::EnqueueError;
 
 /// Write one message into the outbox
 #[derive(Debug, clap::Args)]
@@ -134,10 +135,10 @@ impl Options {
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let message = self.message(context.clock().now())?;
         let store = context.store().await?;
-        let id = store
-            .enqueue(&message)
-            .await
-            .context("could not write the message into the outbox")?;
+        let id = match store.enqueue(&message).await {
+            Err(EnqueueError::Duplicate) => return Err(self.has_its_key(store).await?.into()),
+            written => written.context("could not write the message into the outbox")?,
+        };
         if !self.json {
             output::print(&format!(
                 "Message {id} is in the outbox. See what becomes of it: wa-outbox message show {id}"
@@ -150,6 +151,24 @@ impl Options {
         } else {
             Ok(())
         }
+    }
+
+    /// Says which message has the key already.
+    async fn has_its_key(&self, store: &Store) -> anyhow::Result<Problem> {
+        let key = self.dedup_key.as_deref().unwrap_or_default();
+        let known = store.message_with_key(self.sender.as_deref(), key).await?;
+        Ok(match known {
+            Some(id) => Problem::failed(
+                format!("message {id} has this --dedup-key already, so nothing was written"),
+                format!(
+                    "see it: wa-outbox message show {id}; if this is another message, give it another key"
+                ),
+            ),
+            None => Problem::failed(
+                "a message had this --dedup-key, and is gone by now; nothing was written",
+                "try again",
+            ),
+        })
     }
 
     fn message(&self, now: OffsetDateTime) -> anyhow::Result<Outgoing> {

@@ -229,6 +229,25 @@ impl Store {
         enqueue_by(&self.pool, message).await
     }
 
+    /// The message of this sender, or of the one that a message without a sender is from, that has this dedup key.
+    pub async fn message_with_key(
+        &self,
+        sender: Option<&str>,
+        dedup_key: &str,
+    ) -> Result<Option<MessageId>, StoreError> {
+        let found = sqlx::query_scalar!(
+            "select o.id from wa.outbox o
+             where o.dedup_key = $2
+               and o.sender = coalesce($1, (select s.sender from wa.senders s order by s.is_default desc limit 1))",
+            sender,
+            dedup_key
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .doing("find the message with a dedup key")?;
+        Ok(found.map(MessageId))
+    }
+
     /// Cancels a message that has not been begun. An error says what is the case otherwise.
     pub async fn cancel(&self, id: MessageId) -> Result<(), StoreError> {
         sqlx::query!("select wa.cancel($1)", id.0)

@@ -47,10 +47,10 @@ pub(super) struct Settings {
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = rate)]
     rate_per_second: Option<f64>,
     /// One message per this many milliseconds to one recipient, 0 for no limit [new senders: 6000]
-    #[arg(long, value_name = "MS", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "MS", allow_negative_numbers = true, value_parser = not_negative)]
     pair_period_ms: Option<i32>,
     /// So many to one recipient may leave at once [new senders: 45]
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = at_least_one)]
     pair_burst: Option<i32>,
     /// Requests out at a time, or `default` for the worker's setting [new senders: default]
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = or_default(at_least_one))]
@@ -169,10 +169,17 @@ fn rate(text: &str) -> Result<f64, &'static str> {
     }
 }
 
+fn not_negative(text: &str) -> Result<i32, &'static str> {
+    match text.parse() {
+        Ok(number) if number >= 0 => Ok(number),
+        _ => Err("write a whole number, 0 at least"),
+    }
+}
+
 fn at_least_one(text: &str) -> Result<i32, &'static str> {
     match text.parse() {
         Ok(number) if number >= 1 => Ok(number),
-        _ => Err("write a whole number, 1 at least, or default"),
+        _ => Err("write a whole number, 1 at least"),
     }
 }
 

@@ -8,6 +8,9 @@ use crate::support::world::World;
 pub(super) async fn section() -> Section {
     let world = World::at_rest().await;
     let folder = TempDir::new().expect("a folder");
+    world
+        .run_sql("insert into wa.outbox (recipient, payload, dedup_key) values ('+16505551234', '{\"type\":\"text\",\"text\":{\"body\":\"Hello\"}}', 'order-17')")
+        .await;
     let mut bad = Vec::new();
     for line in [
         "sned --to +16505551234 --text Hello",
@@ -21,6 +24,7 @@ pub(super) async fn section() -> Section {
         "send --to +16505551234 --text Hello --at tomorrow",
         "send --to +16505551234 --text Hello --expires-in 2",
         "send --to +16505551234 --payload missing.json",
+        "send --to +16505551234 --text Hello --dedup-key order-17",
         "message show 4711",
         "message show order-17",
         "message cancel 4711",
@@ -32,6 +36,8 @@ pub(super) async fn section() -> Section {
         "sender set 106540352242922",
         "sender set 4711 --rate-per-second 10",
         "sender set 106540352242922 --rate-per-second 0",
+        "sender set 106540352242922 --pair-burst -1",
+        "sender set 106540352242922 --api-version 23.0",
         "sender set 106540352242922 --base-url graph.facebook.com",
         "sender set 106540352242922 --base-url https://ada:hunter2@example.com",
         "sender set 106540352242922 --default-country Germany",
@@ -51,6 +57,7 @@ pub(super) async fn section() -> Section {
         "prune",
         "prune --older-than 7d",
         "run --roles sender",
+        "run --roles webhook --drain",
         "simulate --listen 0.0.0.0:8090",
         "simulate --fault slow=2",
         "check missing.json",
