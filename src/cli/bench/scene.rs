@@ -1,5 +1,7 @@
 //! A database, a WhatsApp and workers for one measured run.
 
+mod figures;
+
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::net::TcpListener;
@@ -7,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
-use serde::Serialize;
 use sqlx::AssertSqlSafe;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::by_hand;
 use super::cable::Cable;
 use super::pgbouncer::{Mode, PgBouncer};
-use super::process::{Used, comes_second, family_cpu_ms};
+use super::process::{Used, comes_second};
 use super::wall_clock::WallClocks;
 use super::worker::Worker;
 use crate::domain::id::SenderId;
@@ -25,6 +26,7 @@ use crate::embedded::{Purpose, Server};
 use crate::simulator::{FaultPlan, LedgerSettings, Settings, Simulator, Statuses};
 use crate::store::sender::SenderChange;
 use crate::store::{ConnectSettings, Store};
+pub(super) use figures::{Outcomes, Usage};
 
 const APP_SECRET: &str = "app-secret-of-the-bench";
 /// A payload of 400 bytes for each `n`, as SQL.
@@ -76,40 +78,6 @@ pub(super) struct Scene {
     admin_port: u16,
     settings: Vec<(&'static str, String)>,
     pub(super) workers: BTreeMap<String, Worker>,
-}
-
-/// What is compared before and after.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Usage {
-    pub(super) postgres_cpu_ms: f64,
-    pub(super) wal_bytes: f64,
-}
-
-/// What became of the messages, here and in the ledger of the simulator.
-#[derive(Debug, Serialize)]
-pub(super) struct Outcomes {
-    pub(super) requests: u64,
-    pub(super) accepted_in_ledger: u64,
-    /// Messages that the ledger holds more than once.
-    pub(super) accepted_twice: u64,
-    /// Messages that we call accepted and the ledger does not know.
-    pub(super) accepted_here_only: i64,
-    pub(super) states: BTreeMap<String, i64>,
-    pub(super) attempts: BTreeMap<String, i64>,
-}
-
-impl Outcomes {
-    /// Whether a promise was broken: a message taken twice, one called accepted that is not, or one that has not ended.
-    pub(super) fn is_broken(&self) -> bool {
-        self.accepted_twice > 0 || self.accepted_here_only > 0 || self.is_open()
-    }
-
-    /// Whether a message has not ended.
-    pub(super) fn is_open(&self) -> bool {
-        ["queued", "waiting", "sending", "uncertain"]
-            .iter()
-            .any(|state| self.states.contains_key(*state))
-    }
 }
 
 /// A simulator that is away now and then.
@@ -210,15 +178,6 @@ impl Scene {
         Ok(())
     }
 
-    /// Transactions that have written something, since the database was made.
-    pub(super) async fn commits(&self) -> anyhow::Result<f64> {
-        let next: f64 =
-            sqlx::query_scalar("select pg_snapshot_xmax(pg_current_snapshot())::text::float8")
-                .fetch_one(self.store.pool())
-                .await?;
-        Ok(next)
-    }
-
     /// Writes so many sequences of so many messages, each to a recipient of its own: all first members, all second ones …
     pub(super) async fn enqueue_sequences(
         &self,
@@ -306,20 +265,6 @@ impl Scene {
     /// Where a process with the role `admin` shows how it goes; one at a time.
     pub(super) fn admin_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.admin_port)
-    }
-
-    /// What is told there as this metric.
-    pub(super) async fn metric(&self, name: &str) -> anyhow::Result<f64> {
-        let client = reqwest::Client::builder().no_proxy().build()?;
-        let asking = client.get(format!("{}/metrics", self.admin_url()));
-        let metrics = asking.send().await?.error_for_status()?;
-        let metrics = metrics.text().await?;
-        let figure = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(figure
-            .with_context(|| format!("no metric {name}"))?
-            .parse()?)
     }
 
     /// Starts another command of this very program as a process of its own, beside the workers.
@@ -446,86 +391,12 @@ impl Scene {
         Ok(())
     }
 
-    pub(super) async fn usage(&self) -> anyhow::Result<Usage> {
-        let postmaster = self
-            .server
-            .as_ref()
-            .and_then(Server::postmaster_pid)
-            .context("the server has no process")?;
-        let wal_bytes: f64 = sqlx::query_scalar(
-            "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8",
-        )
-        .fetch_one(self.store.pool())
-        .await?;
-        Ok(Usage {
-            postgres_cpu_ms: family_cpu_ms(postmaster)?,
-            wal_bytes,
-        })
-    }
-
-    /// When the requests of each sender came, in order.
-    pub(super) fn request_times(&self) -> BTreeMap<String, Vec<Duration>> {
-        let mut times = BTreeMap::<String, Vec<Duration>>::new();
-        for entry in self.simulator.ledger().all() {
-            match times.get_mut(&*entry.number) {
-                Some(of_sender) => of_sender.push(entry.at),
-                None => {
-                    times.insert(entry.number.to_string(), vec![entry.at]);
-                }
-            }
-        }
-        // Requests of two connections may be entered a moment out of the order in which they were timed.
-        times
-            .values_mut()
-            .for_each(|of_sender| of_sender.sort_unstable());
-        times
-    }
-
-    /// Over the time in which messages were accepted.
-    pub(super) async fn messages_per_second(&self) -> anyhow::Result<f64> {
-        let rate: Option<f64> = sqlx::query_scalar(
-            "select (count(*) / nullif(extract(epoch from max(ended_at) - min(ended_at)), 0))::float8 from wa.results
-             where state = 'accepted'",
-        )
-        .fetch_one(self.store.pool())
-        .await?;
-        Ok(rate.unwrap_or(0.0))
-    }
-
     /// Stops a worker in order and says what it has used.
     pub(super) async fn stop_worker(&mut self, name: &str) -> anyhow::Result<Used> {
         let worker = self.take_worker(name)?;
         let used = worker.used()?;
         worker.stop().await?;
         Ok(used)
-    }
-
-    pub(super) async fn outcomes(&self) -> anyhow::Result<Outcomes> {
-        let ledger = self.simulator.ledger();
-        let mut states = BTreeMap::new();
-        for count in self.store.counts().await? {
-            *states.entry(count.state).or_default() += count.messages;
-        }
-        let attempts: Vec<(String, i64)> =
-            sqlx::query_as("select outcome, count(*) from wa.attempts group by 1 order by 1")
-                .fetch_all(self.store.pool())
-                .await?;
-        let accepted_in_ledger = ledger.accepted_count();
-        let accepted_twice = ledger.duplicates().len() as u64;
-        let distinct = accepted_in_ledger as i64
-            - ledger
-                .duplicates()
-                .iter()
-                .map(|(_, entries)| entries.len() as i64 - 1)
-                .sum::<i64>();
-        Ok(Outcomes {
-            requests: ledger.request_count(),
-            accepted_in_ledger,
-            accepted_twice,
-            accepted_here_only: states.get("accepted").copied().unwrap_or(0) - distinct,
-            states,
-            attempts: attempts.into_iter().collect(),
-        })
     }
 
     /// Takes everything down.
