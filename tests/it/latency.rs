@@ -38,6 +38,31 @@ async fn what_becomes_due_while_the_worker_sleeps_is_found_without_a_call() {
 }
 
 #[tokio::test]
+async fn what_nobody_calls_for_is_found_by_the_look_beside_the_calls() {
+    let mut config = quick_settings();
+    config.worker.idle_poll = NEVER;
+    let world = World::start_with(config).await;
+    // It has had something, and has been seen to have nothing any more.
+    let first = world.enqueue(a_text()).await;
+    world.until_state(first, "accepted").await;
+    world.until_the_worker_sleeps().await;
+
+    // One transaction, in which nobody seems to sleep.
+    world
+        .run_sql(
+            "do $$ begin
+               update wa.workers set asleep = false;
+               insert into wa.outbox (recipient, payload) select recipient, payload from wa.outbox;
+               update wa.workers set asleep = true;
+             end $$",
+        )
+        .await;
+
+    world.until_all_have_ended().await;
+    assert_eq!(world.count("wa.results where state = 'accepted'").await, 2);
+}
+
+#[tokio::test]
 async fn a_worker_that_had_to_become_another_says_anew_that_it_sleeps() {
     let mut config = quick_settings();
     config.worker.idle_poll = NEVER;
