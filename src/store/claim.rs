@@ -141,7 +141,7 @@ impl Store {
         let senders: Vec<&str> = senders.iter().map(SenderId::as_str).collect();
         let found = sqlx::query_scalar!(
             r#"select s.sender as "sender!" from unnest($1::text[]) as s (sender)
-               where exists (select from wa.queue q where q.sender = s.sender and q.state = 'queued')
+               where exists (select from wa.queue q where q.sender = s.sender and q.campaign >= 0 and q.state = 'queued')
                  or exists (select from wa.waiting w where w.sender = s.sender)"#,
             &senders as &[&str]
         )

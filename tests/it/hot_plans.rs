@@ -7,6 +7,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use wa_outbox::store::sender::SenderChange;
 
 use crate::support::make::a_text;
+use crate::support::plan::{filled, plan_of};
 use crate::support::world::{SENDER, World};
 
 const MESSAGES: i64 = 10_000;
@@ -92,6 +93,58 @@ async fn the_books_look_up_each_message_of_many_although_there_were_few_when_the
 }
 
 /// The planner goes on believing that the tables are empty.
+/// Where it could, a plan that was made for an empty queue would, and would be kept when there are ten millions in it.
+#[tokio::test]
+async fn nothing_can_search_the_order_of_the_queue_for_a_message() {
+    let world = World::at_rest().await;
+    let mut transaction = world.database.pool.begin().await.expect("it begins");
+    // Whatever there is to choose from.
+    for choice in [
+        "alter table wa.queue drop constraint queue_pkey",
+        "set local enable_seqscan = off",
+        "set local jit = off",
+    ] {
+        (transaction.execute(choice).await).expect("the choice is narrowed");
+    }
+    let one = format!("select from wa.queue q where q.sender = '{SENDER}' and");
+    let ordered = [
+        format!(
+            "{one} q.campaign = 0 and q.priority = 5::smallint order by q.due_at, q.id limit 10"
+        ),
+        format!("{one} q.campaign >= 0 limit 1"),
+        filled(
+            include_str!("../../src/store/sql/read_ahead.sql"),
+            &[
+                "'{a}'", "'{0}'", "'{5}'", "'{now}'", "'{0}'", "'{10}'", "'{}'",
+            ],
+        ),
+    ];
+    for statement in ordered {
+        let plan = plan_of(&mut *transaction, &statement).await;
+        assert!(plan.contains("queue_in_turn"), "{statement}: {plan}");
+    }
+    let of_a_message = [
+        format!("{one} q.id = 1"),
+        format!("{one} q.attempt = 1"),
+        "select from wa.queue q where q.id = any ('{1, 2}')".to_owned(),
+        "select from unnest('{1}'::bigint[], '{a}'::text[]) as a (id, sender)
+         cross join lateral (select from wa.queue q where q.id = a.id and q.sender = a.sender offset 0) q"
+            .to_owned(),
+        filled(
+            include_str!("../../src/store/sql/begin.sql"),
+            &["1", "'{1}'", "'{a}'", "'{1}'", "1", "1", "1"],
+        ),
+        filled(
+            include_str!("../../src/store/sql/end_suppressed.sql"),
+            &["'{1}'::bigint[]"],
+        ),
+    ];
+    for statement in of_a_message {
+        let plan = plan_of(&mut *transaction, &statement).await;
+        assert!(!plan.contains("queue_in_turn"), "{statement}: {plan}");
+    }
+}
+
 async fn keep_statistics_as_they_are(world: &World) {
     world.run_sql("analyze").await;
     let tables = HOT.replace('(', "[").replace(')', "]");

@@ -1,8 +1,7 @@
 //! `wa-outbox top` where nobody watches: one table, or one object.
 
-use sqlx::AssertSqlSafe;
-
 use crate::support::make::a_text;
+use crate::support::plan::{filled, plan_of};
 use crate::support::world::{SENDER, World};
 
 #[tokio::test]
@@ -52,15 +51,6 @@ async fn as_json_it_tells_of_a_service_that_runs() {
     assert_eq!(sender["standing"]["doing"], "idle");
 }
 
-/// A statement of ours with its parameters filled in.
-fn filled(statement: &str, parameters: &[&str]) -> String {
-    let mut text = statement.to_owned();
-    for (place, value) in parameters.iter().enumerate() {
-        text = text.replace(&format!("${}", place + 1), value);
-    }
-    text
-}
-
 #[tokio::test]
 async fn a_look_reads_no_whole_queue_however_long_it_is() {
     let world = World::at_rest().await;
@@ -82,12 +72,8 @@ async fn a_look_reads_no_whole_queue_however_long_it_is() {
         filled(standings, &[&format!("'{SENDER}'"), "10001", "100000"]),
         filled(place, &[&last.to_string(), "10001"]),
     ] {
-        let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!("explain {statement}")))
-            .fetch_all(&world.database.pool)
-            .await
-            .expect("a plan");
-        let plan = plan.join("\n");
-        assert!(plan.contains("queue_in_order"), "{plan}");
+        let plan = plan_of(&world.database.pool, &statement).await;
+        assert!(plan.contains("queue_in_turn"), "{plan}");
         assert!(!plan.contains("Seq Scan on queue"), "{plan}");
     }
 }

@@ -5,7 +5,7 @@ with fence as materialized (
   select l.sender, l.epoch
   from wa.leases l
   where l.worker = $1
-    and (l.sender, l.epoch) in (select distinct c.sender, c.epoch from unnest($3::text[], $4::bigint[]) as c (sender, epoch))
+    and (l.sender, l.epoch) in (select distinct c.sender, c.epoch from unnest((select $3::text[]), (select $4::bigint[])) as c (sender, epoch))
     and exists (select from wa.workers w where w.worker = $1 and w.expires_at > clock_timestamp())
     and ($6::bigint is null or (select wa.is_here($6, $7)))
   order by l.sender
@@ -15,7 +15,7 @@ update wa.queue q
 set state = 'sending', epoch = f.epoch, attempt = q.attempt + 1, attempts = q.attempts + 1,
   begun_at = clock_timestamp(), deadline = clock_timestamp() + make_interval(secs => $5), waiting_for = null
 from fence f
--- (By the ids at hand, and so that no index serves the join: by that on senders all would be read that is queued.)
-where q.id = any ($2::bigint[]) and (q.sender = f.sender) is true and q.state = 'queued'
+-- (That the planner does not see how many there are makes it keep one plan for one and for many: to plan took as long as to begin.)
+where q.id = any ((select $2::bigint[])::bigint[]) and (q.sender = f.sender) is true and q.state = 'queued'
   and (q.campaign = 0 or wa.campaign_row_may_begin(q.id, q.sender, q.campaign))
 returning q.id, q.attempt, q.attempts, q.begun_at as "begun_at!"

@@ -1,7 +1,7 @@
 -- Ends queued rows of campaigns whose recipients must not be messaged. One that was begun meanwhile is on its way and is left.
 with asked as (
   select q.id, q.sender, q.attempts, q.campaign from wa.queue q
-  where q.id = any ($1) and q.campaign <> 0 and q.state = 'queued'
+  where q.id = any ($1) and (q.campaign <> 0) is true and q.state = 'queued'
   order by q.id
   for update
 ), suppressed as (

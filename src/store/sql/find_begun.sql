@@ -4,7 +4,7 @@
 with slice as materialized (
   select q.id, q.campaign, q.priority, q.due_at, q.state, q.epoch, q.attempt
   from wa.queue q
-  where q.sender = $1 and (q.campaign, q.priority, q.due_at, q.id) > ($3::bigint, $4::smallint, $5::timestamptz, $6::bigint)
+  where q.sender = $1 and q.campaign >= 0 and (q.campaign, q.priority, q.due_at, q.id) > ($3::bigint, $4::smallint, $5::timestamptz, $6::bigint)
   order by q.campaign, q.priority, q.due_at, q.id
   limit $7
 ), begun as (

@@ -1,4 +1,4 @@
--- How each sender stands. Every count and every oldest is read from the front of an index (queue_in_order), a priority at a time,
+-- How each sender stands. Every count and every oldest is read from the front of an index (queue_in_turn), a priority at a time,
 -- and no further than a bound, in the index's order, which keeps the planner from reading a whole queue of one sender; due is what
 -- stands in lanes that are read. The bound is $2 for one sender; of all of them each has its share of $3, 100 at least.
 with bound as materialized (
@@ -23,7 +23,8 @@ select s.sender as "sender!", s.credential as "credential!", s.base_url as "base
      limit (select rows from bound)
    ) c) as "due!",
   (select count(*) from (
-     select from wa.queue q where q.sender = s.sender order by q.campaign, q.priority, q.due_at, q.id limit (select rows from bound)
+     select from wa.queue q where q.sender = s.sender and q.campaign >= 0
+     order by q.campaign, q.priority, q.due_at, q.id limit (select rows from bound)
    ) c) as "queued!",
   (select rows from bound) as "counted_at_most!",
   (select min(f.due_at)

@@ -1,9 +1,9 @@
--- How the senders stand, for metrics. Counts and oldest are read from the front of an index (queue_in_order), a priority at a time;
+-- How the senders stand, for metrics. Counts and oldest are read from the front of an index (queue_in_turn), a priority at a time;
 -- all counts together read no more than $1 rows, or 100 of each sender, in the index's order, which keeps the planner from reading more.
 select s.sender as "sender!", s.rate_per_second as "rate_per_second!",
   (s.held_reason is not null and (s.held_until is null or s.held_until > clock_timestamp())) as "held!",
   (select count(*) from (
-     select from wa.queue q where q.sender = s.sender order by q.campaign, q.priority, q.due_at, q.id
+     select from wa.queue q where q.sender = s.sender and q.campaign >= 0 order by q.campaign, q.priority, q.due_at, q.id
      limit (select greatest(100, $1 / greatest(count(*), 1)) from wa.senders)
    ) c) as "queued!",
   (select coalesce(greatest(extract(epoch from now() - min(f.due_at)), 0), 0)::float8

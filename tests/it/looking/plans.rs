@@ -2,24 +2,8 @@
 
 use sqlx::{AssertSqlSafe, Executor as _};
 
+use crate::support::plan::{filled, plan_of};
 use crate::support::world::{SENDER, World};
-
-/// A statement of ours with its parameters filled in.
-fn filled(statement: &str, parameters: &[&str]) -> String {
-    let mut text = statement.to_owned();
-    for (place, value) in parameters.iter().enumerate() {
-        text = text.replace(&format!("${}", place + 1), value);
-    }
-    text
-}
-
-async fn plan_of(world: &World, statement: &str) -> String {
-    let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!("explain {statement}")))
-        .fetch_all(&world.database.pool)
-        .await
-        .expect("a plan");
-    plan.join("\n")
-}
 
 /// The plan for whatever is asked for: the one that a popular value gets, too, once a statement has been asked often enough.
 async fn plan_for_any(world: &World, statement: &str, parameters: &[&str]) -> String {
@@ -128,7 +112,7 @@ async fn failures_are_found_among_failures() {
             "results_by_failure",
         ),
     ] {
-        let plan = plan_of(&world, &statement).await;
+        let plan = plan_of(&world.database.pool, &statement).await;
         assert!(plan.contains(index), "{plan}");
         assert!(!plan.contains("Seq Scan on results"), "{plan}");
     }
@@ -159,7 +143,7 @@ async fn what_is_shown_of_messages_is_found_by_key() {
         .fold(like.to_owned(), |text, (place, value)| {
             text.replace(&format!("${}", place + 1), value)
         });
-    let plan = plan_of(&world, &statement).await;
+    let plan = plan_of(&world.database.pool, &statement).await;
     for table in ["outbox", "results", "queue", "uncertain"] {
         assert!(!plan.contains(&format!("Seq Scan on {table}")), "{plan}");
     }

@@ -10,6 +10,7 @@ pub(crate) mod commands;
 pub(crate) mod database;
 pub(crate) mod desk;
 pub(crate) mod make;
+pub(crate) mod plan;
 pub(crate) mod process;
 pub(crate) mod provider;
 pub(crate) mod scrape;
