@@ -49,6 +49,10 @@ const MATCH_ALL_EVERY: Duration = Duration::from_secs(5 * 60);
 /// left by one that has ended, or what failed, waits for that.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// From one look to the next, unless more is known to wait: what comes alone is applied at once, what comes in a stream many at a time. A look
+/// costs what it costs to apply some thirty statuses.
+const LOOKS_APART: Duration = Duration::from_millis(20);
+
 /// Messages of released templates that are made due again in one statement.
 const BRING_BACK_AT_ONCE: i64 = 5_000;
 
@@ -137,6 +141,7 @@ impl Applier {
     pub async fn run(self, stored: Arc<Notify>, stop: CancellationToken) {
         let (mut match_at, mut match_all_at) = (Instant::now(), Instant::now());
         while !stop.is_cancelled() {
+            let looked_at = Instant::now();
             match self.run_once().await {
                 Ok(report) if report.deliveries as i64 >= self.batch => continue,
                 Ok(_) => {}
@@ -166,10 +171,13 @@ impl Applier {
                     ),
                 }
             }
+            let until_more_has_come = async {
+                let _ = tokio::time::timeout(LOOK_EVERY, stored.notified()).await;
+                tokio::time::sleep_until(looked_at + LOOKS_APART).await;
+            };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = stored.notified() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = until_more_has_come => {}
             }
         }
     }
