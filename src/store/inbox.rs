@@ -15,6 +15,9 @@ use crate::domain::id::{AttemptNumber, MessageId};
 /// what it could not deliver (Meta, "Webhooks").
 pub const LISTENING_GAP: Duration = Duration::from_secs(10);
 
+/// A time before all deliveries.
+pub const FRONT: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
 /// A stored delivery that waits to be applied.
 pub struct Delivery {
     /// Its row.
@@ -77,15 +80,20 @@ impl Store {
         .map(drop)
     }
 
-    /// Sets the oldest waiting deliveries aside for one applier. `None`: nothing waits.
-    pub async fn take_deliveries(&self, limit: i64) -> Result<Option<InboxBatch>, StoreError> {
+    /// Sets the oldest waiting deliveries that came after the time given aside for one applier. `None`: none waits.
+    pub async fn take_deliveries(
+        &self,
+        limit: i64,
+        after: OffsetDateTime,
+    ) -> Result<Option<InboxBatch>, StoreError> {
         let doing = "take webhook deliveries";
         let mut transaction = self.begin_here().await.doing(doing)?;
         let deliveries = sqlx::query_as!(
             Delivery,
-            "select id, received_at, body from wa.webhook_inbox where state = 'pending'
+            "select id, received_at, body from wa.webhook_inbox where state = 'pending' and received_at > $2
              order by received_at, id limit $1 for update skip locked",
-            limit
+            limit,
+            after
         )
         .fetch_all(&mut *transaction)
         .await

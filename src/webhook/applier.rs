@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::payload::{Delivery, TemplateEffect, TemplateUpdate};
+use super::place::Place;
 use crate::crash::crash_point;
 use crate::domain::account_news::{AccountNews, OurNumber};
 use crate::domain::era::Eras;
@@ -29,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::store::account_news::NewsApplied;
 use crate::store::campaign_work::CampaignChange;
 use crate::store::era::Amiss;
-use crate::store::inbox::{self, Handled};
+use crate::store::inbox::{self, FRONT, Handled, InboxBatch};
 use crate::store::status::{Applied, StatusSeen, Told};
 use crate::store::suppression::Preference;
 use crate::store::template_hold::TemplateNews;
@@ -61,6 +62,7 @@ pub struct Applier {
     store: Store,
     token_key: TokenKey,
     batch: i64,
+    place: Place,
     metrics: Arc<Metrics>,
     traces: Traces,
     tail: Tail,
@@ -131,6 +133,7 @@ impl Applier {
             store,
             token_key,
             batch: i64::from(batch.max(1)),
+            place: Place::new(Instant::now()),
             metrics,
             traces,
             tail,
@@ -138,7 +141,7 @@ impl Applier {
     }
 
     /// Applies deliveries as they come. `stored` makes it look sooner.
-    pub async fn run(self, stored: Arc<Notify>, stop: CancellationToken) {
+    pub async fn run(mut self, stored: Arc<Notify>, stop: CancellationToken) {
         let (mut match_at, mut match_all_at) = (Instant::now(), Instant::now());
         while !stop.is_cancelled() {
             let looked_at = Instant::now();
@@ -183,7 +186,7 @@ impl Applier {
     }
 
     /// Applies the oldest deliveries. Nothing is left when the report says that fewer than a batch were there.
-    pub async fn run_once(&self) -> Result<Report, StoreError> {
+    pub async fn run_once(&mut self) -> Result<Report, StoreError> {
         match self.apply(self.batch).await {
             Err(failure) if failure.error.may_go_in_parts() => {}
             done => return done.map_err(|failure| failure.error),
@@ -216,10 +219,32 @@ impl Applier {
         }
     }
 
-    async fn apply(&self, limit: i64) -> Result<Report, Failure> {
-        let Some(mut batch) = self.store.take_deliveries(limit).await? else {
-            return Ok(Report::default());
+    async fn apply(&mut self, limit: i64) -> Result<Report, Failure> {
+        let applied = match self.take(limit).await? {
+            Some(batch) => self.apply_batch(batch).await,
+            None => Ok(Report::default()),
         };
+        if applied.is_err() {
+            self.place.go_back(Instant::now());
+        }
+        applied
+    }
+
+    async fn take(&mut self, limit: i64) -> Result<Option<InboxBatch>, StoreError> {
+        let mut after = self.place.after(Instant::now());
+        loop {
+            let since = Instant::now();
+            let batch = self.store.take_deliveries(limit, after).await?;
+            let last = batch.as_ref().and_then(|batch| batch.deliveries.last());
+            let last = last.map(|delivery| delivery.received_at);
+            if !(self.place).looked(after, last, (since, Instant::now())) {
+                return Ok(batch);
+            }
+            after = FRONT;
+        }
+    }
+
+    async fn apply_batch(&self, mut batch: InboxBatch) -> Result<Report, Failure> {
         crash_point!("apply.taken");
         let taken = Instant::now();
         let mut report = Report {

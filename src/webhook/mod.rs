@@ -12,5 +12,6 @@
 
 pub mod applier;
 pub mod payload;
+mod place;
 pub mod receiver;
 pub mod signature;

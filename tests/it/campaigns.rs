@@ -11,25 +11,20 @@ mod suppression;
 mod trouble;
 mod verbs;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use time::OffsetDateTime;
-use wa_outbox::clock::Clock;
 use wa_outbox::domain::id::{AttemptNumber, Epoch, MessageId, SenderId, Wamid};
 use wa_outbox::domain::outcome::Acceptance;
-use wa_outbox::domain::token::TokenKey;
 use wa_outbox::domain::transition::Transition;
 use wa_outbox::store::campaign::{CampaignSettings, CampaignVerb, NewCampaign};
 use wa_outbox::store::campaign_progress::CampaignCounts;
 use wa_outbox::store::claim::{Ask, Begun, Claim, Due};
 use wa_outbox::store::lease::WorkerId;
 use wa_outbox::store::record::Record;
-use wa_outbox::tail::Tail;
-use wa_outbox::traces::Traces;
-use wa_outbox::webhook::applier::Applier;
 
+use crate::support::make::an_applier;
 use crate::support::world::{SENDER, World};
 
 /// A template with one placeholder.
@@ -191,15 +186,7 @@ impl World {
             .store_deliveries(&bodies)
             .await
             .expect("they are stored");
-        let key = self.store.callback_token_key().await.expect("the key");
-        let applier = Applier::new(
-            self.store.clone(),
-            TokenKey::from_bytes(&key),
-            100,
-            Arc::default(),
-            Traces::default(),
-            Tail::new(Clock::system()),
-        );
+        let mut applier = an_applier(&self.store, 100).await;
         applier.run_once().await.expect("they are applied");
     }
 }

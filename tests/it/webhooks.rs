@@ -1,5 +1,6 @@
 //! Webhooks: proved, kept before they are acknowledged, applied however they come.
 
+mod flat;
 mod statuses;
 
 use serde_json::{Value, json};

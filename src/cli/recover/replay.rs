@@ -123,7 +123,7 @@ impl Replay {
         };
         let (metrics, traces) = (Arc::<Metrics>::default(), Traces::default());
         let tail = Tail::new(context.clock().clone());
-        let applier = Applier::new(
+        let mut applier = Applier::new(
             store.clone(),
             key,
             config.webhook.apply_batch,

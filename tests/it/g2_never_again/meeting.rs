@@ -6,6 +6,7 @@ use wa_outbox::domain::id::{AttemptNumber, Era, MessageId, SenderId, Wamid};
 use wa_outbox::domain::status::Status;
 use wa_outbox::domain::transition::Transition;
 use wa_outbox::store::claim::Begun;
+use wa_outbox::store::inbox::FRONT;
 use wa_outbox::store::record::{Account, Record};
 use wa_outbox::store::status::StatusSeen;
 use wa_outbox::store::sweep::BegunBefore;
@@ -109,7 +110,7 @@ async fn meet_on_three_messages(are_out: bool) {
     let store = world.store.clone();
     let applier = tokio::spawn(async move {
         store.store_deliveries(&[b"{}".to_vec()]).await?;
-        let mut batch = store.take_deliveries(1).await?.expect("a delivery");
+        let mut batch = store.take_deliveries(1, FRONT).await?.expect("a delivery");
         batch.apply(&webhooks).await?;
         batch.commit(&[]).await
     });

@@ -13,7 +13,7 @@ use wa_outbox::domain::transition::Transition;
 use wa_outbox::message::{self, OnUncertain, Outgoing};
 use wa_outbox::store::Store;
 use wa_outbox::store::claim::{Ask, Claim};
-use wa_outbox::store::inbox::Handled;
+use wa_outbox::store::inbox::{FRONT, Handled};
 use wa_outbox::store::lease::{HandOver, Suspect, WorkerId};
 use wa_outbox::store::record::{Account, Record};
 use wa_outbox::store::sender::SenderChange;
@@ -695,7 +695,11 @@ impl<'a> Stage<'a> {
         }
         self.tell(&format!("WhatsApp tells: {}", told.join("; and ")));
         self.store.store_deliveries(&[b"{}".to_vec()]).await?;
-        let mut batch = self.store.take_deliveries(1).await?.expect("a delivery");
+        let mut batch = self
+            .store
+            .take_deliveries(1, FRONT)
+            .await?
+            .expect("a delivery");
         let handled = Handled {
             id: batch.deliveries[0].id,
             statuses: 0,

@@ -9,6 +9,7 @@ use wa_outbox::domain::transition::Transition;
 use wa_outbox::store::campaign::{CampaignVerb, NewCampaign};
 use wa_outbox::store::claim::Claim;
 use wa_outbox::store::era::Beat;
+use wa_outbox::store::inbox::FRONT;
 use wa_outbox::store::record::Record;
 use wa_outbox::store::uncertain::UncertainPolicy;
 
@@ -77,7 +78,7 @@ async fn nothing_is_begun_recorded_applied_or_renewed_in_another_database() {
             store.take_back(&[claim(begun.id)]).await.is_err(),
             "{moved}"
         );
-        assert!(store.take_deliveries(10).await.is_err(), "{moved}");
+        assert!(store.take_deliveries(10, FRONT).await.is_err(), "{moved}");
         let renewed = store.heartbeat(worker, LONG, LONG).await;
         assert!(!renewed.expect("an answer"), "{moved}");
         assert!(

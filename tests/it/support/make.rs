@@ -1,7 +1,15 @@
-//! Makes messages: defaults, and the one thing that matters to a test.
+//! Makes messages, and what applies deliveries: defaults, and the one thing that matters to a test.
+
+use std::sync::Arc;
 
 use serde_json::Value;
+use wa_outbox::clock::Clock;
+use wa_outbox::domain::token::TokenKey;
 use wa_outbox::message::{self, OnUncertain, Outgoing};
+use wa_outbox::store::Store;
+use wa_outbox::tail::Tail;
+use wa_outbox::traces::Traces;
+use wa_outbox::webhook::applier::Applier;
 
 /// Somebody.
 pub(crate) const ALICE: &str = "+16505551001";
@@ -20,6 +28,19 @@ pub(crate) fn a_text() -> Draft {
 /// Anything to Alice.
 pub(crate) fn a_message(payload: Value) -> Draft {
     Draft(Outgoing::written(payload.to_string(), ALICE))
+}
+
+/// Applies so many deliveries at a time, when it is told to.
+pub(crate) async fn an_applier(store: &Store, batch: u32) -> Applier {
+    let key = store.callback_token_key().await.expect("the key");
+    Applier::new(
+        store.clone(),
+        TokenKey::from_bytes(&key),
+        batch,
+        Arc::default(),
+        Traces::default(),
+        Tail::new(Clock::system()),
+    )
 }
 
 impl Draft {
