@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
 use super::connections::Transaction;
@@ -33,6 +34,14 @@ pub struct Record {
     pub transition: Transition,
     /// For the people who read it later; none for a plain acceptance, which needs no row of its own.
     pub account: Option<Account>,
+}
+
+impl Record {
+    /// WhatsApp took it and said under which id; there is nothing else to write.
+    fn is_plain(&self) -> bool {
+        self.account.is_none()
+            && matches!(&self.transition, Transition::Accept(acceptance) if acceptance.wamid.is_some())
+    }
 }
 
 /// The row of `wa.attempts`.
@@ -64,14 +73,14 @@ pub struct Recorded {
 }
 
 impl Store {
-    /// Writes a batch of records in one transaction.
+    /// Writes a batch of records in one transaction; plain acceptances, as most are, in one statement.
     ///
     /// Of an era that is over only facts are written: that a message which the database still knows was accepted. Whatever else an
     /// answer of then concludes, it concludes of a request that this database does not know.
     pub async fn record(&self, records: &[Record]) -> Result<Recorded, StoreError> {
         let doing = "record outcomes";
-        let mut transaction = self.begin_here().await.doing(doing)?;
-        let eras = self.known_eras();
+        // In this order: if the era changes between the two, what is asked by the old one is refused.
+        let (here, eras) = (self.here(), self.known_eras());
         let still_counts = |record: &&Record| {
             record.era == eras.current()
                 || matches!(record.transition, Transition::Accept(_))
@@ -80,7 +89,22 @@ impl Store {
         let told = records.len();
         let records: Vec<&Record> = records.iter().filter(still_counts).collect();
         let records = records.as_slice();
-        let (accepted_ids, late) = write_acceptances(&mut transaction, records).await?;
+        let bygone = (told - records.len()) as u64;
+        if records.iter().all(|record| record.is_plain()) {
+            let written = write_acceptances(&self.pool, records, here).await?;
+            if let Some((accepted_ids, late)) = written {
+                return Ok(Recorded {
+                    accepted: accepted_ids.len() as u64,
+                    accepted_ids,
+                    late,
+                    bygone,
+                    ..Recorded::default()
+                });
+            }
+        }
+        let mut transaction = self.begin_here().await.doing(doing)?;
+        let written = write_acceptances(&mut *transaction, records, (None, None)).await?;
+        let (accepted_ids, late) = written.unwrap_or_default();
         let nameless = write_nameless_acceptances(&mut transaction, records).await?;
         let failed = write_failures(&mut transaction, records).await?;
         write_stopped(&mut transaction, records).await?;
@@ -95,7 +119,7 @@ impl Store {
             late,
             failed,
             uncertain,
-            bygone: (told - records.len()) as u64,
+            bygone,
         })
     }
 }
@@ -123,11 +147,13 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Those that were new, and of how many of them the message was uncertain until now.
+/// Those that were new, and of how many of them the message was uncertain until now. `None`: nothing was written, because this is not the
+/// database of that era and tick.
 async fn write_acceptances(
-    transaction: &mut Transaction,
+    database: impl PgExecutor<'_>,
     records: &[&Record],
-) -> Result<(Vec<MessageId>, u64), StoreError> {
+    (era, tick): (Option<i64>, Option<i64>),
+) -> Result<Option<(Vec<MessageId>, u64)>, StoreError> {
     let named: Vec<(&Record, &Acceptance, &str)> = records
         .iter()
         .copied()
@@ -140,7 +166,7 @@ async fn write_acceptances(
         })
         .collect();
     if named.is_empty() {
-        return Ok((Vec::new(), 0));
+        return Ok(Some((Vec::new(), 0)));
     }
     let keys = Keys::of(named.iter().map(|(record, ..)| *record));
     let wamids: Vec<&str> = named.iter().map(|(_, _, wamid)| *wamid).collect();
@@ -155,19 +181,24 @@ async fn write_acceptances(
     let new = sqlx::query!(
         // What is uncertain is counted as this statement found it.
         r#"select f.learned as "accepted!", (select count(*) from wa.uncertain u where u.id = any (f.learned)) as "late!"
-           from wa.learn_from_answers($1, $2, $3, $4, $5, $6) as f (learned)"#,
+           from wa.learn_from_answers($1, $2, $3, $4, $5, $6) as f (learned)
+           where $7::bigint is null or wa.is_here($7, $8)"#,
         &wamids as &[&str],
         &keys.senders as &[&str],
         &keys.ids,
         &keys.attempts,
         &wa_ids as &[Option<&str>],
-        &statuses as &[Option<&str>]
+        &statuses as &[Option<&str>],
+        era,
+        tick
     )
-    .fetch_one(&mut **transaction)
+    .fetch_optional(database)
     .await
     .doing("record acceptances")?;
-    let accepted = new.accepted.into_iter().map(MessageId).collect();
-    Ok((accepted, new.late as u64))
+    Ok(new.map(|new| {
+        let accepted = new.accepted.into_iter().map(MessageId).collect();
+        (accepted, new.late as u64)
+    }))
 }
 
 /// Accepted, and never to get an id: a mark-as-read, a typing indicator. Also when a new holder has swept it meanwhile: no
