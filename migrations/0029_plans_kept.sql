@@ -25,3 +25,11 @@ begin
   return left_out;
 end
 $$;
+
+-- What runs in the sessions of applications and operators reads no queue from end to end either: they, too, keep the plans of a time when it
+-- was empty. To insert 30,000 messages, each the first of its sequence, took 21 s.
+alter function wa.promote(text, text, text) set enable_seqscan = off set jit = off;
+alter function wa.cancel(bigint) set enable_seqscan = off set jit = off;
+alter function wa.skip_head(text, text, text, text, text) set enable_seqscan = off set jit = off;
+alter function wa.resume_sequence(text, text, text, text, text) set enable_seqscan = off set jit = off;
+alter function wa.cancel_sequence(text, text, text, text, text) set enable_seqscan = off set jit = off;

@@ -252,7 +252,14 @@ mod tests {
                 None => assert!(sql.contains("drop index concurrently if exists"), "{sql}"),
             }
         }
-        assert_eq!(made, ["wamid_is_of_one_message", "queue_in_turn"]);
+        assert_eq!(
+            made,
+            [
+                "wamid_is_of_one_message",
+                "queue_in_turn",
+                "outbox_to_recipient"
+            ]
+        );
     }
 
     fn schema(known: &[(i64, bool)], newer: &[(i64, &str)]) -> Schema {

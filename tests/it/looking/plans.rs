@@ -73,7 +73,7 @@ async fn each_walk_reads_the_index_it_is_written_for() {
     }
     for (statement, about, index) in [
         (walk!("outbox"), "", "outbox_pkey"),
-        (walk!("recipient"), "'+16505550007'", "outbox_by_recipient"),
+        (walk!("recipient"), "'+16505550007'", "outbox_to_recipient"),
         (walk!("reference"), "'order-7'", "outbox_by_reference"),
         (walk!("campaign"), "1", "outbox_by_campaign"),
         (walk!("queue"), "", "queue_pkey"),

@@ -1,0 +1,2 @@
+-- no-transaction
+drop index concurrently if exists wa.outbox_by_recipient;
