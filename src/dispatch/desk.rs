@@ -42,7 +42,8 @@ const DEAR_RESCAN: Duration = Duration::from_millis(25);
 const RESCAN_RESTS: u32 = 20;
 /// … but not for longer than this: what lies behind the place where reading goes on is found by nothing else.
 const LONGEST_RESCAN_REST: Duration = Duration::from_secs(10);
-/// Where messages wait for a permit, others that came to leave before them are looked for this often. A lane that is low is read at once.
+/// While what is at hand takes at least so long to leave, others that came to leave before it are looked for no more often. A lane that is low
+/// is read at once.
 const LOOK_BESIDE_WORK: Duration = Duration::from_millis(25);
 /// A hold that we have asked for stands in the database, and is read back, within this.
 pub(super) const HOLD_SHOWS_WITHIN: Duration = Duration::from_secs(5);
@@ -349,11 +350,9 @@ impl Desk {
         for homeless in self.lanes.take_in(ask, found) {
             self.known.remove(&homeless.id.0);
         }
-        self.next_read = now
-            + match self.lanes.is_empty() {
-                true => look_again_in,
-                false => look_again_in.max(LOOK_BESIDE_WORK),
-            };
+        let lasts_for = self.lanes.len() as f64 / self.throttle.limit(now);
+        let has_work = Duration::from_secs_f64(lasts_for.min(LOOK_BESIDE_WORK.as_secs_f64()));
+        self.next_read = now + look_again_in.max(has_work);
     }
 
     /// A look that found out nothing, because the database did not answer: look again.

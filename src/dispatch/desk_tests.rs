@@ -118,6 +118,27 @@ fn a_desk_has_more_until_a_look_finds_less_than_it_asked_for_and_none_while_noth
 }
 
 #[test]
+fn what_may_leave_first_is_looked_for_by_the_time_that_what_is_at_hand_has_left() {
+    const TICK: Duration = Duration::from_millis(5);
+    const A_PERMIT: Duration = Duration::from_millis(10);
+    let now = Instant::now();
+    let mut held = held();
+    Arc::make_mut(&mut held.held).sender.rate_per_second = 100.0;
+    for (at_hand, pause) in [(0, TICK), (1, A_PERMIT), (10, LOOK_BESIDE_WORK)] {
+        let mut desk = desk(now);
+        desk.take_up(&held, SETTINGS, now, OffsetDateTime::UNIX_EPOCH);
+        let asks = asks(&mut desk, now);
+        let own = asks.iter().find(|ask| ask.priority == 5).expect("an ask");
+        let found = (1..=at_hand).map(|id| due(id, 0, 5)).collect();
+        desk.take_in(own, found, now, TICK);
+        assert_eq!(desk.next_read - now, pause, "with {at_hand} at hand");
+        // A worker that sleeps does not look more often for it.
+        desk.take_in(own, Vec::new(), now, LATER);
+        assert_eq!(desk.next_read - now, LATER);
+    }
+}
+
+#[test]
 fn a_desk_reads_from_the_front_less_often_where_that_takes_long() {
     let now = Instant::now();
     let mut desk = desk(now);

@@ -344,7 +344,7 @@ impl Rounds {
                 of(ours, |cost| cost.round_trips * 1_000.0),
                 Target::AtMost(100.0),
                 Vec::new(),
-                "one to read, one to begin, three to record, each for many".to_owned(),
+                "one to read, one to begin, one to record, each for many".to_owned(),
             ),
             Measured::new(
                 "memory of the worker, at most",

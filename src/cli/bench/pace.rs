@@ -8,6 +8,9 @@
 //! request is taken as ours: reading, the durable begin, the permit, and the machine being busy. (Messages that come at random to
 //! 95 % of a rate wait for each other, some for longer than 25 ms, however perfect the sender.) The same stream goes by hand by turns
 //! ([`stream`](super::stream)), which says how much of it is the machine's.
+//!
+//! A batch is small at an ordinary rate, so a message costs more there than in a drain. It is told for this rate and for the one that a new
+//! sender has.
 
 use std::time::Duration;
 
@@ -23,6 +26,8 @@ use crate::store::sender::SenderChange;
 
 const ROUNDS: u32 = 3;
 const RATE: f64 = 1_000.0;
+/// Of a new sender.
+const USUAL_RATE: f64 = 80.0;
 /// How long WhatsApp takes unless `--latency-ms` says.
 const LATENCY: Duration = Duration::from_millis(50);
 /// Of the rate, what comes in the stream.
@@ -34,6 +39,20 @@ const SHARE: Target = Target::AtLeast(99.0);
 const NEARLY_ALL: Target = Target::AtMost(25.0);
 /// Until the limiter has learned how long requests are on their way.
 const SETTLES_IN: Duration = Duration::from_secs(3);
+
+/// What sending from a backlog showed.
+#[derive(Debug, Serialize)]
+struct Backlog {
+    /// The sender's, requests a second.
+    rate: f64,
+    /// Of that rate, in percent.
+    #[serde(skip)]
+    share: Spread,
+    /// For a message.
+    worker_cpu_us: Spread,
+    /// For a message.
+    postgres_cpu_us: Spread,
+}
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -47,6 +66,7 @@ struct Report {
     /// What the application wrote; less than planned where the machine did not keep up.
     written_per_second: Spread,
     measured: Vec<Measured>,
+    backlogs: [Backlog; 2],
 }
 
 /// Runs it and prints what it shows.
@@ -68,8 +88,11 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     };
     let turn = Duration::from_secs(options.seconds.into()) / (3 * ROUNDS);
     let mut scene = scene(options, latency).await?;
-    options.say("a backlog");
-    let shares = with_backlog(&mut scene, turn).await?;
+    scene.start_worker(WORKER, "worker,webhook,admin")?;
+    options.say(&format!("a backlog, {USUAL_RATE} a second"));
+    let usual = with_backlog(&mut scene, USUAL_RATE, turn).await?;
+    options.say(&format!("a backlog, {RATE} a second"));
+    let backlog = with_backlog(&mut scene, RATE, turn).await?;
 
     let mut streams = Streams::into(&scene, CONNECTIONS).await?;
     for way in [Way::Outbox, Way::ByHand] {
@@ -111,9 +134,10 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         most_in_one_second,
         written_per_second: written,
         measured: vec![
-            share_of_rate(shares, most_in_one_second),
+            share_of_rate(backlog.share, most_in_one_second),
             delay(&outbox, &by_hand, written),
         ],
+        backlogs: [usual, backlog],
     })
 }
 
@@ -135,27 +159,55 @@ async fn scene(options: &Options, latency: Duration) -> anyhow::Result<Scene> {
     .await
 }
 
-/// Of the rate in each of the rounds, in percent, while there is always more to send.
-async fn with_backlog(scene: &mut Scene, turn: Duration) -> anyhow::Result<Spread> {
+/// While there is always more to send, at this rate.
+async fn with_backlog(scene: &mut Scene, rate: f64, turn: Duration) -> anyhow::Result<Backlog> {
+    let sender = SenderId::from(SENDER);
+    let change = SenderChange {
+        rate_per_second: Some(rate),
+        ..SenderChange::default()
+    };
+    scene.store.change_sender(&sender, &change).await?;
     // A little more than can be sent, so that it does not run dry in the last round.
     let lasts = SETTLES_IN + turn * ROUNDS + Duration::from_secs(2);
-    let messages = (RATE * lasts.as_secs_f64()) as u32;
-    scene.enqueue(&SenderId::from(SENDER), messages).await?;
+    let messages = (rate * lasts.as_secs_f64()) as u32;
+    scene.enqueue(&sender, messages).await?;
     scene.vacuum().await?;
-    scene.start_worker(WORKER, "worker,webhook,admin")?;
-    scene.simulator.ledger().wait_for_requests(1).await;
+    let came = scene.simulator.ledger().request_count();
+    scene.simulator.ledger().wait_for_requests(came + 1).await;
     tokio::time::sleep(SETTLES_IN).await;
-    let from = scene.started.elapsed();
-    tokio::time::sleep(turn * ROUNDS).await;
+    let (mut ends, mut used) = (vec![scene.started.elapsed()], Vec::new());
+    for _ in 0..ROUNDS {
+        let before = (scene.workers[WORKER].used()?, scene.usage().await?);
+        tokio::time::sleep(turn).await;
+        let after = (scene.workers[WORKER].used()?, scene.usage().await?);
+        ends.push(scene.started.elapsed());
+        used.push((
+            after.0.cpu_ms - before.0.cpu_ms,
+            after.1.postgres_cpu_ms - before.1.postgres_cpu_ms,
+        ));
+    }
     scene.until_all_have_ended(None).await?;
     let times = scene.request_times().remove(SENDER).unwrap_or_default();
-    let share = |round: u32| {
-        let (from, until) = (from + turn * round, from + turn * (round + 1));
-        let requests =
-            times.partition_point(|at| *at < until) - times.partition_point(|at| *at < from);
-        100.0 * requests as f64 / (RATE * turn.as_secs_f64())
-    };
-    Ok(Spread::of((0..ROUNDS).map(share)))
+    let requests: Vec<f64> = ends
+        .windows(2)
+        .map(|round| {
+            let until = |end| times.partition_point(|at| *at < end);
+            (until(round[1]) - until(round[0])) as f64
+        })
+        .collect();
+    let rounds = || requests.iter().zip(&used).zip(ends.windows(2));
+    Ok(Backlog {
+        rate,
+        share: Spread::of(rounds().map(|((requests, _), round)| {
+            100.0 * requests / (rate * (round[1] - round[0]).as_secs_f64())
+        })),
+        worker_cpu_us: Spread::of(
+            rounds().map(|((requests, used), _)| 1_000.0 * used.0 / requests),
+        ),
+        postgres_cpu_us: Spread::of(
+            rounds().map(|((requests, used), _)| 1_000.0 * used.1 / requests),
+        ),
+    })
 }
 
 fn share_of_rate(share: Spread, most: usize) -> Measured {
@@ -198,5 +250,15 @@ impl Report {
             short(self.seconds)
         );
         measured::print(&self.measured);
+        for backlog in &self.backlogs {
+            println!(
+                "At {} a second a message costs the worker {} µs of CPU (rounds {}) and Postgres {} (rounds {}).",
+                backlog.rate,
+                short(backlog.worker_cpu_us.median),
+                backlog.worker_cpu_us.in_words(),
+                short(backlog.postgres_cpu_us.median),
+                backlog.postgres_cpu_us.in_words()
+            );
+        }
     }
 }
