@@ -42,9 +42,11 @@ const DEAR_RESCAN: Duration = Duration::from_millis(25);
 const RESCAN_RESTS: u32 = 20;
 /// … but not for longer than this: what lies behind the place where reading goes on is found by nothing else.
 const LONGEST_RESCAN_REST: Duration = Duration::from_secs(10);
-/// While what is at hand takes at least so long to leave, others that came to leave before it are looked for no more often. A lane that is low
-/// is read at once.
+/// While much is at hand, others that came to leave before it are looked for no more often than this. (A lane that is low is read at once.)
 const LOOK_BESIDE_WORK: Duration = Duration::from_millis(25);
+/// But in the time that what is at hand takes to leave it is looked so many times. Were it once, each look would find what came since the last
+/// one, and all of an even stream would wait for the next.
+const LOOKS_MEANWHILE: f64 = 4.0;
 /// A hold that we have asked for stands in the database, and is read back, within this.
 pub(super) const HOLD_SHOWS_WITHIN: Duration = Duration::from_secs(5);
 
@@ -351,8 +353,8 @@ impl Desk {
             self.known.remove(&homeless.id.0);
         }
         let lasts_for = self.lanes.len() as f64 / self.throttle.limit(now);
-        let has_work = Duration::from_secs_f64(lasts_for.min(LOOK_BESIDE_WORK.as_secs_f64()));
-        self.next_read = now + look_again_in.max(has_work);
+        let beside = (lasts_for / LOOKS_MEANWHILE).min(LOOK_BESIDE_WORK.as_secs_f64());
+        self.next_read = now + look_again_in.max(Duration::from_secs_f64(beside));
     }
 
     /// A look that found out nothing, because the database did not answer: look again.

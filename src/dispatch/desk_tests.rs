@@ -118,13 +118,18 @@ fn a_desk_has_more_until_a_look_finds_less_than_it_asked_for_and_none_while_noth
 }
 
 #[test]
-fn what_may_leave_first_is_looked_for_by_the_time_that_what_is_at_hand_has_left() {
+fn what_may_leave_first_is_looked_for_several_times_while_what_is_at_hand_leaves() {
     const TICK: Duration = Duration::from_millis(5);
-    const A_PERMIT: Duration = Duration::from_millis(10);
+    const FOUR_PERMITS: Duration = Duration::from_millis(40);
     let now = Instant::now();
     let mut held = held();
     Arc::make_mut(&mut held.held).sender.rate_per_second = 100.0;
-    for (at_hand, pause) in [(0, TICK), (1, A_PERMIT), (10, LOOK_BESIDE_WORK)] {
+    for (at_hand, pause) in [
+        (0, TICK),
+        (1, TICK),
+        (4, FOUR_PERMITS / 4),
+        (80, LOOK_BESIDE_WORK),
+    ] {
         let mut desk = desk(now);
         desk.take_up(&held, SETTINGS, now, OffsetDateTime::UNIX_EPOCH);
         let asks = asks(&mut desk, now);
