@@ -47,8 +47,10 @@ const MATCH_FOR: time::Duration = time::Duration::days(7);
 const MATCH_ALL_EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// Between two looks at the inbox when nothing has told us to look: what a process has stored its own applier is told, so only what was
-/// left by one that has ended, or what failed, waits for that.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// left by one that has ended waits for that …
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// … but what failed, and a status whose wamid was unknown, for this.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// From one look to the next, unless more is known to wait: what comes alone is applied at once, what comes in a stream many at a time. A look
 /// costs what it costs to apply some thirty statuses.
@@ -143,12 +145,20 @@ impl Applier {
     /// Applies deliveries as they come. `stored` makes it look sooner.
     pub async fn run(mut self, stored: Arc<Notify>, stop: CancellationToken) {
         let (mut match_at, mut match_all_at) = (Instant::now(), Instant::now());
+        let mut something_is_open_until = Instant::now();
         while !stop.is_cancelled() {
             let looked_at = Instant::now();
             match self.run_once().await {
-                Ok(report) if report.deliveries as i64 >= self.batch => continue,
-                Ok(_) => {}
+                Ok(report) => {
+                    if report.statuses.unmatched > 0 {
+                        something_is_open_until = looked_at + JUST_NOW.unsigned_abs();
+                    }
+                    if report.deliveries as i64 >= self.batch {
+                        continue;
+                    }
+                }
                 Err(error) => {
+                    something_is_open_until = Instant::now() + LOOK_EVERY;
                     warn!(
                         error = &error as &dyn std::error::Error,
                         "Could not apply webhook deliveries; trying again"
@@ -174,8 +184,12 @@ impl Applier {
                     ),
                 }
             }
+            let look_again_in = match now < something_is_open_until {
+                true => TRY_AGAIN,
+                false => LOOK_EVERY,
+            };
             let until_more_has_come = async {
-                let _ = tokio::time::timeout(LOOK_EVERY, stored.notified()).await;
+                let _ = tokio::time::timeout(look_again_in, stored.notified()).await;
                 tokio::time::sleep_until(looked_at + LOOKS_APART).await;
             };
             tokio::select! {
