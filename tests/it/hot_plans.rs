@@ -162,6 +162,55 @@ async fn no_index_but_that_of_its_key_can_find_a_message() {
     }
 }
 
+#[tokio::test]
+async fn news_are_matched_by_key_although_the_statistics_know_no_message_that_can_have_any() {
+    let world = World::at_rest().await;
+    let written = |first: i64, last: i64, at: &str| {
+        format!(
+            "insert into wa.results (id, sender, state, wamid, attempts, sent_at, delivered_at, read_at, played_at, failed_at)
+             select n, 'a', 'accepted', 'wamid.' || n, 1, {at}, {at}, {at}, {at}, {at} from generate_series({first}, {last}) n"
+        )
+    };
+    let of_old = [
+        "alter table wa.results disable trigger user".to_owned(),
+        "alter table wa.results set (autovacuum_enabled = false)".to_owned(),
+        written(1, 25, "now()"),
+        "analyze wa.results".to_owned(),
+        written(26, 5_000, "null"),
+    ];
+    for statement in of_old {
+        world.run_sql(&statement).await;
+    }
+    let array = |of: fn(i64) -> String| {
+        let each: Vec<String> = (1_001..=3_000).map(of).collect();
+        format!("'{{{}}}'", each.join(","))
+    };
+    let (nothing, now) = (array(|_| "null".to_owned()), array(|_| "now".to_owned()));
+    let news = filled(
+        include_str!("../../src/store/sql/apply_news.sql"),
+        &[
+            &array(|id| id.to_string()),
+            &array(|_| "a".to_owned()),
+            &now,
+            &nothing,
+            &nothing,
+            &nothing,
+            &nothing,
+            &nothing,
+            &nothing,
+        ],
+    );
+    let mut transaction = world.database.pool.begin().await.expect("it begins");
+    (transaction.execute("set local enable_seqscan = off").await)
+        .expect("as in a process that works");
+    let plan = plan_of(&mut *transaction, &news).await;
+    // One by one, or all at once: but not each with each.
+    assert!(
+        plan.contains("Index Cond: ((id = n") || plan.contains("Hash Cond: ((n"),
+        "{plan}"
+    );
+}
+
 async fn keep_statistics_as_they_are(world: &World) {
     world.run_sql("analyze").await;
     let tables = HOT.replace('(', "[").replace(')', "]");

@@ -17,10 +17,12 @@ with news as materialized (
     failed_at = coalesce(r.failed_at, n.failed_at),
     error_code = coalesce(r.error_code, n.error_code), error_message = coalesce(r.error_message, n.error_message)
   from news n
-  where r.id = n.id and r.sender = n.sender and r.state = 'accepted' and (
+  -- (By a case, so that the planner does not guess how many that are: where its statistics were of no result at all it guessed one, began with
+  -- the results, and compared each of them with all the news: 3 s for 2,000.)
+  where r.id = n.id and r.sender = n.sender and case when r.state = 'accepted' then
     n.sent_at is not null and r.sent_at is null or n.delivered_at is not null and r.delivered_at is null
     or n.read_at is not null and r.read_at is null or n.played_at is not null and r.played_at is null
-    or n.failed_at is not null and r.failed_at is null)
+    or n.failed_at is not null and r.failed_at is null end
   returning r.id, r.in_sequence
 )
 select id as "id!" from applied where in_sequence order by id
