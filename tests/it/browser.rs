@@ -22,6 +22,10 @@ impl Chromium {
         self.types("input[name=name]", "ada").await;
         self.types("input[name=token]", token).await;
         self.clicks("Log in").await;
+        // (Where it was has a #main, too.)
+        let address = world.admin_url(path).parse().expect("an address");
+        let arrived = self.window.wait().for_url(&address).await;
+        arrived.expect("the page that was asked for");
         self.sees("#main").await;
     }
 
