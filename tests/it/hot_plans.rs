@@ -163,23 +163,17 @@ async fn no_index_but_that_of_its_key_can_find_a_message() {
 }
 
 #[tokio::test]
-async fn news_are_matched_by_key_although_the_statistics_know_no_message_that_can_have_any() {
+async fn news_are_matched_for_many_results_although_the_statistics_know_of_none() {
     let world = World::at_rest().await;
-    let written = |first: i64, last: i64, at: &str| {
-        format!(
-            "insert into wa.results (id, sender, state, wamid, attempts, sent_at, delivered_at, read_at, played_at, failed_at)
-             select n, 'a', 'accepted', 'wamid.' || n, 1, {at}, {at}, {at}, {at}, {at} from generate_series({first}, {last}) n"
-        )
-    };
-    let of_old = [
-        "alter table wa.results disable trigger user".to_owned(),
-        "alter table wa.results set (autovacuum_enabled = false)".to_owned(),
-        written(1, 25, "now()"),
-        "analyze wa.results".to_owned(),
-        written(26, 5_000, "null"),
+    let results_without_statistics = [
+        "alter table wa.results disable trigger user",
+        "alter table wa.results set (autovacuum_enabled = false)",
+        "analyze wa.results",
+        "insert into wa.results (id, sender, state, wamid, attempts)
+         select n, 'a', 'accepted', 'wamid.' || n, 1 from generate_series(1, 5000) n",
     ];
-    for statement in of_old {
-        world.run_sql(&statement).await;
+    for statement in results_without_statistics {
+        world.run_sql(statement).await;
     }
     let array = |of: fn(i64) -> String| {
         let each: Vec<String> = (1_001..=3_000).map(of).collect();
@@ -204,9 +198,13 @@ async fn news_are_matched_by_key_although_the_statistics_know_no_message_that_ca
     (transaction.execute("set local enable_seqscan = off").await)
         .expect("as in a process that works");
     let plan = plan_of(&mut *transaction, &news).await;
-    // One by one, or all at once: but not each with each.
+    // A planner that takes it that one of them can have news begins with it, and compares each with all the news.
+    let by_key = plan.contains("Index Cond: ((id = n");
+    let mut scans = plan
+        .lines()
+        .filter(|line| line.contains(" on results r") && line.contains("Scan"));
     assert!(
-        plan.contains("Index Cond: ((id = n") || plan.contains("Hash Cond: ((n"),
+        by_key || scans.all(|scan| !scan.contains("rows=1 ")),
         "{plan}"
     );
 }
