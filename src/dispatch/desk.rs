@@ -28,6 +28,7 @@ use crate::domain::id::{Epoch, MessageId, SenderId};
 use crate::metrics::SenderMeter;
 use crate::provider::Endpoint;
 use crate::store::claim::{Ask, Begun, Claim, Due};
+use crate::store::front;
 use crate::throttle::{Limits, Permit, SenderThrottle, Start};
 use crate::traces::BegunTrace;
 
@@ -35,13 +36,6 @@ use crate::traces::BegunTrace;
 const PAIR_LIMIT: &str = "this recipient's limit: too many messages in a short time";
 const MEDIA: &str = "the upload of its file";
 const QUIET: &str = "the quiet hours of its campaign";
-/// A read from the front that takes longer is not for every occasion: it walks over what was deleted, as long as somebody holds a
-/// transaction open that might want to see it.
-const DEAR_RESCAN: Duration = Duration::from_millis(25);
-/// So many times as long as it took there is none …
-const RESCAN_RESTS: u32 = 20;
-/// … but not for longer than this: what lies behind the place where reading goes on is found by nothing else.
-const LONGEST_RESCAN_REST: Duration = Duration::from_secs(10);
 /// While much is at hand, others that came to leave before it are looked for no more often than this. (A lane that is low is read at once.)
 const LOOK_BESIDE_WORK: Duration = Duration::from_millis(25);
 /// But in the time that what is at hand takes to leave it is looked so many times. Were it once, each look would find what came since the last
@@ -322,7 +316,7 @@ impl Desk {
             return <_>::default();
         }
         self.called = false;
-        let is_cheap = self.rescan_took < DEAR_RESCAN;
+        let is_cheap = self.rescan_took < front::DEAR;
         let from_the_front = now >= self.next_rescan || self.exhausted && is_cheap;
         if from_the_front {
             self.next_rescan = now + rescan_every;
@@ -345,7 +339,7 @@ impl Desk {
             self.rescan_took = now - since;
             self.next_rescan = self
                 .next_rescan
-                .max(now + rest_after_rescan(self.rescan_took));
+                .max(now + front::rest_after(self.rescan_took));
         }
         let mut found = found;
         found.retain(|due| self.known.insert(due.id.0));
@@ -513,11 +507,6 @@ impl Desk {
         self.known.remove(&id.0);
         self.may_have_one_back();
     }
-}
-
-/// How long nothing is read from the front, after that took so long.
-pub fn rest_after_rescan(took: Duration) -> Duration {
-    (took * RESCAN_RESTS).min(LONGEST_RESCAN_REST)
 }
 
 /// An owner before us may have spent everything a moment ago; the first there ever was finds its limits unspent.

@@ -148,7 +148,7 @@ fn a_desk_reads_from_the_front_less_often_where_that_takes_long() {
     let now = Instant::now();
     let mut desk = desk(now);
     let first = desk.asks(now, Duration::ZERO, false).0;
-    let took = DEAR_RESCAN * 2;
+    let took = front::DEAR * 2;
     let read_at = now + took;
     for ask in &first {
         let found = (ask.priority == 5).then(|| due(1, 0, 5));
@@ -161,7 +161,7 @@ fn a_desk_reads_from_the_front_less_often_where_that_takes_long() {
         ask.map(|ask| ask.after.1)
     };
     assert_eq!(goes_on_at(&mut desk, read_at), Some(1));
-    let rested = read_at + took * RESCAN_RESTS;
+    let rested = read_at + front::rest_after(took);
     assert_eq!(goes_on_at(&mut desk, rested), Some(0));
 }
 
@@ -172,7 +172,6 @@ fn a_look_that_failed_says_nothing_of_what_reading_takes() {
     desk.asks(now, Duration::ZERO, false);
     desk.look_failed();
     assert_eq!(desk.rescans_since, None);
-    assert_eq!(rest_after_rescan(LATER), LONGEST_RESCAN_REST);
 }
 
 #[test]

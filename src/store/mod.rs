@@ -21,6 +21,7 @@ mod country;
 pub mod era;
 mod error;
 pub mod failures;
+pub mod front;
 pub mod groups;
 pub mod hold;
 pub mod imports;

@@ -234,14 +234,14 @@ impl Applier {
     }
 
     async fn apply(&mut self, limit: i64) -> Result<Report, Failure> {
-        let applied = match self.take(limit).await? {
-            Some(batch) => self.apply_batch(batch).await,
-            None => Ok(Report::default()),
+        let Some(batch) = self.take(limit).await? else {
+            return Ok(Report::default());
         };
-        if applied.is_err() {
-            self.place.go_back(Instant::now());
-        }
-        applied
+        let last = batch.deliveries.last().map(|delivery| delivery.received_at);
+        let report = self.apply_batch(batch).await?;
+        // Not before: what was not applied is found where it was.
+        last.into_iter().for_each(|last| self.place.passed(last));
+        Ok(report)
     }
 
     async fn take(&mut self, limit: i64) -> Result<Option<InboxBatch>, StoreError> {
@@ -249,9 +249,10 @@ impl Applier {
         loop {
             let since = Instant::now();
             let batch = self.store.take_deliveries(limit, after).await?;
-            let last = batch.as_ref().and_then(|batch| batch.deliveries.last());
-            let last = last.map(|delivery| delivery.received_at);
-            if !(self.place).looked(after, last, (since, Instant::now())) {
+            if after == FRONT {
+                self.place.looked_from_the_front(since, Instant::now());
+            }
+            if batch.is_some() || !self.place.found_nothing(after) {
                 return Ok(batch);
             }
             after = FRONT;

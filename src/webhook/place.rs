@@ -1,26 +1,17 @@
-//! Where the applier looks for deliveries.
-//!
-//! Those that were applied stay in front of the others, dead, for as long as somebody holds a transaction open that might want to see
-//! them, and each look from the front walks over all of them: after 120,000 that took 18 ms, and longer with each. So it goes on where it
-//! was, and looks from the front from time to time: what another process was late to commit, or gave back, may lie behind.
+//! Where the applier looks for deliveries: on from where it was, and from time to time [from the front](crate::store::front).
 
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use crate::store::front::{DEAR, rest_after};
 use crate::store::inbox::FRONT;
 
 /// A delivery has its time when its row is written, and is seen when that is committed; others are seen in between.
 const OVERLAP: time::Duration = time::Duration::milliseconds(250);
 /// From one look from the front to the next, where those between them find something.
 const FRONT_EVERY: Duration = Duration::from_secs(1);
-/// A look from the front that takes longer is not for every occasion …
-const DEAR: Duration = Duration::from_millis(25);
-/// … but after so many times as long as it took …
-const RESTS: u32 = 20;
-/// … and after this at the latest: what lies behind is found by nothing else.
-const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// Where the next look begins.
 #[derive(Debug)]
@@ -28,7 +19,7 @@ pub(super) struct Place {
     after: OffsetDateTime,
     /// When to look from the front, whatever is found elsewhere.
     front_at: Instant,
-    front_took: Duration,
+    front_is_dear: bool,
 }
 
 impl Place {
@@ -37,7 +28,7 @@ impl Place {
         Self {
             after: FRONT,
             front_at: now,
-            front_took: Duration::ZERO,
+            front_is_dear: false,
         }
     }
 
@@ -49,31 +40,25 @@ impl Place {
         }
     }
 
-    /// A look from there has ended, and found some of which the last came then. Says whether to look once more, from the front.
-    pub(super) fn looked(
-        &mut self,
-        from: OffsetDateTime,
-        last: Option<OffsetDateTime>,
-        (since, now): (Instant, Instant),
-    ) -> bool {
-        if from == FRONT {
-            self.front_took = now - since;
-            let rest = (self.front_took * RESTS).min(LONGEST_REST);
-            self.front_at = now + rest.max(FRONT_EVERY);
-        }
-        let is_dear = self.front_took >= DEAR;
-        if let Some(last) = last {
-            self.after = last - OVERLAP;
-        } else if !is_dear {
-            self.after = FRONT;
-        }
-        last.is_none() && from != FRONT && !is_dear
+    /// A look from the front has ended.
+    pub(super) fn looked_from_the_front(&mut self, since: Instant, now: Instant) {
+        let took = now - since;
+        self.front_at = now + rest_after(took).max(FRONT_EVERY);
+        self.front_is_dear = took >= DEAR;
     }
 
-    /// What was taken was given back.
-    pub(super) fn go_back(&mut self, now: Instant) {
+    /// A look from there has found nothing. Says whether to look from the front before anything is waited for.
+    pub(super) fn found_nothing(&mut self, from: OffsetDateTime) -> bool {
+        if self.front_is_dear {
+            return false;
+        }
         self.after = FRONT;
-        self.front_at = now;
+        from != FRONT
+    }
+
+    /// All that was found was applied; the last of it came then.
+    pub(super) fn passed(&mut self, last: OffsetDateTime) {
+        self.after = last - OVERLAP;
     }
 }
 
@@ -81,67 +66,44 @@ impl Place {
 mod tests {
     use super::*;
 
-    const SOON: Duration = Duration::from_millis(1);
-
     fn at(seconds: i64) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp(1_800_000_000 + seconds).expect("a time")
     }
 
-    /// A look that takes so long.
-    fn look(
-        place: &mut Place,
-        now: &mut Instant,
-        took: Duration,
-        last: Option<OffsetDateTime>,
-    ) -> bool {
-        let (from, since) = (place.after(*now), *now);
-        *now += took;
-        place.looked(from, last, (since, *now))
+    /// A place behind deliveries, after a look from the front that took so long.
+    fn place(now: Instant, took: Duration) -> Place {
+        let mut place = Place::new(now - took);
+        assert_eq!(place.after(now - took), FRONT);
+        place.looked_from_the_front(now - took, now);
+        place.passed(at(5));
+        place
     }
 
     #[test]
     fn it_goes_on_where_it_was_and_looks_from_the_front_each_second() {
-        let mut now = Instant::now();
-        let mut place = Place::new(now);
-        assert!(!look(&mut place, &mut now, SOON, Some(at(5))));
+        let now = Instant::now();
+        let mut place = place(now, Duration::ZERO);
         assert_eq!(place.after(now), at(5) - OVERLAP);
-        assert!(!look(&mut place, &mut now, SOON, Some(at(6))));
+        place.passed(at(6));
         assert_eq!(place.after(now), at(6) - OVERLAP);
         assert_eq!(place.after(now + FRONT_EVERY), FRONT);
     }
 
     #[test]
-    fn where_nothing_is_found_it_looks_from_the_front_at_once() {
-        let mut now = Instant::now();
-        let mut place = Place::new(now);
-        look(&mut place, &mut now, SOON, Some(at(5)));
-        assert!(look(&mut place, &mut now, SOON, None));
+    fn where_nothing_is_found_it_looks_from_the_front_at_once_and_no_third_time() {
+        let now = Instant::now();
+        let mut place = place(now, Duration::ZERO);
+        assert!(place.found_nothing(place.after(now)));
         assert_eq!(place.after(now), FRONT);
-        assert!(!look(&mut place, &mut now, SOON, None), "and no third time");
+        assert!(!place.found_nothing(FRONT));
     }
 
     #[test]
     fn a_dear_look_from_the_front_is_rested_from() {
-        let mut now = Instant::now();
-        let mut place = Place::new(now);
-        look(&mut place, &mut now, 4 * DEAR, Some(at(5)));
-        assert!(
-            !look(&mut place, &mut now, SOON, None),
-            "not for nothing found"
-        );
+        let now = Instant::now();
+        let mut place = place(now, 4 * DEAR);
+        assert!(!place.found_nothing(place.after(now)));
         assert_eq!(place.after(now + FRONT_EVERY), at(5) - OVERLAP);
-        assert_eq!(place.after(now + 4 * DEAR * RESTS), FRONT);
-        look(&mut place, &mut now, LONGEST_REST, None);
-        let now = now + LONGEST_REST;
-        assert_eq!(place.after(now), FRONT, "never longer than that");
-    }
-
-    #[test]
-    fn what_was_given_back_is_found_at_once() {
-        let mut now = Instant::now();
-        let mut place = Place::new(now);
-        look(&mut place, &mut now, 4 * DEAR, Some(at(5)));
-        place.go_back(now);
-        assert_eq!(place.after(now), FRONT);
+        assert_eq!(place.after(now + rest_after(4 * DEAR)), FRONT);
     }
 }

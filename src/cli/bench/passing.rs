@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::measured::Times;
 use super::scene::Scene;
-use crate::dispatch::desk::rest_after_rescan;
 use crate::domain::id::{Epoch, SenderId, Wamid};
 use crate::domain::outcome::Acceptance;
 use crate::domain::transition::Transition;
 use crate::store::Store;
 use crate::store::claim::{Ask, Claim};
+use crate::store::front::rest_after;
 use crate::store::lease::WorkerId;
 use crate::store::record::Record;
 
@@ -99,7 +99,7 @@ impl Passing {
         let due = self.store.read_ahead(&[ask], &[]).await?;
         if rescans {
             let now = Instant::now();
-            self.rescan_at = now + RESCAN_EVERY.max(rest_after_rescan(now - asked_at));
+            self.rescan_at = now + RESCAN_EVERY.max(rest_after(now - asked_at));
         }
         if let Some(last) = due.last() {
             self.after = (last.due_at, last.id.0);
