@@ -12,6 +12,7 @@
 //! A batch is small at an ordinary rate, so a message costs more there than in a drain. It is told for this rate and for the one that a new
 //! sender has.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -46,12 +47,31 @@ struct Backlog {
     /// The sender's, requests a second.
     rate: f64,
     /// Of that rate, in percent.
-    #[serde(skip)]
     share: Spread,
     /// For a message.
     worker_cpu_us: Spread,
     /// For a message.
     postgres_cpu_us: Spread,
+}
+
+/// What was used in a round.
+struct Round {
+    /// Since the scene was set.
+    lasted: Range<Duration>,
+    worker_us: f64,
+    postgres_us: f64,
+}
+
+impl Round {
+    fn seconds(&self) -> f64 {
+        (self.lasted.end - self.lasted.start).as_secs_f64()
+    }
+
+    /// Of those that were made at these times.
+    fn requests(&self, times: &[Duration]) -> f64 {
+        let until = |end| times.partition_point(|at| *at < end);
+        (until(self.lasted.end) - until(self.lasted.start)) as f64
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -175,38 +195,32 @@ async fn with_backlog(scene: &mut Scene, rate: f64, turn: Duration) -> anyhow::R
     let came = scene.simulator.ledger().request_count();
     scene.simulator.ledger().wait_for_requests(came + 1).await;
     tokio::time::sleep(SETTLES_IN).await;
-    let (mut ends, mut used) = (vec![scene.started.elapsed()], Vec::new());
+    let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
+        let from = scene.started.elapsed();
         let before = (scene.workers[WORKER].used()?, scene.usage().await?);
         tokio::time::sleep(turn).await;
         let after = (scene.workers[WORKER].used()?, scene.usage().await?);
-        ends.push(scene.started.elapsed());
-        used.push((
-            after.0.cpu_ms - before.0.cpu_ms,
-            after.1.postgres_cpu_ms - before.1.postgres_cpu_ms,
-        ));
+        rounds.push(Round {
+            lasted: from..scene.started.elapsed(),
+            worker_us: 1_000.0 * (after.0.cpu_ms - before.0.cpu_ms),
+            postgres_us: 1_000.0 * (after.1.postgres_cpu_ms - before.1.postgres_cpu_ms),
+        });
     }
     scene.until_all_have_ended(None).await?;
     let times = scene.request_times().remove(SENDER).unwrap_or_default();
-    let requests: Vec<f64> = ends
-        .windows(2)
-        .map(|round| {
-            let until = |end| times.partition_point(|at| *at < end);
-            (until(round[1]) - until(round[0])) as f64
-        })
-        .collect();
-    let rounds = || requests.iter().zip(&used).zip(ends.windows(2));
+    let of = |figure: &dyn Fn(&Round, f64) -> f64| {
+        Spread::of(
+            rounds
+                .iter()
+                .map(|round| figure(round, round.requests(&times))),
+        )
+    };
     Ok(Backlog {
         rate,
-        share: Spread::of(rounds().map(|((requests, _), round)| {
-            100.0 * requests / (rate * (round[1] - round[0]).as_secs_f64())
-        })),
-        worker_cpu_us: Spread::of(
-            rounds().map(|((requests, used), _)| 1_000.0 * used.0 / requests),
-        ),
-        postgres_cpu_us: Spread::of(
-            rounds().map(|((requests, used), _)| 1_000.0 * used.1 / requests),
-        ),
+        share: of(&|round, requests| 100.0 * requests / (rate * round.seconds())),
+        worker_cpu_us: of(&|round, requests| round.worker_us / requests),
+        postgres_cpu_us: of(&|round, requests| round.postgres_us / requests),
     })
 }
 
