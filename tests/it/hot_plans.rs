@@ -66,7 +66,8 @@ async fn the_books_look_up_each_message_of_many_although_there_were_few_when_the
     // A connection keeps its plans.
     let mut connection = world.database.pool.acquire().await.expect("a connection");
     let mut told = 0;
-    for messages in [3 * BATCH, MESSAGES] {
+    let alone = std::iter::repeat_n((4, 1), FEW as usize);
+    for (messages, batch) in alone.chain([(4 * BATCH, BATCH), (MESSAGES, BATCH)]) {
         write(&world, messages).await;
         world
             .run_sql(
@@ -75,24 +76,83 @@ async fn the_books_look_up_each_message_of_many_although_there_were_few_when_the
             )
             .await;
         for news in [
-            "wa.acceptances (id, sender, wamid, attempt, learned_from) select n, s, 'wamid.' || n, 1, 'response'",
-            "wa.results (id, sender, state, attempts) select n, s, 'failed', 1",
-            "wa.uncertain (id, sender, priority, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
+            "insert into wa.acceptances (id, sender, wamid, attempt, learned_from) select n, s, 'wamid.' || n, 1, 'response'",
+            "insert into wa.results (id, sender, state, attempts) select n, s, 'failed', 1",
+            "insert into wa.uncertain (id, sender, priority, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
              select n, s, 5, false, 1, 1, 0, now(), now(), true, 'no answer came', 'evidence'",
+            "select wa.learn_from_answers(array_agg('wamid.' || n), array_agg(s), array_agg(n::bigint), array_agg(1), array_agg(null::text),
+               array_agg(null::text))",
         ] {
-            let (first, last) = (told + 1, told + BATCH);
+            let (first, last) = (told + 1, told + batch);
             told = last;
             let statement = format!(
-                "insert into {news} from generate_series({first}, {last}) n, (values ('{SENDER}')) of (s)"
+                "{news} from generate_series({first}, {last}) n, (values ('{SENDER}')) of (s)"
             );
             for (table, rows) in rows_read_by(&mut connection, statement).await {
                 assert!(rows <= LOOKS * BATCH, "{rows} rows of wa.{table}: {news}");
             }
         }
     }
+    assert_eq!(world.count("wa.queue").await, MESSAGES - 4 * BATCH);
 }
 
-/// The planner goes on believing that the tables are empty.
+/// They keep their plans, too, and have sequential scans.
+#[tokio::test]
+async fn the_sessions_of_applications_read_no_whole_queue_by_plans_of_when_it_was_empty() {
+    let world = World::at_rest().await;
+    // Others than of the queue there are none, as where small tables are never analyzed.
+    world
+        .run_sql("alter table wa.queue set (autovacuum_enabled = false)")
+        .await;
+    world.run_sql("vacuum analyze wa.queue").await;
+    let mut connection = world.database.pool.acquire().await.expect("a connection");
+    let recipient = |n: i64| format!("+1650{}", 6_550_000 + n);
+    let firsts = |from: i64, to: i64| {
+        format!(
+            r#"insert into wa.outbox (sender, recipient, sequence, payload)
+               select '{SENDER}', '+1650' || (6550000 + n), 'story', '{{"type":"text","text":{{"body":"Hello"}}}}'
+               from generate_series({from}, {to}) n"#
+        )
+    };
+    let cancel = "select wa.cancel((select max(id) from wa.outbox))".to_owned();
+    let verb = |verb: &str, n| {
+        format!(
+            "select wa.{verb}('{SENDER}', '{}', 'story', 'ada', 'a test')",
+            recipient(n)
+        )
+    };
+    // What is queued grows while the first plans are kept already.
+    let many = firsts(FEW + BATCH + 1, FEW + 2 * BATCH);
+    let rows = rows_read_by(&mut connection, many).await["queue"];
+    assert!(rows <= LOOKS * BATCH, "{rows} rows for the first {BATCH}");
+    world.run_sql("delete from wa.queue").await;
+    world.run_sql("vacuum wa.queue").await;
+    for n in 1..=FEW {
+        for statement in [
+            firsts(n, n),
+            verb("skip_head", n),
+            firsts(n, n),
+            verb("cancel_sequence", n),
+            firsts(n, n),
+            cancel.clone(),
+        ] {
+            (connection.execute(sqlx::AssertSqlSafe(statement)).await).expect("it is done");
+        }
+    }
+    write(&world, MESSAGES).await;
+    for (statement, at_most) in [
+        (firsts(FEW + 1, FEW + BATCH), LOOKS * BATCH),
+        (verb("skip_head", FEW + 1), READS),
+        (firsts(FEW + 1, FEW + 1), READS),
+        (verb("cancel_sequence", FEW + 1), READS),
+        (firsts(FEW + 1, FEW + 1), READS),
+        (cancel, READS),
+    ] {
+        let rows = rows_read_by(&mut connection, statement.clone()).await["queue"];
+        assert!(rows <= at_most, "{rows} rows: {statement}");
+    }
+}
+
 /// Where another one could, a plan that was made for an empty table would use it, and would be kept when there are ten millions in it.
 #[tokio::test]
 async fn no_index_but_that_of_its_key_can_find_a_message() {
@@ -209,6 +269,7 @@ async fn news_are_matched_for_many_results_although_the_statistics_know_of_none(
     );
 }
 
+/// The planner goes on believing that the tables are empty.
 async fn keep_statistics_as_they_are(world: &World) {
     world.run_sql("analyze").await;
     let tables = HOT.replace('(', "[").replace(')', "]");
