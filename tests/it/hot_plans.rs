@@ -215,10 +215,21 @@ async fn no_index_but_that_of_its_key_can_find_a_message() {
                 "'{a}'", "'{0}'", "'{5}'", "'{now}'", "'{0}'", "'{10}'", "'{}'",
             ],
         ),
+        filled(
+            include_str!("../../src/store/sql/find_begun.sql"),
+            &["'a'", "1", "0", "0::smallint", "now()", "0", "10"],
+        ),
+        filled(
+            include_str!("../../src/store/sql/watched_senders.sql"),
+            &["10000"],
+        ),
     ];
     for statement in in_turn {
         let plan = plan_of(&mut *transaction, &statement).await;
-        assert!(plan.contains("queue_in_turn"), "{statement}: {plan}");
+        assert!(
+            plan.contains("queue_in_turn") && !plan.contains("Seq Scan on queue"),
+            "{statement}: {plan}"
+        );
     }
 }
 
