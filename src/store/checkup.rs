@@ -147,7 +147,7 @@ impl Store {
             r#"select coalesce((select l.last_said_at > now() - make_interval(secs => $1) from wa.webhook_listening l), false)
                    as "is_listening!",
                  (select i.received_at from wa.webhook_inbox i order by i.id desc limit 1) as last_delivery_at,
-                 (select min(i.received_at) from wa.webhook_inbox i where i.state = 'pending') as oldest_pending_at,
+                 (select w.received_at from wa.oldest_waiting_delivery w) as oldest_pending_at,
                  (select count(*) from wa.webhook_inbox i where i.state = 'bad') as "bad!", now() as "now!""#,
             LISTENING_GAP.as_secs_f64()
         )

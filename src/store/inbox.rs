@@ -15,6 +15,9 @@ use crate::domain::id::{AttemptNumber, MessageId};
 /// what it could not deliver (Meta, "Webhooks").
 pub const LISTENING_GAP: Duration = Duration::from_secs(10);
 
+/// Deliveries of an older version that are adopted by one statement.
+const ADOPTED_AT_ONCE: i32 = 200;
+
 /// A time before all deliveries.
 pub const FRONT: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -31,11 +34,19 @@ pub struct Delivery {
 /// Deliveries set aside by one applier; nobody else sees them until this is committed or dropped.
 pub struct InboxBatch {
     pub(super) transaction: Transaction,
-    /// What came, oldest first; at least one.
+    groups: Groups,
+    /// What came, oldest first.
     pub deliveries: Vec<Delivery>,
     pub(super) sent_delays: Vec<Duration>,
     pub(super) of_now: HashSet<(MessageId, AttemptNumber)>,
     pub(super) told: Vec<Told>,
+}
+
+/// Which groups of deliveries: what was stored together waits together.
+#[derive(Clone, Debug, Default)]
+pub struct Groups {
+    received_at: Vec<OffsetDateTime>,
+    ids: Vec<i64>,
 }
 
 /// What became of one delivery.
@@ -51,12 +62,39 @@ pub struct Handled {
     pub unreadable: bool,
 }
 
+impl Groups {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// When the last of them came.
+    pub fn last_received_at(&self) -> Option<OffsetDateTime> {
+        self.received_at.last().copied()
+    }
+}
+
+impl Handled {
+    fn is_bad(&self) -> bool {
+        self.unreadable || self.bad_entries.is_some()
+    }
+}
+
 impl Store {
-    /// Keeps deliveries; once this returns they may be acknowledged.
-    pub async fn store_deliveries(&self, bodies: &[Vec<u8>]) -> Result<(), StoreError> {
+    /// Keeps deliveries, which wait together from then on; once this returns they may be acknowledged.
+    pub async fn store_deliveries(&self, bodies: &[impl AsRef<[u8]>]) -> Result<(), StoreError> {
+        let bodies: Vec<&[u8]> = bodies.iter().map(AsRef::as_ref).collect();
         sqlx::query!(
-            "insert into wa.webhook_inbox (body) select * from unnest($1::bytea[])",
-            bodies
+            "with kept as (
+               insert into wa.webhook_inbox (body, state) select b.body, 'stored' from unnest($1::bytea[]) as b (body) returning id
+             )
+             insert into wa.webhook_pending (deliveries) select array_agg(k.id order by k.id) from kept k",
+            &bodies as &[&[u8]]
         )
         .execute(&self.pool)
         .await
@@ -80,30 +118,45 @@ impl Store {
         .map(drop)
     }
 
-    /// Sets the oldest waiting deliveries that came after the time given aside for one applier. `None`: none waits.
+    /// Sets the oldest waiting deliveries that came after the time given aside for one applier: at most so many groups, and no more after
+    /// so many deliveries. `None`: none waits.
     pub async fn take_deliveries(
         &self,
-        limit: i64,
+        (groups, deliveries): (i64, i64),
         after: OffsetDateTime,
     ) -> Result<Option<InboxBatch>, StoreError> {
         let doing = "take webhook deliveries";
         let mut transaction = self.begin_here().await.doing(doing)?;
-        let deliveries = sqlx::query_as!(
-            Delivery,
-            "select id, received_at, body from wa.webhook_inbox where state = 'pending' and received_at > $2
-             order by received_at, id limit $1 for update skip locked",
-            limit,
+        let waiting = sqlx::query_file!(
+            "src/store/sql/take_deliveries.sql",
+            groups,
+            deliveries,
             after
         )
         .fetch_all(&mut *transaction)
         .await
         .doing(doing)?;
-        if deliveries.is_empty() {
+        if waiting.is_empty() {
             transaction.rollback().await.doing(doing)?;
             return Ok(None);
         }
+        let (mut groups, mut deliveries) = (Groups::default(), Vec::new());
+        for row in waiting {
+            if groups.ids.last() != Some(&row.group) {
+                groups.received_at.push(row.group_received_at);
+                groups.ids.push(row.group);
+            }
+            if let (Some(id), Some(received_at), Some(body)) = (row.id, row.received_at, row.body) {
+                deliveries.push(Delivery {
+                    id,
+                    received_at,
+                    body,
+                });
+            }
+        }
         Ok(Some(InboxBatch {
             transaction,
+            groups,
             deliveries,
             sent_delays: Vec::new(),
             of_now: HashSet::new(),
@@ -111,12 +164,47 @@ impl Store {
         }))
     }
 
-    /// Puts a delivery aside that the database refuses to take apart.
-    pub async fn mark_bad(&self, id: i64, reason: &str) -> Result<(), StoreError> {
+    /// Has what a program of an older version has stored wait with the rest. Says whether there was anything.
+    pub async fn adopt_deliveries(&self) -> Result<bool, StoreError> {
+        let adopted = sqlx::query_scalar!(
+            r#"select wa.adopt_deliveries($1) as "adopted!""#,
+            ADOPTED_AT_ONCE
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("adopt webhook deliveries of an older version")?;
+        Ok(adopted > 0)
+    }
+
+    /// Has the deliveries of these groups wait each for itself.
+    pub async fn part_deliveries(&self, groups: &Groups) -> Result<(), StoreError> {
         sqlx::query!(
-            "update wa.webhook_inbox set state = 'bad', applied_at = now(),
-               bad_entries = json_build_array(json_build_object('place', '', 'reason', $2::text))
-             where id = $1",
+            "with parted as (
+               delete from wa.webhook_pending p where p.received_at = any ($1) and (p.id = any ($2)) is true
+               returning p.received_at, p.deliveries
+             )
+             insert into wa.webhook_pending (received_at, deliveries)
+             select p.received_at, array[d.id] from parted p cross join lateral unnest(p.deliveries) as d (id)",
+            &groups.received_at,
+            &groups.ids
+        )
+        .execute(&self.pool)
+        .await
+        .doing("part webhook deliveries")
+        .map(drop)
+    }
+
+    /// Puts a delivery aside that the database refuses to take apart, and that waits alone.
+    pub async fn mark_bad(&self, groups: &Groups, id: i64, reason: &str) -> Result<(), StoreError> {
+        sqlx::query!(
+            "with gone as (
+               delete from wa.webhook_pending p where p.received_at = any ($1) and (p.id = any ($2)) is true
+             )
+             update wa.webhook_inbox set state = 'bad', applied_at = now(),
+               bad_entries = json_build_array(json_build_object('place', '', 'reason', $4::text))
+             where id = $3",
+            &groups.received_at,
+            &groups.ids,
             id,
             reason
         )
@@ -144,31 +232,35 @@ impl InboxBatch {
         std::mem::take(&mut self.told)
     }
 
-    /// Marks the deliveries as handled and makes everything applied from them durable.
+    /// What waited together.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// Makes everything applied from the deliveries durable: they do not wait any more. Written to are those of which something could not
+    /// be read.
     pub async fn commit(mut self, handled: &[Handled]) -> Result<(), StoreError> {
         let doing = "mark webhook deliveries as applied";
-        let ids: Vec<i64> = handled.iter().map(|one| one.id).collect();
-        let statuses: Vec<i32> = handled.iter().map(|one| one.statuses).collect();
-        let bad: Vec<Option<&str>> = handled
-            .iter()
-            .map(|one| one.bad_entries.as_deref())
-            .collect();
-        let states: Vec<&str> = handled
-            .iter()
-            .map(|one| if one.unreadable { "bad" } else { "applied" })
-            .collect();
         sqlx::query!(
-            "update wa.webhook_inbox i set state = h.state, applied_at = now(), statuses = h.statuses, bad_entries = h.bad::json
-             from unnest($1::bigint[], $2::text[], $3::int[], $4::text[]) as h (id, state, statuses, bad)
-             where i.id = h.id",
-            &ids,
-            &states as &[&str],
-            &statuses,
-            &bad as &[Option<&str>]
+            "delete from wa.webhook_pending p where p.received_at = any ($1) and (p.id = any ($2)) is true",
+            &self.groups.received_at,
+            &self.groups.ids
         )
         .execute(&mut *self.transaction)
         .await
         .doing(doing)?;
+        for one in handled.iter().filter(|one| one.is_bad()) {
+            sqlx::query!(
+                "update wa.webhook_inbox set state = $2, applied_at = now(), statuses = $3, bad_entries = $4::text::json where id = $1",
+                one.id,
+                if one.unreadable { "bad" } else { "stored" },
+                one.statuses,
+                one.bad_entries
+            )
+            .execute(&mut *self.transaction)
+            .await
+            .doing(doing)?;
+        }
         self.transaction.commit().await.doing(doing)
     }
 }

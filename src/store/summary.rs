@@ -203,8 +203,7 @@ impl Store {
     pub async fn inbox_summary(&self) -> Result<InboxSummary, StoreError> {
         sqlx::query_as!(
             InboxSummary,
-            r#"select (select count(*) from (select from wa.webhook_inbox where state = 'pending'
-                         order by received_at, id limit $1) p) as "pending!",
+            r#"select wa.count_waiting_deliveries($1) as "pending!",
                       (select count(*) from (select state from wa.webhook_inbox where state = 'bad' or bad_entries is not null
                          order by id desc limit $1) b where b.state = 'bad') as "bad!",
                       (select count(*) from (select from wa.status_events where id is null

@@ -246,7 +246,7 @@ pub(super) async fn send_again(
     why: &str,
 ) -> Result<u64, StoreError> {
     let resent = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from wa.resend($1, $2, $3)"#,
+        r#"select count(*) as "count!" from wa.send_again($1, $2, $3)"#,
         ids,
         attempts,
         why

@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::store::account_news::NewsApplied;
 use crate::store::campaign_work::CampaignChange;
 use crate::store::era::Amiss;
-use crate::store::inbox::{self, FRONT, Handled, InboxBatch};
+use crate::store::inbox::{self, FRONT, Groups, Handled, InboxBatch};
 use crate::store::status::{Applied, StatusSeen, Told};
 use crate::store::suppression::Preference;
 use crate::store::template_hold::TemplateNews;
@@ -56,6 +56,9 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// costs what it costs to apply some thirty statuses.
 const LOOKS_APART: Duration = Duration::from_millis(20);
 
+/// Groups of deliveries in a batch: as many as fill it where each has a few.
+const DELIVERIES_A_GROUP: i64 = 8;
+
 /// Messages of released templates that are made due again in one statement.
 const BRING_BACK_AT_ONCE: i64 = 5_000;
 
@@ -75,6 +78,8 @@ pub struct Applier {
 pub struct Report {
     /// Deliveries taken from the inbox.
     pub deliveries: usize,
+    /// There may be more.
+    pub more_may_wait: bool,
     /// What their statuses did.
     pub statuses: Applied,
     /// Holds of templates that they released.
@@ -106,17 +111,18 @@ struct Found {
 /// What a token proves that names a request which was never begun.
 const NEVER_BEGUN: &str = "a webhook tells of a message that was sent and that it has never sent: an earlier copy of it was put in its place";
 
-/// A batch that could not be applied, and the first delivery in it.
+/// A batch that could not be applied.
 struct Failure {
     error: StoreError,
-    delivery: Option<i64>,
+    /// What waited together, and the deliveries.
+    batch: (Groups, Vec<i64>),
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self {
             error,
-            delivery: None,
+            batch: <_>::default(),
         }
     }
 }
@@ -153,7 +159,7 @@ impl Applier {
                     if report.statuses.unmatched > 0 {
                         something_is_open_until = looked_at + JUST_NOW.unsigned_abs();
                     }
-                    if report.deliveries as i64 >= self.batch {
+                    if report.more_may_wait {
                         continue;
                     }
                 }
@@ -199,67 +205,90 @@ impl Applier {
         }
     }
 
-    /// Applies the oldest deliveries. Nothing is left when the report says that fewer than a batch were there.
+    /// Applies the oldest deliveries.
     pub async fn run_once(&mut self) -> Result<Report, StoreError> {
-        match self.apply(self.batch).await {
+        let many = ((self.batch / DELIVERIES_A_GROUP).max(1), self.batch);
+        match self.apply(many).await {
             Err(failure) if failure.error.may_go_in_parts() => {}
             done => return done.map_err(|failure| failure.error),
         }
         // One of them holds what the database refuses, or all of them take too long. Alone, it shows itself or is done; there may
         // be more behind it.
-        match self.apply(1).await {
-            Ok(report) => Ok(Report {
-                deliveries: self.batch as usize,
-                ..report
-            }),
+        let report = match self.apply((1, 1)).await {
+            Ok(report) => report,
             Err(Failure {
                 error,
-                delivery: Some(id),
-            }) if error.is_refusal_of_data() => {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "Webhook delivery {id} cannot be applied; it was put aside"
-                );
-                self.store
-                    .mark_bad(id, "the database refuses what it holds")
-                    .await?;
-                self.metrics.webhooks.bad.inc();
-                Ok(Report {
-                    deliveries: self.batch as usize,
-                    ..Report::default()
-                })
-            }
-            Err(failure) => Err(failure.error),
-        }
+                batch: (group, deliveries),
+            }) => match deliveries.as_slice() {
+                [_, _, ..] if error.may_go_in_parts() => {
+                    self.store.part_deliveries(&group).await?;
+                    Report::default()
+                }
+                [id] if error.is_refusal_of_data() => {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "Webhook delivery {id} cannot be applied; it was put aside"
+                    );
+                    let why = "the database refuses what it holds";
+                    self.store.mark_bad(&group, *id, why).await?;
+                    self.metrics.webhooks.bad.inc();
+                    Report::default()
+                }
+                _ => return Err(error),
+            },
+        };
+        Ok(Report {
+            more_may_wait: true,
+            ..report
+        })
     }
 
-    async fn apply(&mut self, limit: i64) -> Result<Report, Failure> {
-        let Some(batch) = self.take(limit).await? else {
+    async fn apply(&mut self, at_most: (i64, i64)) -> Result<Report, Failure> {
+        let Some(batch) = self.take(at_most).await? else {
             return Ok(Report::default());
         };
-        let last = batch.deliveries.last().map(|delivery| delivery.received_at);
-        let report = self.apply_batch(batch).await?;
+        let groups = batch.groups().clone();
+        let deliveries = batch.deliveries.iter().map(|one| one.id).collect();
+        let last = groups.last_received_at();
+        let more_may_wait =
+            groups.len() as i64 >= at_most.0 || batch.deliveries.len() as i64 >= at_most.1;
+        let applied = self.apply_batch(batch).await;
+        let report = applied.map_err(|error| Failure {
+            error,
+            batch: (groups, deliveries),
+        })?;
         // Not before: what was not applied is found where it was.
         last.into_iter().for_each(|last| self.place.passed(last));
-        Ok(report)
+        Ok(Report {
+            more_may_wait,
+            ..report
+        })
     }
 
-    async fn take(&mut self, limit: i64) -> Result<Option<InboxBatch>, StoreError> {
+    async fn take(&mut self, at_most: (i64, i64)) -> Result<Option<InboxBatch>, StoreError> {
         let mut after = self.place.after(Instant::now());
         loop {
             let since = Instant::now();
-            let batch = self.store.take_deliveries(limit, after).await?;
-            if after == FRONT {
+            let batch = self.store.take_deliveries(at_most, after).await?;
+            let from_the_front = after == FRONT;
+            if from_the_front {
                 self.place.looked_from_the_front(since, Instant::now());
             }
-            if batch.is_some() || !self.place.found_nothing(after) {
+            if batch.is_some() {
                 return Ok(batch);
+            }
+            let look_from_the_front = self.place.found_nothing(after);
+            if from_the_front && self.store.adopt_deliveries().await? {
+                continue;
+            }
+            if !look_from_the_front {
+                return Ok(None);
             }
             after = FRONT;
         }
     }
 
-    async fn apply_batch(&self, mut batch: InboxBatch) -> Result<Report, Failure> {
+    async fn apply_batch(&self, mut batch: InboxBatch) -> Result<Report, StoreError> {
         crash_point!("apply.taken");
         let taken = Instant::now();
         let mut report = Report {
@@ -278,32 +307,18 @@ impl Applier {
             let (body, came) = (&delivery.body, delivery.received_at);
             traced.extend(self.traces.delivery(body, came, statuses.len(), named));
         }
-        let first = batch.deliveries.first().map(|delivery| delivery.id);
-        let at = |error| Failure {
-            error,
-            delivery: first,
-        };
         batch.expect_begun(found.of_now);
-        report.statuses = batch.apply(&found.statuses).await.map_err(at)?;
+        report.statuses = batch.apply(&found.statuses).await?;
         crash_point!("apply.statuses");
         // Before the news, which is about whoever is known by then.
-        batch.learn_numbers(&found.numbers).await.map_err(at)?;
-        report.released_templates = batch
-            .apply_template_news(&found.templates)
-            .await
-            .map_err(at)?;
-        report.preferences = batch
-            .apply_preferences(&found.preferences)
-            .await
-            .map_err(at)?;
-        let applied = batch
-            .apply_account_news(&found.account_news)
-            .await
-            .map_err(at)?;
+        batch.learn_numbers(&found.numbers).await?;
+        report.released_templates = batch.apply_template_news(&found.templates).await?;
+        report.preferences = batch.apply_preferences(&found.preferences).await?;
+        let applied = batch.apply_account_news(&found.account_news).await?;
         report.paused_campaigns = applied.paused.len();
         let (sent_delays, told) = (batch.sent_delays(), batch.told());
         crash_point!("apply.asked");
-        batch.commit(&handled).await.map_err(at)?;
+        batch.commit(&handled).await?;
         crash_point!("apply.committed");
         self.traces.applied(traced, taken, Instant::now());
         self.count(&report, &sent_delays);

@@ -14,6 +14,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use bytes::Bytes;
+use http_body::Body as _;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
@@ -32,12 +34,14 @@ use crate::traces::{Received, Traces};
 pub const LARGEST_DELIVERY: usize = 3 * 1024 * 1024;
 /// A body that has not come whole within this time is given up.
 const READ_WITHIN: Duration = Duration::from_secs(10);
-/// Deliveries being read or stored at once; more are told to come again.
-const AT_ONCE: usize = 64;
+/// What deliveries that are read or stored may hold together, in kibibytes; more are told to come again. An ordinary one has less than one.
+const HELD: u32 = 192 * 1024;
+/// Deliveries that wait to be stored.
+const WAITING: usize = 1_000;
 /// The first delivery of a group waits this long for others.
 const LINGER: Duration = Duration::from_millis(2);
-/// Deliveries in one commit.
-const GROUP: usize = 200;
+/// Deliveries in one commit, which are applied together.
+const GROUP: usize = 50;
 
 /// Between two words that somebody listens; several fit into the gap after which nobody is taken to.
 const SAY_LISTENING_EVERY: Duration = Duration::from_secs(2);
@@ -63,7 +67,7 @@ struct Receiver {
 }
 
 struct Arrival {
-    body: Vec<u8>,
+    body: Bytes,
     stored: oneshot::Sender<bool>,
 }
 
@@ -86,13 +90,13 @@ pub fn routes(
     metrics: Arc<Metrics>,
     traces: Traces,
 ) -> (Router, InboxWriter) {
-    let (inbox, arrivals) = mpsc::channel(AT_ONCE);
+    let (inbox, arrivals) = mpsc::channel(WAITING);
     let takes_unsigned = !settings.unsigned_secrets.is_empty();
     let is_listening = takes_unsigned || !settings.app_secrets.is_empty();
     let receiver = Arc::new(Receiver {
         settings,
         inbox,
-        places: Semaphore::new(AT_ONCE),
+        places: Semaphore::new(HELD as usize),
         handshakes: Tries::default(),
         metrics: Arc::clone(&metrics),
         traces,
@@ -216,7 +220,7 @@ impl Receiver {
     ) -> StatusCode {
         let since = Instant::now();
         let counted = &self.metrics.webhooks;
-        let Ok(_place) = self.places.try_acquire() else {
+        let Ok(_place) = self.places.try_acquire_many(kibibytes(&body)) else {
             counted.busy.inc();
             return StatusCode::SERVICE_UNAVAILABLE;
         };
@@ -239,7 +243,7 @@ impl Receiver {
         let proved = Instant::now();
         let (stored, answer) = oneshot::channel();
         let arrival = Arrival {
-            body: body.to_vec(),
+            body: body.clone(),
             stored,
         };
         if self.inbox.send(arrival).await.is_err() {
@@ -318,6 +322,12 @@ impl InboxWriter {
         }
         group
     }
+}
+
+/// How much a body may hold: what it says, and no more than is read of it.
+fn kibibytes(body: &Body) -> u32 {
+    let bytes = body.size_hint().upper().unwrap_or(u64::MAX);
+    bytes.clamp(1, LARGEST_DELIVERY as u64).div_ceil(1_024) as u32
 }
 
 /// Never ends. What cannot be written is no news either: then deliveries cannot be stored.

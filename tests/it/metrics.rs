@@ -275,9 +275,9 @@ async fn what_waits_is_told_with_its_age_and_a_hold_too() {
     assert_eq!(scrape.of("wa_outbox_senders_unowned"), Some(1.0));
     assert_eq!(scrape.of("wa_outbox_workers"), Some(0.0));
 
+    world.deliveries_wait(&["{}"], "10 minutes").await;
     for statement in [
         "update wa.senders set held_reason = 'a test', held_by = 'ada', held_at = now()",
-        "insert into wa.webhook_inbox (body, received_at) values ('{}', now() - interval '10 minutes')",
         "insert into wa.campaigns (name, sender, payload, state, state_changed_by) select x.name, s.sender,
            '{\"type\":\"template\",\"template\":{\"name\":\"a\",\"language\":{\"code\":\"en\"}}}', x.state, x.by
          from wa.senders s, (values ('one', 'running', 'ada'), ('two', 'paused', 'ada'), ('three', 'paused', 'wa-outbox'))

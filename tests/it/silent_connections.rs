@@ -183,7 +183,10 @@ async fn a_look_at_an_empty_inbox_costs_no_connection() {
     let (_world, _cable, store) = a_store_on_a_cable(1).await;
     let before = backend(&mut store.pool().acquire().await.expect("a connection")).await;
 
-    let taken = store.take_deliveries(10, FRONT).await.expect("it looks");
+    let taken = store
+        .take_deliveries((10, 10), FRONT)
+        .await
+        .expect("it looks");
     assert!(taken.is_none());
     let after = backend(&mut store.pool().acquire().await.expect("a connection")).await;
     assert_eq!(after, before);

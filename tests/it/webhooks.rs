@@ -2,6 +2,7 @@
 
 mod flat;
 mod statuses;
+mod waiting;
 
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
@@ -308,7 +309,7 @@ async fn a_bad_entry_is_shown_by_its_place_and_the_rest_is_applied() {
     );
     assert_eq!(world.message(other).await.status.as_deref(), Some("read"));
     let (state, _, bad) = inbox(&world).await.remove(0);
-    assert_eq!(state, "applied");
+    assert_eq!(state, "stored");
     let expected = json!([
         {"place": "/entry/1/changes/0/value/statuses/0", "reason": "has no id"},
         {"place": "/entry/2/changes/0/value/statuses/0", "reason": "is not an object"},

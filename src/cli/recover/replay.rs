@@ -23,8 +23,8 @@ use crate::traces::Traces;
 use crate::webhook::applier::Applier;
 use crate::webhook::signature::AppSecrets;
 
-/// Deliveries stored at once.
-const AT_ONCE: usize = 500;
+/// Deliveries stored at once, and applied together.
+const AT_ONCE: usize = 100;
 
 /// Files whose every line can be used.
 pub(super) struct Replay {
@@ -135,7 +135,7 @@ impl Replay {
         loop {
             let report = applier.run_once().await?;
             settled += report.statuses.learned;
-            if report.deliveries == 0 {
+            if report.deliveries == 0 && !report.more_may_wait {
                 break;
             }
         }

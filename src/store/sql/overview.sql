@@ -2,7 +2,7 @@
 select
   (select count(*) from wa.workers w where w.expires_at > clock_timestamp()) as "workers!",
   u.uncertain as "uncertain!", u.needs_person as "needs_person!",
-  (select min(i.received_at) from wa.webhook_inbox i where i.state = 'pending') as oldest_delivery_at,
+  (select w.received_at from wa.oldest_waiting_delivery w) as oldest_delivery_at,
   (select max(f.last_status_at) from wa.webhook_flow f) as last_status_at,
   (select l.last_said_at > now() - make_interval(secs => $2) from wa.webhook_listening l) as is_listening,
   clock_timestamp() as "now!"

@@ -20,7 +20,7 @@ with heard as materialized (
   select l.since, l.last_said_at, l.last_said_at > now() - make_interval(secs => $4) as is_listening
   from wa.webhook_listening l
 ), around as materialized (
-  select (select min(i.received_at) from wa.webhook_inbox i where i.state = 'pending') as oldest_delivery,
+  select (select w.received_at from wa.oldest_waiting_delivery w) as oldest_delivery,
     (select min(w.started_at) from wa.workers w where w.expires_at > now()) as a_worker_since
 ), doubts as (
   select u.*, coalesce(o.on_uncertain, s.on_uncertain, case when $3::bool or not e.echoes then 'hold' else 'retry' end) as policy,

@@ -3,9 +3,8 @@
 select u.messages as "uncertain!", u.needs_person as "needs_person!", u.oldest_s as "oldest_uncertain_s!",
   (select count(*) from (select from wa.results where duplicate = 'resend' limit $1) d) as "doubled_by_resend!",
   (select count(*) from (select from wa.results where duplicate = 'transport_retry' limit $1) d) as "doubled_by_transport!",
-  (select count(*) from (select from wa.webhook_inbox where state = 'pending' limit $1) i) as "webhooks_pending!",
-  (select coalesce(greatest(extract(epoch from clock_timestamp() - min(i.received_at)), 0), 0)::float8
-   from (select received_at from wa.webhook_inbox where state = 'pending' order by received_at, id limit 1) i) as "webhook_lag_s!",
+  wa.count_waiting_deliveries($1) as "webhooks_pending!",
+  (select coalesce(greatest(extract(epoch from clock_timestamp() - w.received_at), 0), 0)::float8 from wa.oldest_waiting_delivery w) as "webhook_lag_s!",
   (select count(*) from wa.campaigns where state = 'running') as "campaigns_running!",
   (select count(*) from wa.campaigns where state = 'paused' and state_changed_by = $2) as "campaigns_self_paused!",
   (select count(*) from (select from wa.sequences where halted_at is not null limit $1) h) as "sequences_halted!",

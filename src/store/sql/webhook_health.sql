@@ -1,7 +1,7 @@
 -- How webhooks flow, in numbers that go no further than $1 rows.
 select
-  (select count(*) from (select from wa.webhook_inbox i where i.state = 'pending' order by i.received_at, i.id limit $1) c) as "pending!",
-  (select i.received_at from wa.webhook_inbox i where i.state = 'pending' order by i.received_at, i.id limit 1) as oldest_pending_at,
+  wa.count_waiting_deliveries($1) as "pending!",
+  (select w.received_at from wa.oldest_waiting_delivery w) as oldest_pending_at,
   (select i.received_at from wa.webhook_inbox i order by i.id desc limit 1) as last_delivery_at,
   (select max(f.last_status_at) from wa.webhook_flow f) as last_status_at,
   (select count(*) from (

@@ -131,17 +131,12 @@ async fn ask(method: Method, url: String, body: String, signature: Option<&str>)
 
 /// What is kept of the last delivery once it was looked at.
 async fn kept(world: &World) -> String {
-    let ask = "select state, bad_entries from wa.webhook_inbox order by id desc limit 1";
-    let look = async || -> (String, Option<Value>) {
-        sqlx::query_as(ask)
+    world.until_webhooks_are_applied().await;
+    let (state, bad): (String, Option<Value>) =
+        sqlx::query_as("select state, bad_entries from wa.webhook_inbox order by id desc limit 1")
             .fetch_one(&world.database.pool)
             .await
-            .expect("it is there")
-    };
-    world
-        .until_true("it was looked at", async || look().await.0 != "pending")
-        .await;
-    let (state, bad) = look().await;
+            .expect("it is there");
     match bad {
         Some(bad) => format!("{state}, {bad}"),
         None => state,

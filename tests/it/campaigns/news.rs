@@ -200,11 +200,10 @@ async fn good_news_and_news_that_we_do_not_know_pause_nothing() {
         ["running", "running", "running"]
     );
     assert_eq!(
-        world
-            .count("wa.webhook_inbox where state = 'applied'")
-            .await,
+        world.count("wa.webhook_inbox where state = 'stored'").await,
         10
     );
+    assert_eq!(world.count("wa.waiting_deliveries").await, 0);
 }
 
 #[tokio::test]

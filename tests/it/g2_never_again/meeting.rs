@@ -110,7 +110,10 @@ async fn meet_on_three_messages(are_out: bool) {
     let store = world.store.clone();
     let applier = tokio::spawn(async move {
         store.store_deliveries(&[b"{}".to_vec()]).await?;
-        let mut batch = store.take_deliveries(1, FRONT).await?.expect("a delivery");
+        let mut batch = store
+            .take_deliveries((1, 1), FRONT)
+            .await?
+            .expect("a delivery");
         batch.apply(&webhooks).await?;
         batch.commit(&[]).await
     });

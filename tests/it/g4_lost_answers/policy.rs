@@ -182,21 +182,39 @@ async fn silence_does_not_count_while_a_delivery_of_its_time_waits_to_be_applied
     let mut world = World::at_rest().await;
     start_a_sender_only(&mut world).await;
     let id = a_lost_one(&world, Fault::CloseAfterReading).await;
-    run(
-        &world,
-        "insert into wa.webhook_inbox (body, received_at) values ('{}', now() - interval '2 days')",
-    )
-    .await;
-
+    world.deliveries_wait(&["{}"], "2 days").await;
     silent_for(&world, id, 86_400).await;
+    assert_eq!(one_look(&world).await, Settled::default());
+    world.no_delivery_waits().await;
+    world.older_deliveries_wait(&["{}"], "2 days").await;
     assert_eq!(one_look(&world).await, Settled::default());
     assert_eq!(
         (world.state_of(id).await.as_str(), requests(&world)),
         ("uncertain", 1)
     );
 
-    run(&world, "update wa.webhook_inbox set state = 'applied'").await;
+    world.no_delivery_waits().await;
     assert_eq!(world.until_state(id, "accepted").await.attempts, 2);
+}
+
+/// It asks `wa.resend`, and knows only of deliveries that were stored as it would.
+#[tokio::test]
+async fn an_older_version_sends_nothing_again_while_deliveries_wait() {
+    let mut world = World::at_rest().await;
+    start_a_sender_only(&mut world).await;
+    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
+    assert!(world.stop_service().await);
+    let resend = async || {
+        let again = format!("select wa.resend(array[{id}], array[1], 'a test')");
+        run(&world, &again).await;
+        world.state_of(id).await
+    };
+
+    world.deliveries_wait(&["{}"], "1 minute").await;
+    assert_eq!(resend().await, "uncertain");
+    world.no_delivery_waits().await;
+    world.deliveries_wait(&["{}"], "0 s").await;
+    assert_eq!(resend().await, "queued");
 }
 
 #[tokio::test]
@@ -204,7 +222,7 @@ async fn a_delivery_that_came_after_the_window_is_not_waited_for() {
     let mut world = World::at_rest().await;
     start_a_sender_only(&mut world).await;
     let id = a_lost_one(&world, Fault::CloseAfterReading).await;
-    run(&world, "insert into wa.webhook_inbox (body) values ('{}')").await;
+    world.deliveries_wait(&["{}"], "0 s").await;
 
     silent_for(&world, id, 86_400).await;
 

@@ -343,15 +343,11 @@ async fn a_webhook_that_came_in_time_and_is_not_applied_yet_is_waited_for() {
     let world = World::at_rest().await;
     let first = world.enqueue(part(1)).await;
     world.set(a_timeout("halt")).await;
-    world
-        .run_sql("insert into wa.webhook_inbox (received_at, body) values (now() - interval '1 hour', '{}')")
-        .await;
+    world.deliveries_wait(&["{}"], "1 hour").await;
     world.is_accepted(first, "wamid.1").await;
     assert_eq!(world.look_after().await, 0);
 
-    world
-        .run_sql("update wa.webhook_inbox set state = 'applied'")
-        .await;
+    world.no_delivery_waits().await;
     assert_eq!(world.look_after().await, 1);
 }
 

@@ -310,11 +310,12 @@ async fn duplicates_are_listed_with_their_cause_and_number_of_ids() {
 #[tokio::test]
 async fn webhooks_tell_what_waits_what_was_bad_and_whom_nobody_knows() {
     let world = World::at_rest().await;
+    world.deliveries_wait(&["{}"], "0 s").await;
+    world.older_deliveries_wait(&["{}"], "0 s").await;
     for statement in [
-        "insert into wa.webhook_inbox (body) values ('\\x7b7d'), ('\\x7b7d')".to_owned(),
         r#"insert into wa.webhook_inbox (body, state, bad_entries) values
              ('\x00', 'bad', '[{"place":"","reason":"no JSON"}]'),
-             ('\x00', 'applied', '[{"place":"entry 1","reason":"no id"},{"place":"entry 2","reason":"no id"}]')"#
+             ('\x00', 'stored', '[{"place":"entry 1","reason":"no id"},{"place":"entry 2","reason":"no id"}]')"#
             .to_owned(),
         "insert into wa.status_events (wamid, status, occurred_at, received_at) select 'wamid.' || n, 'sent', now(), now() from generate_series(1, 5) n".to_owned(),
         format!("insert into wa.webhook_flow (sender, last_status_at) values ('{SENDER}', now())"),

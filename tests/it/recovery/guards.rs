@@ -78,7 +78,10 @@ async fn nothing_is_begun_recorded_applied_or_renewed_in_another_database() {
             store.take_back(&[claim(begun.id)]).await.is_err(),
             "{moved}"
         );
-        assert!(store.take_deliveries(10, FRONT).await.is_err(), "{moved}");
+        assert!(
+            store.take_deliveries((10, 10), FRONT).await.is_err(),
+            "{moved}"
+        );
         let renewed = store.heartbeat(worker, LONG, LONG).await;
         assert!(!renewed.expect("an answer"), "{moved}");
         assert!(

@@ -51,6 +51,43 @@ pub(crate) struct Answer {
 }
 
 impl World {
+    /// Deliveries of this age wait to be applied, as they were stored together.
+    pub(crate) async fn deliveries_wait(&self, bodies: &[&str], age: &str) {
+        sqlx::query(
+            "with kept as (
+               insert into wa.webhook_inbox (body, state, received_at)
+               select convert_to(b, 'UTF8'), 'stored', now() - $2::text::interval from unnest($1::text[]) b returning id, received_at
+             )
+             insert into wa.webhook_pending (received_at, deliveries)
+             select k.received_at, array_agg(k.id order by k.id) from kept k group by k.received_at",
+        )
+        .bind(bodies)
+        .bind(age)
+        .execute(&self.database.pool)
+        .await
+        .expect("they are stored");
+    }
+
+    /// The same, as an older version has it.
+    pub(crate) async fn older_deliveries_wait(&self, bodies: &[&str], age: &str) {
+        sqlx::query(
+            "insert into wa.webhook_inbox (body, received_at)
+             select convert_to(b, 'UTF8'), now() - $2::text::interval from unnest($1::text[]) b",
+        )
+        .bind(bodies)
+        .bind(age)
+        .execute(&self.database.pool)
+        .await
+        .expect("they are stored");
+    }
+
+    /// Nothing waits any more, as if it had been applied.
+    pub(crate) async fn no_delivery_waits(&self) {
+        self.run_sql("delete from wa.webhook_pending").await;
+        self.run_sql("update wa.webhook_inbox set state = 'applied' where state = 'pending'")
+            .await;
+    }
+
     /// Where the running service receives webhooks.
     pub(crate) fn webhook_url(&self) -> String {
         let service = self.service.as_ref().expect("a running service");

@@ -1,0 +1,78 @@
+//! Deliveries that wait, however they came to.
+
+use serde_json::json;
+use wa_outbox::domain::id::MessageId;
+
+use super::{AT, an_accepted_message, inbox, run};
+use crate::support::callbacks::{a_delivery, a_status};
+use crate::support::world::World;
+use wa_outbox::simulator::Statuses;
+
+/// Two messages that were accepted, with their wamids, and nobody who applies.
+async fn two_accepted() -> (World, [(MessageId, String); 2]) {
+    let mut world = World::start().await;
+    world.simulator.set_statuses(Statuses::none());
+    let accepted = [
+        an_accepted_message(&world).await,
+        an_accepted_message(&world).await,
+    ];
+    assert!(world.stop_service().await);
+    (world, accepted)
+}
+
+async fn states(world: &World) -> Vec<String> {
+    let inbox = inbox(world).await;
+    inbox.into_iter().map(|(state, ..)| state).collect()
+}
+
+#[tokio::test]
+async fn what_the_database_refuses_is_put_aside_and_what_was_stored_with_it_is_applied() {
+    let (mut world, [(one, first), (other, second)]) = two_accepted().await;
+    run(
+        &world,
+        "create function public.refuses() returns trigger language plpgsql as
+           $$begin raise exception using errcode = 'data_exception'; end$$;
+         create trigger refuses before insert on wa.status_events for each row when (new.wamid = 'wamid.bad') execute function public.refuses()",
+    )
+    .await;
+    let deliveries = [first.as_str(), "wamid.bad", &second]
+        .map(|wamid| a_delivery(&[a_status(wamid, "read", AT)]));
+    world
+        .deliveries_wait(&deliveries.each_ref().map(String::as_str), "1 minute")
+        .await;
+
+    world.start_service().await;
+    world.until_webhooks_are_applied().await;
+    for id in [one, other] {
+        assert_eq!(world.message(id).await.status.as_deref(), Some("read"));
+    }
+    assert_eq!(states(&world).await, ["stored", "bad", "stored"]);
+    let why = json!([{"place": "", "reason": "the database refuses what it holds"}]);
+    assert_eq!(inbox(&world).await[1].2, Some(why));
+}
+
+#[tokio::test]
+async fn what_an_older_version_has_stored_and_not_applied_is_applied() {
+    let (mut world, [(one, first), (other, second)]) = two_accepted().await;
+    let deliveries = [first, second].map(|wamid| a_delivery(&[a_status(&wamid, "delivered", AT)]));
+    world
+        .older_deliveries_wait(&deliveries.each_ref().map(String::as_str), "1 minute")
+        .await;
+
+    world.start_service().await;
+    world.until_webhooks_are_applied().await;
+    for id in [one, other] {
+        assert_eq!(world.message(id).await.status.as_deref(), Some("delivered"));
+    }
+    assert_eq!(states(&world).await, ["stored", "stored"]);
+}
+
+#[tokio::test]
+async fn deliveries_that_somebody_has_deleted_wait_no_more() {
+    let mut world = World::at_rest().await;
+    world.deliveries_wait(&["{}", "{}"], "1 minute").await;
+    world.run_sql("delete from wa.webhook_inbox").await;
+    world.start_service().await;
+    world.until_webhooks_are_applied().await;
+    assert_eq!(world.count("wa.webhook_pending").await, 0);
+}
