@@ -6,7 +6,7 @@ use sqlx::postgres::PgListener;
 use wa_outbox::store::lease::WorkerId;
 use wa_outbox::store::sender::SenderChange;
 
-use crate::support::make::a_text;
+use crate::support::make::{ALICE, a_text};
 use crate::support::world::{PATIENCE, SENDER, World, quick_settings};
 
 /// Much longer than any test waits.
@@ -103,6 +103,60 @@ async fn a_worker_is_called_for_its_own_senders_and_only_while_it_sleeps() {
     assert_eq!(next_of(&mut calls).await, "after the first");
     let WorkerId(number) = worker;
     assert_eq!(next_of(&mut calls).await, number.to_string());
+}
+
+#[tokio::test]
+async fn what_cannot_leave_yet_calls_nobody() {
+    let world = World::at_rest().await;
+    let store = &world.store;
+    let worker = store
+        .register_worker("owner", Duration::from_secs(60))
+        .await;
+    let worker = worker.expect("a worker");
+    store.take_senders(worker).await.expect("a sender");
+    store.set_asleep(worker, true).await.expect("it is said");
+    world
+        .run_sql(
+            r#"select wa.create_campaign('spring', '{"type":"template","template":{"name":"offer","language":{"code":"en_US"}}}',
+                 author => 'ada')"#,
+        )
+        .await;
+    let mut calls = PgListener::connect_with(&world.database.pool)
+        .await
+        .expect("a connection that listens");
+    calls.listen("wa_outbox_due").await.expect("it listens");
+
+    world.run_sql(&due_in("1 minute")).await;
+    let of_the_campaign = format!(
+        "insert into wa.outbox (recipient, campaign_id) select '{ALICE}', id from wa.campaigns"
+    );
+    world.run_sql(&of_the_campaign).await;
+    world
+        .run_sql("select pg_notify('wa_outbox_due', 'after those')")
+        .await;
+    world
+        .run_sql("update wa.campaigns set state = 'running'")
+        .await;
+    world.run_sql(&of_the_campaign).await;
+
+    assert_eq!(next_of(&mut calls).await, "after those");
+    assert_eq!(next_of(&mut calls).await, worker.0.to_string());
+}
+
+#[tokio::test]
+async fn what_is_due_later_leaves_in_time_though_it_called_nobody() {
+    let world = World::start().await;
+    world.until_the_worker_sleeps().await;
+    world.run_sql(&due_in("4 s")).await;
+    world.until_all_have_ended().await;
+    assert_eq!(world.count("wa.results where state = 'accepted'").await, 1);
+}
+
+fn due_in(time: &str) -> String {
+    format!(
+        r#"insert into wa.outbox (recipient, payload, due_at)
+           values ('{ALICE}', '{{"type":"text","text":{{"body":"Your order has shipped"}}}}', now() + interval '{time}')"#
+    )
 }
 
 #[tokio::test]
