@@ -141,7 +141,7 @@ pub struct Worker {
     /// milliseconds.
     #[serde(rename = "idle_poll_ms", deserialize_with = "values::milliseconds")]
     pub idle_poll: Duration,
-    /// Messages of one sender that are read before they may leave. Default 200.
+    /// Messages of one sender that are read before they may leave; a large one counts for each 16 kB. Default 200.
     pub read_ahead: u32,
     /// Requests of one sender that may be out at a time, where the sender itself does not say. Default 64.
     pub max_in_flight: u32,

@@ -49,6 +49,8 @@ pub(super) struct Lanes {
 /// Messages that were read, and where reading goes on.
 struct Shelf {
     waiting: BTreeMap<Place, Due>,
+    /// That these take.
+    places: usize,
     place: Place,
     /// Where its last turn ended.
     turn: f64,
@@ -82,9 +84,28 @@ impl Default for Shelf {
     fn default() -> Self {
         Self {
             waiting: BTreeMap::new(),
+            places: 0,
             place: FRONT,
             turn: 0.0,
         }
+    }
+}
+
+impl Shelf {
+    fn put(&mut self, due: Due) {
+        self.places += due.places();
+        self.waiting.insert((due.due_at, due.id.0), due);
+    }
+
+    fn take(&mut self) -> Option<Due> {
+        let (_, due) = self.waiting.pop_first()?;
+        self.places -= due.places();
+        Some(due)
+    }
+
+    fn clear(&mut self) {
+        self.waiting.clear();
+        self.places = 0;
     }
 }
 
@@ -173,10 +194,10 @@ impl Lanes {
 
     /// Whether some lane is low.
     pub(super) fn are_low(&self, enough: usize, now: Instant) -> bool {
-        let own: usize = self.own.iter().map(|shelf| shelf.waiting.len()).sum();
+        let own: usize = self.own.iter().map(|shelf| shelf.places).sum();
         let mut campaigns = self.campaigns.values();
         is_low(own, enough)
-            || campaigns.any(|lane| is_low(lane.shelf.waiting.len(), lane.enough(enough, now)))
+            || campaigns.any(|lane| is_low(lane.shelf.places, lane.enough(enough, now)))
     }
 
     /// What to read to have `enough` at hand, from the front or from where reading goes on. `known`: so many that lie behind
@@ -203,13 +224,13 @@ impl Lanes {
         let mut asks = Vec::new();
         let mut ahead = 0;
         for (priority, shelf) in (0..).zip(&self.own) {
-            ahead += shelf.waiting.len();
+            ahead += shelf.places;
             if let Some(room) = wanted(ahead, enough) {
                 asks.push(ask(shelf, 0, priority, room));
             }
         }
         for (id, lane) in &self.campaigns {
-            if let Some(room) = wanted(lane.shelf.waiting.len(), lane.enough(enough, now)) {
+            if let Some(room) = wanted(lane.shelf.places, lane.enough(enough, now)) {
                 asks.push(ask(&lane.shelf, *id, lane.priority(), room));
             }
         }
@@ -236,8 +257,7 @@ impl Lanes {
             // What was found behind the place lies among what is known, unless there was more than could be taken in.
             shelf.place = if full { last } else { last.max(shelf.place) };
         }
-        let found = found.into_iter().map(|due| ((due.due_at, due.id.0), due));
-        shelf.waiting.extend(found);
+        found.into_iter().for_each(|due| shelf.put(due));
         Vec::new()
     }
 
@@ -250,7 +270,7 @@ impl Lanes {
             self.turns[priority] = begins;
             let shelf = self.shelf_mut(lane)?;
             shelf.turn = begins + 1.0 / weight;
-            return shelf.waiting.pop_first().map(|(_, due)| due);
+            return shelf.take();
         }
         None
     }
@@ -279,7 +299,7 @@ impl Lanes {
     /// Puts a message back that may not leave yet.
     pub(super) fn put_back(&mut self, due: Due) {
         if let Some(shelf) = self.shelf_mut(LaneOf::of(&due)) {
-            shelf.waiting.insert((due.due_at, due.id.0), due);
+            shelf.put(due);
         }
     }
 
@@ -315,7 +335,7 @@ impl Lanes {
         self.own
             .iter_mut()
             .chain(self.campaigns.values_mut().map(|lane| &mut lane.shelf))
-            .for_each(|shelf| shelf.waiting.clear());
+            .for_each(Shelf::clear);
     }
 }
 

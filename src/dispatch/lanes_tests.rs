@@ -222,6 +222,24 @@ fn a_message_put_back_is_the_first_of_its_lane_again() {
 }
 
 #[test]
+fn while_large_messages_are_at_hand_no_more_are_read() {
+    let now = Instant::now();
+    let mut lanes = lanes(&[], &[5], 1, now);
+    assert!(lanes.are_low(100, now));
+    let small = lanes.next(now).expect("it is there");
+    lanes.put_back(Due {
+        payload: "x".repeat(1_000_000),
+        ..small
+    });
+    assert_eq!(lanes.len(), 1);
+    assert!(!lanes.are_low(100, now));
+    let asks = lanes.asks(&sender(), 100, None, now);
+    assert!(asks.iter().all(|ask| ask.priority < 5));
+    lanes.next(now).expect("it is there");
+    assert!(lanes.are_low(100, now));
+}
+
+#[test]
 fn a_campaign_that_is_paused_and_resumed_has_spent_what_it_has_spent() {
     let now = Instant::now();
     let slow = Settings {

@@ -5,6 +5,7 @@
 //! uncertain. It is one statement for all senders of a worker, and it locks their lease rows for share, so a takeover waits
 //! for it and nothing of an old epoch can begin after a new one.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -17,8 +18,14 @@ use crate::domain::id::{AttemptNumber, Epoch, Era, MessageId, SenderId};
 /// So often one read looks again, in place of suppressed recipients that it has ended.
 const LOOKS_PAST_SUPPRESSED: u32 = 5;
 
-/// Where to go on reading one lane of one sender: its own messages of one priority, or the rows of a campaign. Only a hint: a row that was committed late, or came back, lies behind
-/// it, so from time to time the reader starts again from the front.
+/// A message takes one place among those that are at hand, and one more for each of these bytes. So what is at hand has an end, also where
+/// somebody writes pictures into messages.
+const PLACE_BYTES: usize = 16 * 1024;
+/// What is stored in more bytes, mostly compressed, is read only when it is known to find room, a place for each of these.
+const LARGE_BYTES: i32 = 8 * 1024;
+
+/// Where to go on reading one lane of one sender: its own messages of one priority, or the rows of a campaign. Only a hint: a row that
+/// was committed late, or came back, lies behind it, so from time to time the reader starts again from the front.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// Of this sender.
@@ -29,7 +36,7 @@ pub struct Ask {
     pub priority: i16,
     /// After this place in the order (due time, then id).
     pub after: (OffsetDateTime, i64),
-    /// So many at most, without those that are known.
+    /// What takes so many places at most, without those that are known; one in any case.
     pub limit: i64,
     /// So many that are known may lie behind that place.
     pub known: i64,
@@ -63,7 +70,19 @@ pub struct Due {
     pub last_attempt: AttemptNumber,
 }
 
+impl Ask {
+    fn is_for(&self, due: &Due) -> bool {
+        (&self.sender, self.campaign, self.priority) == (&due.sender, due.campaign, due.priority)
+    }
+}
+
 impl Due {
+    /// So many places it takes.
+    pub fn places(&self) -> usize {
+        let bytes = self.payload.len() + self.variables.as_ref().map_or(0, String::len);
+        1 + bytes / PLACE_BYTES
+    }
+
     /// The request that it is begun with next.
     pub fn next_attempt(&self) -> AttemptNumber {
         AttemptNumber(self.last_attempt.0 + 1)
@@ -171,30 +190,79 @@ impl Store {
             &after_due,
             &after_id,
             &limits,
-            known
+            known,
+            LARGE_BYTES
         )
         .fetch_all(&self.pool)
         .await
         .doing("read due messages ahead")?;
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let due = Due {
-                    id: MessageId(row.id),
-                    sender: SenderId::from(row.sender),
-                    campaign: row.campaign,
-                    priority: row.priority,
-                    due_at: row.due_at,
-                    recipient: row.recipient,
-                    recipient_kind: row.recipient_kind,
-                    payload: row.payload,
-                    variables: row.variables,
-                    expires_at: row.expires_at,
-                    last_attempt: AttemptNumber(row.attempt),
-                };
-                (due, row.is_suppressed)
-            })
-            .collect())
+        let mut found = Vec::with_capacity(rows.len());
+        let mut large = HashMap::new();
+        for row in rows {
+            if row.payload.is_none() {
+                large.insert(row.id, row.stored as usize);
+            }
+            let due = Due {
+                id: MessageId(row.id),
+                sender: SenderId::from(row.sender),
+                campaign: row.campaign,
+                priority: row.priority,
+                due_at: row.due_at,
+                recipient: row.recipient,
+                recipient_kind: row.recipient_kind,
+                payload: row.payload.unwrap_or_default(),
+                variables: row.variables,
+                expires_at: row.expires_at,
+                last_attempt: AttemptNumber(row.attempt),
+            };
+            found.push((due, row.is_suppressed));
+        }
+        if !large.is_empty() {
+            self.read_large(&mut found, &large, asks).await?;
+        }
+        Ok(found)
+    }
+
+    /// Reads the contents of those that are stored in so many bytes, as far as their lane has room. What comes after that in the lane is
+    /// left to the next look.
+    async fn read_large(
+        &self,
+        found: &mut Vec<(Due, bool)>,
+        large: &HashMap<i64, usize>,
+        asks: &[Ask],
+    ) -> Result<(), StoreError> {
+        let mut taken = vec![0; asks.len()];
+        found.retain(|(due, _)| {
+            let Some(lane) = asks.iter().position(|ask| ask.is_for(due)) else {
+                return false;
+            };
+            let fits = taken[lane] < asks[lane].limit;
+            let stored = large.get(&due.id.0).copied().unwrap_or_default();
+            taken[lane] += 1 + (stored / LARGE_BYTES as usize) as i64;
+            fits
+        });
+        let ids = found.iter().map(|(due, _)| due.id.0);
+        let wanted: Vec<i64> = ids.filter(|id| large.contains_key(id)).collect();
+        let contents = sqlx::query!(
+            r#"select o.id, coalesce(o.payload::text, '') as "payload!", o.variables::text as variables
+               from wa.outbox o where o.id = any ($1)"#,
+            &wanted
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("read large messages ahead")?;
+        let contents = contents.into_iter();
+        let mut contents: HashMap<i64, _> = contents
+            .map(|row| (row.id, (row.payload, row.variables)))
+            .collect();
+        found.retain_mut(|(due, _)| match contents.remove(&due.id.0) {
+            Some(content) => {
+                (due.payload, due.variables) = content;
+                true
+            }
+            None => !large.contains_key(&due.id.0),
+        });
+        Ok(())
     }
 
     /// Ends rows of campaigns whose recipients must not be messaged, as far as they have not been begun. Says how many.

@@ -212,7 +212,7 @@ async fn no_index_but_that_of_its_key_can_find_a_message() {
         filled(
             include_str!("../../src/store/sql/read_ahead.sql"),
             &[
-                "'{a}'", "'{0}'", "'{5}'", "'{now}'", "'{0}'", "'{10}'", "'{}'",
+                "'{a}'", "'{0}'", "'{5}'", "'{now}'", "'{0}'", "'{10}'", "'{}'", "8192",
             ],
         ),
         filled(

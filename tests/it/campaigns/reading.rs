@@ -55,6 +55,69 @@ async fn what_is_known_is_left_out_and_others_are_read_in_its_place() {
     assert_eq!(ids(&read.expect("a look ahead")), [rows[2]]);
 }
 
+/// A hundred thousand bytes that cannot be compressed much, for all but the first.
+const LARGE: &str =
+    "(select string_agg(md5(n::text || i), '') from generate_series(1, 3000) i where n % 10 <> 1)";
+
+impl World {
+    /// Ten messages, or rows of a campaign, of which all but the first are large.
+    async fn enqueues_large_ones(&self, campaign: i64) {
+        let content = match campaign {
+            0 => format!(
+                "json_build_object('type', 'image', 'image', json_build_object('link', 'https://example.com/' || coalesce({LARGE}, '')))"
+            ),
+            _ => "null".to_owned(),
+        };
+        let variables = match campaign {
+            0 => "null".to_owned(),
+            _ => format!("jsonb_build_object('first_name', coalesce({LARGE}, 'Ada'))"),
+        };
+        self.run_sql(&format!(
+            "insert into wa.outbox (recipient, payload, variables, campaign_id)
+             select '+1650555' || 1000 + n, {content}, {variables}, nullif({campaign}, 0) from generate_series(1, 10) n order by n"
+        ))
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_large_message_takes_the_place_of_many_and_is_read_whole() {
+    let world = World::at_rest().await;
+    let campaign = world.a_draft("spring").await;
+    for (lane, priority) in [(0, 5), (campaign, 7)] {
+        world.enqueues_large_ones(lane).await;
+        let read = world.read_lane(lane, priority, 10).await;
+        assert_eq!(
+            read.len(),
+            2,
+            "a small one, and a large one that fills the rest"
+        );
+        for due in read {
+            let content = due.variables.unwrap_or(due.payload);
+            let whole =
+                "select coalesce(variables::text, payload::text) from wa.outbox where id = $1";
+            let whole: String = sqlx::query_scalar(whole)
+                .bind(due.id.0)
+                .fetch_one(&world.database.pool)
+                .await
+                .expect("it is there");
+            assert_eq!(content, whole);
+        }
+        let more = world.read_lane(lane, priority, 50).await.len();
+        assert!((3..10).contains(&more), "{more}");
+    }
+}
+
+#[tokio::test]
+async fn large_messages_are_sent_one_after_the_other() {
+    let mut world = World::at_rest().await;
+    world.enqueues_large_ones(0).await;
+    world.enqueues_large_ones(0).await;
+    world.start_service().await;
+    world.until_all_have_ended().await;
+    assert_eq!(world.count("wa.results").await, 20);
+}
+
 #[tokio::test]
 async fn only_lanes_of_campaigns_that_run_are_open() {
     let world = World::at_rest().await;
