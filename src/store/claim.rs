@@ -286,6 +286,8 @@ impl Store {
         claims: &[Claim],
         answer_due_in: Duration,
     ) -> Result<Vec<Begun>, StoreError> {
+        let mut claims: Vec<&Claim> = claims.iter().collect();
+        claims.sort_unstable_by_key(|claim| claim.id);
         let ids: Vec<i64> = claims.iter().map(|claim| claim.id.0).collect();
         let senders: Vec<&str> = claims.iter().map(|claim| claim.sender.as_str()).collect();
         let epochs: Vec<i64> = claims.iter().map(|claim| claim.epoch.0).collect();

@@ -1,9 +1,17 @@
 //! A worker with many senders that have nothing to do reads for one as soon as it has something.
 
-use sqlx::Executor as _;
-use wa_outbox::domain::id::SenderId;
+use std::time::Duration;
 
+use sqlx::Executor as _;
+use wa_outbox::domain::id::{AttemptNumber, MessageId, SenderId};
+use wa_outbox::store::claim::{Begun, Claim};
+use wa_outbox::store::lease::WorkerId;
+use wa_outbox::store::{ConnectSettings, Store};
+
+use crate::support::plan::{filled, plan_of};
 use crate::support::world::World;
+
+const LONG: Duration = Duration::from_secs(60);
 
 const SENDERS: u32 = 20;
 
@@ -100,4 +108,108 @@ async fn who_has_a_message_that_is_queued_or_waits_in_a_sequence_has_something_o
     let all = [0, 1, 2, 3].map(|nth| SenderId::from(sender(nth)));
     let found = world.store.senders_with_something_open(&all).await;
     assert_eq!(found.expect("they are found"), all[1..3]);
+}
+
+/// A message of each sender, and a worker that holds them all, each under an epoch of its own.
+async fn one_of_each() -> (World, Store, WorkerId, Vec<Claim>) {
+    let world = World::at_rest().await;
+    for nth in 0..SENDERS {
+        world.add_sender(&sender(nth)).await;
+        world.run_sql(&an_insert(nth)).await;
+    }
+    world
+        .run_sql("update wa.leases set epoch = epoch + right(sender, 2)::int")
+        .await;
+    let settings = ConnectSettings {
+        by_key: true,
+        ..ConnectSettings::new(world.database.url.clone())
+    };
+    let store = Store::connect(&settings).await.expect("it connects");
+    let worker = store.register_worker("owner", LONG).await;
+    let worker = worker.expect("a worker");
+    store.take_senders(worker).await.expect("all of them");
+    let held = store.held_senders(worker).await.expect("what it holds");
+    let queued: Vec<(i64, String)> =
+        sqlx::query_as("select id, sender from wa.queue order by sender desc")
+            .fetch_all(&world.database.pool)
+            .await
+            .expect("the queue");
+    let claims = queued.into_iter().map(|(id, sender)| {
+        let sender = SenderId::from(sender);
+        let held = held.iter().find(|one| one.sender.sender == sender.as_str());
+        Claim {
+            id: MessageId(id),
+            epoch: held.expect("it is held").epoch,
+            sender,
+            attempt: AttemptNumber(1),
+        }
+    });
+    let claims = claims.collect();
+    (world, store, worker, claims)
+}
+
+async fn begun_under_their_epochs(world: &World) -> i64 {
+    world
+        .count("wa.queue q join wa.leases l using (sender) where q.state = 'sending' and q.epoch = l.epoch")
+        .await
+}
+
+#[tokio::test]
+async fn g8_messages_of_many_senders_are_begun_each_under_the_epoch_of_its_own() {
+    let (world, store, worker, mut claims) = one_of_each().await;
+    // Somebody else has taken this one.
+    let lost = claims.pop().expect("the last");
+    let taken = format!(
+        "update wa.leases set epoch = epoch + 1 where sender = '{}'",
+        lost.sender
+    );
+    world.run_sql(&taken).await;
+    claims.push(lost);
+    let begun = store.begin(worker, &claims, LONG).await.expect("begun");
+
+    let expected = i64::from(SENDERS) - 1;
+    assert_eq!(begun.len() as i64, expected);
+    assert_eq!(begun_under_their_epochs(&world).await, expected);
+
+    // Whether a sender is held is looked up for each message. To join them is to compare each message with each sender.
+    let begin = filled(
+        include_str!("../../src/store/sql/begin.sql"),
+        &["1", "'{1}'", "'{a}'", "'{1}'", "1", "1", "1"],
+    );
+    let plan = plan_of(&world.database.pool, &begin).await;
+    let joins = plan
+        .lines()
+        .filter(|line| line.contains("Join") || line.contains("Nested Loop"));
+    assert!(plan.contains("hashed SubPlan"), "{plan}");
+    assert_eq!(joins.count(), 1, "of leases, to lock them: {plan}");
+}
+
+#[tokio::test]
+async fn what_somebody_has_locked_is_begun_as_he_leaves_it() {
+    let (world, store, worker, claims) = one_of_each().await;
+    let (put_off, cancelled) = (claims[3].id, claims[7].id);
+    let mut somebody = world.database.pool.begin().await.expect("a transaction");
+    for change in [
+        format!("update wa.queue set waiting_for = 'a moment' where id = {put_off}"),
+        format!("select wa.cancel({cancelled})"),
+    ] {
+        somebody
+            .execute(sqlx::AssertSqlSafe(change))
+            .await
+            .expect("it is done");
+    }
+    let begin = tokio::spawn(async move { store.begin(worker, &claims, LONG).await });
+    world
+        .until_true("it waits", async || {
+            world.count("pg_locks where not granted").await > 0
+        })
+        .await;
+    somebody.commit().await.expect("it is committed");
+
+    let begun: Vec<Begun> = begin.await.expect("it ends").expect("begun");
+    assert!(begun.iter().any(|one| one.id == put_off));
+    assert!(begun.iter().all(|one| one.id != cancelled));
+    let expected = i64::from(SENDERS) - 1;
+    assert_eq!(begun.len() as i64, expected);
+    assert_eq!(begun_under_their_epochs(&world).await, expected);
 }
