@@ -52,7 +52,7 @@ impl Folder {
         fs::create_dir_all(above).map_err(EmbeddedError::io("make the folder", above))?;
         // Passable for the server's user, and only passable.
         let made = make(&root, 0o711)?;
-        owned_by(&root, rustix::process::geteuid().as_raw())?;
+        owned_by(&root, &[rustix::process::geteuid().as_raw()])?;
         if !account.may_enter(&root) {
             let _ = made.then(|| fs::remove_dir(&root));
             return Err(EmbeddedError::Unreachable {
@@ -237,13 +237,11 @@ impl Folder {
 impl Account {
     fn own_new(self, path: &Path) -> Result<(), EmbeddedError> {
         // What exists already must be the server's, or ours to give: another user could have put it there to listen in.
-        let owner = fs::symlink_metadata(path)
-            .map_err(EmbeddedError::io("look at", path))?
-            .uid();
+        // (Looked at once: another process of ours may be giving it away.)
+        let owner = owned_by(path, &[self.uid(), rustix::process::geteuid().as_raw()])?;
         if owner == self.uid() {
             return Ok(());
         }
-        owned_by(path, rustix::process::geteuid().as_raw())?;
         self.own(path)
             .map_err(EmbeddedError::io("give to the server's user", path))
     }
@@ -305,12 +303,13 @@ fn make(path: &Path, mode: u32) -> Result<bool, EmbeddedError> {
     }
 }
 
-fn owned_by(path: &Path, uid: u32) -> Result<(), EmbeddedError> {
+/// Which of these users it belongs to.
+fn owned_by(path: &Path, users: &[u32]) -> Result<u32, EmbeddedError> {
     let owner = fs::symlink_metadata(path)
         .map_err(EmbeddedError::io("look at", path))?
         .uid();
-    if owner == uid {
-        Ok(())
+    if users.contains(&owner) {
+        Ok(owner)
     } else {
         Err(EmbeddedError::NotOurs {
             path: path.to_owned(),
@@ -359,6 +358,28 @@ mod tests {
         assert_eq!(run_folder(&one), run_folder(&one));
         assert_ne!(run_folder(&one), run_folder(&other));
         assert_eq!(run_folder(Path::new("/short")), Path::new("/short/run"));
+    }
+
+    #[test]
+    fn who_open_a_new_folder_at_the_same_time_get_it() {
+        let above = tempfile::tempdir().expect("a folder");
+        for nth in 0..2_000 {
+            let root = above.path().join(nth.to_string());
+            let account = Account::to_serve(&root).expect("an account");
+            let (run, barrier) = (root.join("run"), std::sync::Barrier::new(2));
+            fs::create_dir(&root).expect("a folder");
+            std::thread::scope(|scope| {
+                let open = || {
+                    barrier.wait();
+                    make(&run, 0o700).and_then(|_| account.own_new(&run))
+                };
+                let other = scope.spawn(open);
+                let opened = [open(), other.join().expect("it does not panic")];
+                for one in opened {
+                    one.unwrap_or_else(|error| panic!("{error}"));
+                }
+            });
+        }
     }
 
     #[test]
