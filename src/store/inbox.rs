@@ -64,13 +64,8 @@ pub struct Handled {
 
 impl Groups {
     /// How many.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.ids.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
     }
 
     /// When the last of them came.

@@ -251,7 +251,7 @@ impl Applier {
         let deliveries = batch.deliveries.iter().map(|one| one.id).collect();
         let last = groups.last_received_at();
         let more_may_wait =
-            groups.len() as i64 >= at_most.0 || batch.deliveries.len() as i64 >= at_most.1;
+            groups.count() as i64 >= at_most.0 || batch.deliveries.len() as i64 >= at_most.1;
         let applied = self.apply_batch(batch).await;
         let report = applied.map_err(|error| Failure {
             error,
