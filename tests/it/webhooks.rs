@@ -7,6 +7,8 @@ mod waiting;
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
 use sqlx::{AssertSqlSafe, Connection};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use wa_outbox::config::{Environment, SecretRef};
 use wa_outbox::domain::id::MessageId;
 use wa_outbox::simulator::Statuses;
@@ -177,6 +179,50 @@ async fn the_largest_delivery_is_taken_and_a_larger_one_is_not() {
     }
     let kept = inbox(&world).await;
     assert_eq!((kept.len(), kept[0].1.len()), (1, LARGEST));
+}
+
+/// What is bounded is bytes: 192 MB, by what deliveries say they hold.
+#[tokio::test]
+async fn many_small_deliveries_are_taken_at_once_and_no_more_large_ones_than_memory_allows() {
+    let world = a_quiet_world().await;
+    let url = world.webhook_url();
+    let address = url
+        .trim_start_matches("http://")
+        .trim_end_matches("/webhook");
+    let announced = |length: usize| {
+        format!("POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")
+    };
+    let mut clients = Vec::new();
+    let mut open = async |length| {
+        let mut client = TcpStream::connect(address).await.expect("a connection");
+        let head = announced(length);
+        client.write_all(head.as_bytes()).await.expect("it is sent");
+        clients.push(client);
+    };
+    for _ in 0..200 {
+        open(100).await;
+    }
+    let status_of = async |length: usize| {
+        let body = vec![b' '; length];
+        let signature = signed_with(APP_SECRET, &body);
+        world.post_webhook(body, Some(&signature)).await.status
+    };
+    assert_eq!(status_of(2).await, 200);
+    for _ in 0..64 {
+        open(LARGEST).await;
+    }
+    world
+        .until_true("there is no room for a large one", async || {
+            status_of(LARGEST).await == 503
+        })
+        .await;
+    assert_eq!(status_of(2).await, 200);
+    drop(clients);
+    world
+        .until_true("there is room again", async || {
+            status_of(LARGEST).await == 200
+        })
+        .await;
 }
 
 #[tokio::test]
