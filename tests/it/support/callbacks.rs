@@ -52,7 +52,8 @@ pub(crate) struct Answer {
 
 impl World {
     /// Deliveries of this age wait to be applied, as they were stored together.
-    pub(crate) async fn deliveries_wait(&self, bodies: &[&str], age: &str) {
+    pub(crate) async fn deliveries_wait(&self, bodies: &[impl AsRef<str>], age: &str) {
+        let bodies: Vec<&str> = bodies.iter().map(AsRef::as_ref).collect();
         sqlx::query(
             "with kept as (
                insert into wa.webhook_inbox (body, state, received_at)
@@ -69,7 +70,8 @@ impl World {
     }
 
     /// The same, as an older version has it.
-    pub(crate) async fn older_deliveries_wait(&self, bodies: &[&str], age: &str) {
+    pub(crate) async fn older_deliveries_wait(&self, bodies: &[impl AsRef<str>], age: &str) {
+        let bodies: Vec<&str> = bodies.iter().map(AsRef::as_ref).collect();
         sqlx::query(
             "insert into wa.webhook_inbox (body, received_at)
              select convert_to(b, 'UTF8'), now() - $2::text::interval from unnest($1::text[]) b",

@@ -37,9 +37,7 @@ async fn what_the_database_refuses_is_put_aside_and_what_was_stored_with_it_is_a
     .await;
     let deliveries = [first.as_str(), "wamid.bad", &second]
         .map(|wamid| a_delivery(&[a_status(wamid, "read", AT)]));
-    world
-        .deliveries_wait(&deliveries.each_ref().map(String::as_str), "1 minute")
-        .await;
+    world.deliveries_wait(&deliveries, "1 minute").await;
 
     world.start_service().await;
     world.until_webhooks_are_applied().await;
@@ -55,9 +53,7 @@ async fn what_the_database_refuses_is_put_aside_and_what_was_stored_with_it_is_a
 async fn what_an_older_version_has_stored_and_not_applied_is_applied() {
     let (mut world, [(one, first), (other, second)]) = two_accepted().await;
     let deliveries = [first, second].map(|wamid| a_delivery(&[a_status(&wamid, "delivered", AT)]));
-    world
-        .older_deliveries_wait(&deliveries.each_ref().map(String::as_str), "1 minute")
-        .await;
+    world.older_deliveries_wait(&deliveries, "1 minute").await;
 
     world.start_service().await;
     world.until_webhooks_are_applied().await;
