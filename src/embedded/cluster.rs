@@ -283,7 +283,7 @@ impl Cluster {
             listen.port
         );
         if self.settings == Settings::Fast {
-            options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=300";
+            options += " -c fsync=off -c full_page_writes=off -c max_connections=300";
         }
         options
     }

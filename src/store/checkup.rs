@@ -28,8 +28,10 @@ pub struct ServerFacts {
 /// How the server takes care of what it is given.
 #[derive(Clone, Debug)]
 pub struct CareFacts {
-    /// `synchronous_commit`.
+    /// `synchronous_commit` of our connections.
     pub synchronous_commit: String,
+    /// Whether we had to set it: those of others have it off.
+    pub forgets_others: bool,
     /// Whether anything is forced to disk at all.
     pub fsync: bool,
     /// Whether tables are cleaned up.
@@ -119,8 +121,8 @@ impl Store {
     pub async fn care_facts(&self) -> Result<CareFacts, StoreError> {
         sqlx::query_as!(
             CareFacts,
-            r#"select current_setting('synchronous_commit') as "synchronous_commit!", current_setting('fsync')::bool as "fsync!",
-                 current_setting('autovacuum')::bool as "autovacuum!",
+            r#"select c.setting as "synchronous_commit!", c.source in ('client', 'session') as "forgets_others!",
+                 current_setting('fsync')::bool as "fsync!", current_setting('autovacuum')::bool as "autovacuum!",
                  coalesce(t.n_dead_tup, 0) as "dead_rows!", coalesce(t.n_live_tup, 0) as "live_rows!",
                  (select coalesce(max(extract(epoch from clock_timestamp() - a.xact_start)), 0)::float8
                   from pg_stat_activity a where a.datname = current_database()) as "oldest_transaction_s!",
@@ -129,8 +131,9 @@ impl Store {
                  case when pg_has_role(current_user, 'pg_read_all_settings', 'member')
                      and inet_server_addr() is not distinct from inet_client_addr()
                    then current_setting('data_directory') end as data_directory
-               from (select) one
-               left join pg_stat_user_tables t on t.schemaname = 'wa' and t.relname = 'queue'"#
+               from pg_settings c
+               left join pg_stat_user_tables t on t.schemaname = 'wa' and t.relname = 'queue'
+               where c.name = 'synchronous_commit'"#
         )
         .fetch_one(&self.pool)
         .await

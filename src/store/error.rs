@@ -59,6 +59,19 @@ pub enum StoreError {
         /// For so long.
         waited: std::time::Duration,
     },
+    /// The database is set to undo what we promise, and the pooler does not let us set it otherwise for our connections.
+    #[error(
+        "connections to the database have {setting} = {found}, which a pooler in transaction mode does not let us change; set it to \
+         {needed} for the role that wa-outbox connects with (alter role … set {setting} = '{needed}'), or connect to Postgres directly"
+    )]
+    UnfitSetting {
+        /// Its name.
+        setting: &'static str,
+        /// Its value there.
+        found: String,
+        /// What it must be.
+        needed: &'static str,
+    },
     /// A migration needs a connection of its own.
     #[error(
         "the database cannot be migrated through a pooler in transaction mode; run wa-outbox migrate with a direct address"

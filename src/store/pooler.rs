@@ -12,6 +12,10 @@
 //! each is always on its one backend; if either ever moves, or both are met on one, the pooler is in transaction mode. A
 //! statement that then answers as it should, on a backend where it was not prepared or beside another of its name, was
 //! kept apart by the pooler.
+//!
+//! A database or a role may be set to undo what is promised: commits that a crash of the server forgets, snapshots that stay as they were
+//! while a lock is waited for. Our connections are not so, whatever is set; through a pooler in transaction mode that cannot be had, and
+//! such a database is refused.
 
 use std::time::Duration;
 
@@ -60,10 +64,16 @@ impl Way {
 }
 
 /// A setting of the connection, by name and value.
-pub(super) type Limit = (&'static str, String);
+pub(super) type Limit<V = String> = (&'static str, V);
 
 /// A setting that nobody else uses: only Postgres itself can know the value that we gave it.
 const MARK: &str = "wa_outbox.connection";
+
+/// What is decided under a lock must be decided by what stands there then, not by what stood there when the transaction began.
+const ISOLATION: Limit<&str> = ("default_transaction_isolation", "read committed");
+/// What is committed outlives a crash of the server, an intent above all. Only where it is off: whoever waits for a standby, or for none,
+/// goes on so.
+const COMMIT: Limit<&str> = ("synchronous_commit", "on");
 
 /// Turns that two connections take. On an idle pooler the first one tells; more are for one that is busy, where who gets
 /// which server connection is left to chance.
@@ -77,23 +87,63 @@ pub(super) async fn explore(
 ) -> Result<Way, StoreError> {
     // Poolers refuse settings they do not track. This one, sqlx's own, has no meaning for values in binary form.
     let plain = options.extra_float_digits(None);
-    let with_limits = plain.clone().options(limits.iter().map(|(k, v)| (*k, v)));
     let mark = format!("{:016x}", fastrand::u64(..));
-    let marked = with_limits.clone().options([(MARK, &mark)]);
-    if is_direct(&marked, &mark, patience).await? {
+    let marked = plain.clone().options([(MARK, &mark)]);
+    let seen = match look(&marked, patience).await? {
+        Some(seen) => seen,
+        None => look(&plain, patience).await?.unwrap_or_default(),
+    };
+    let commit = (seen.synchronous_commit == "off").then_some(COMMIT);
+    let fitting = [ISOLATION].into_iter().chain(commit);
+    let fitting = fitting.map(|(name, value)| (name, value.to_owned()));
+    let settings: Vec<Limit> = limits.iter().cloned().chain(fitting).collect();
+    if seen.mark.as_ref() == Some(&mark) {
         return Ok(Way {
             pooling: Pooling::Direct,
-            options: with_limits,
+            options: plain.options(settings),
             greeting: None,
         });
     }
     let pooling = watch_turns(&plain, patience).await?;
+    if pooling == Pooling::Transaction {
+        seen.must_fit()?;
+    }
     Ok(Way {
         pooling,
         options: plain,
         // In transaction mode a setting would stay behind on a server connection that is others' too.
-        greeting: (pooling == Pooling::Session).then(|| greeting(limits)),
+        greeting: (pooling == Pooling::Session).then(|| greeting(&settings)),
     })
+}
+
+/// What a connection is given there.
+#[derive(Default)]
+struct Seen {
+    mark: Option<String>,
+    synchronous_commit: String,
+    isolation: String,
+}
+
+impl Seen {
+    /// Refuses what we cannot change.
+    fn must_fit(&self) -> Result<(), StoreError> {
+        let ours = [
+            (ISOLATION, &self.isolation, self.isolation == ISOLATION.1),
+            (
+                COMMIT,
+                &self.synchronous_commit,
+                self.synchronous_commit != "off",
+            ),
+        ];
+        match ours.into_iter().find(|(_, _, fits)| !fits) {
+            None => Ok(()),
+            Some(((setting, needed), found, _)) => Err(StoreError::UnfitSetting {
+                setting,
+                found: found.clone(),
+                needed,
+            }),
+        }
+    }
 }
 
 fn greeting(limits: &[Limit]) -> String {
@@ -103,23 +153,29 @@ fn greeting(limits: &[Limit]) -> String {
     limits.collect::<Vec<_>>().join("; ")
 }
 
-/// Whether Postgres itself is there. A pooler may refuse the settings, or ignore them.
-async fn is_direct(
-    options: &PgConnectOptions,
-    mark: &str,
-    patience: Duration,
-) -> Result<bool, StoreError> {
+/// What a connection with these options is given. None: a pooler refuses them. (It may ignore them, too.)
+async fn look(options: &PgConnectOptions, patience: Duration) -> Result<Option<Seen>, StoreError> {
     let doing = "connect to the database";
     let mut connection = match within(patience, PgConnection::connect_with(options)).await {
-        Err(error) if refuses_settings(&error) => return Ok(false),
+        Err(error) if refuses_settings(&error) => return Ok(None),
         connected => connected.doing(doing)?,
     };
-    let question = AssertSqlSafe(format!("select current_setting('{MARK}', true)"));
-    let answer = within(patience, sqlx::raw_sql(question).fetch_one(&mut connection)).await;
-    let known: Option<String> = answer.and_then(|row: PgRow| row.try_get(0)).doing(doing)?;
+    let question = AssertSqlSafe(format!(
+        "select current_setting('{MARK}', true), current_setting('synchronous_commit'), current_setting('{}')",
+        ISOLATION.0
+    ));
+    let asked = within(patience, sqlx::raw_sql(question).fetch_one(&mut connection)).await;
+    let seen = asked.and_then(|row: PgRow| {
+        Ok(Seen {
+            mark: row.try_get(0)?,
+            synchronous_commit: row.try_get(1)?,
+            isolation: row.try_get(2)?,
+        })
+    });
+    let seen = seen.doing(doing)?;
     // Nothing is lost if it does not hear our goodbye.
     let _ = connection.close().await;
-    Ok(known.as_deref() == Some(mark))
+    Ok(Some(seen))
 }
 
 /// PgBouncer: 08P01, "unsupported startup parameter"; Amazon's RDS Proxy: 0A000, no command-line options.

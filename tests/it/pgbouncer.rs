@@ -39,41 +39,66 @@ async fn messages_leave_and_calls_arrive_through_a_pooler_in_session_mode() {
 }
 
 #[tokio::test]
-async fn a_connection_through_a_pooler_in_session_mode_has_its_time_limits() {
+async fn a_connection_has_our_settings_directly_and_through_a_pooler_in_session_mode() {
     let world = World::at_rest().await;
     let Some(pooler) = world.pooler(Mode::Session, 20) else {
         return;
     };
-    let store = Store::connect(&ConnectSettings {
-        statement_timeout: Duration::from_millis(1_234),
-        ..ConnectSettings::new(pooler.url())
-    })
-    .await
-    .expect("it connects");
-
-    let limit: String = sqlx::query_scalar("show statement_timeout")
-        .fetch_one(store.pool())
+    for (url, pooling) in [
+        (world.database.url.clone(), Pooling::Direct),
+        (pooler.url(), Pooling::Session),
+    ] {
+        let store = Store::connect(&ConnectSettings {
+            statement_timeout: Duration::from_millis(1_234),
+            ..ConnectSettings::new(url)
+        })
         .await
-        .expect("a setting");
-    assert_eq!(limit, "1234ms");
+        .expect("it connects");
+
+        assert_eq!(store.pooling(), pooling);
+        assert_eq!(set(&store, "statement_timeout").await, "1234ms");
+    }
 }
 
 #[tokio::test]
-async fn a_direct_connection_is_known_as_such_and_has_its_time_limits() {
+async fn a_database_that_is_set_to_forget_or_to_look_back_does_neither_for_us() {
     let world = World::at_rest().await;
-    let store = Store::connect(&ConnectSettings {
-        statement_timeout: Duration::from_millis(1_234),
-        ..ConnectSettings::new(world.database.url.clone())
-    })
-    .await
-    .expect("it connects");
+    // What a standby is waited for is the operator's own choice.
+    for (commit, ours, isolation) in [
+        ("off", "on", "repeatable read"),
+        ("local", "local", "serializable"),
+        ("remote_apply", "remote_apply", "read committed"),
+    ] {
+        world.give_connections("synchronous_commit", commit).await;
+        world
+            .give_connections("default_transaction_isolation", isolation)
+            .await;
+        let Some(pooler) = world.pooler(Mode::Session, 20) else {
+            return;
+        };
+        for url in [world.database.url.clone(), pooler.url()] {
+            let store = Store::connect(&ConnectSettings::new(url)).await;
+            let store = store.expect("it connects");
 
-    assert_eq!(store.pooling(), Pooling::Direct);
-    let limit: String = sqlx::query_scalar("show statement_timeout")
+            assert_eq!(set(&store, "synchronous_commit").await, ours);
+            assert_eq!(set(&store, "transaction_isolation").await, "read committed");
+            let facts = store.care_facts().await.expect("facts");
+            assert_eq!(
+                facts.forgets_others,
+                commit == "off",
+                "{commit}: what doctor says"
+            );
+        }
+    }
+}
+
+/// What a setting is on a connection of this store.
+async fn set(store: &Store, name: &str) -> String {
+    sqlx::query_scalar("select current_setting($1)")
+        .bind(name)
         .fetch_one(store.pool())
         .await
-        .expect("a setting");
-    assert_eq!(limit, "1234ms");
+        .expect("a setting")
 }
 
 #[tokio::test]
@@ -134,15 +159,39 @@ async fn a_pooler_without_room_for_us_is_refused_with_the_setting_that_makes_roo
 }
 
 #[tokio::test]
-async fn a_pooler_that_keeps_statements_apart_works_in_transaction_mode_by_polling() {
-    if pgbouncer::version().expect("pgbouncer") < pgbouncer::KEEPS_STATEMENTS_SINCE {
-        eprintln!("the installed pgbouncer cannot keep statements apart: not tested");
-        return;
+async fn behind_a_pooler_in_transaction_mode_a_database_that_is_set_to_forget_is_refused() {
+    let world = World::at_rest().await;
+    for (setting, value, needed) in [
+        ("synchronous_commit", "off", "on"),
+        (
+            "default_transaction_isolation",
+            "serializable",
+            "read committed",
+        ),
+    ] {
+        world.give_connections(setting, value).await;
+        let Some(pooler) = world.pooler_in_transaction_mode(4) else {
+            return;
+        };
+        let refusal = Store::connect(&ConnectSettings::new(pooler.url())).await;
+        let refusal = refusal.err().expect("it is refused").to_string();
+        assert!(
+            refusal.contains(&format!("{setting} = {value}")),
+            "{refusal}"
+        );
+        assert!(
+            refusal.contains(&format!("set {setting} = '{needed}'")),
+            "{refusal}"
+        );
+        world.give_connections(setting, needed).await;
     }
+}
+
+#[tokio::test]
+async fn a_pooler_that_keeps_statements_apart_works_in_transaction_mode_by_polling() {
     for server_connections in [1, 2, 20] {
         let mut world = World::at_rest().await;
-        let Some(pooler) = world.pooler(Mode::TransactionKeepingStatements, server_connections)
-        else {
+        let Some(pooler) = world.pooler_in_transaction_mode(server_connections) else {
             return;
         };
         let others = world.keep_busy(&pooler, 2);
@@ -168,6 +217,24 @@ impl World {
         tools::has("pgbouncer", "pgbouncer").then(|| {
             PgBouncer::start(&self.database.url, mode, server_connections).expect("a pooler")
         })
+    }
+
+    /// One that is of use to us; none: PgBouncer is not installed, or one that cannot keep statements apart.
+    fn pooler_in_transaction_mode(&self, server_connections: u32) -> Option<PgBouncer> {
+        let version = tools::has("pgbouncer", "pgbouncer").then(pgbouncer::version)?;
+        if version.expect("a version") < pgbouncer::KEEPS_STATEMENTS_SINCE {
+            eprintln!("the installed pgbouncer cannot keep statements apart: not tested");
+            return None;
+        }
+        self.pooler(Mode::TransactionKeepingStatements, server_connections)
+    }
+
+    /// Has the database give its connections this from now on.
+    async fn give_connections(&self, setting: &str, value: &str) {
+        self.run_sql(&format!(
+            "do $$ begin execute format('alter database %I set {setting} = %L', current_database(), '{value}'); end $$"
+        ))
+        .await;
     }
 
     /// Others that use the pooler without a pause, by statements that any mode can carry.

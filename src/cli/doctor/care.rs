@@ -111,7 +111,7 @@ pub(super) fn retention(settings: &Retention, pruning: Pruning, found: &mut Find
 }
 
 fn durability(facts: &CareFacts, found: &mut Findings) {
-    let fix = "alter database … set synchronous_commit = on; and start the workers again";
+    let fix = "alter database … set synchronous_commit = on";
     match (facts.fsync, facts.synchronous_commit.as_str()) {
         (false, _) => found.note(
             "durability",
@@ -121,6 +121,14 @@ fn durability(facts: &CareFacts, found: &mut Findings) {
         (true, "off") => found.broken(
             "durability",
             "synchronous_commit is off: an intent may be forgotten in a crash of the server, and its message sent twice",
+            fix,
+        ),
+        (true, commit) if facts.forgets_others => found.note(
+            "durability",
+            format!(
+                "synchronous_commit is off; wa-outbox has it {commit} for its own connections, so it forgets no intent and no answer, but what \
+                 an application inserts may be forgotten in a crash of the server"
+            ),
             fix,
         ),
         (true, commit) => found.fine("durability", format!("synchronous_commit is {commit}")),
@@ -210,6 +218,7 @@ mod tests {
     fn well() -> CareFacts {
         CareFacts {
             synchronous_commit: "on".to_owned(),
+            forgets_others: false,
             fsync: true,
             autovacuum: true,
             dead_rows: 10,
@@ -242,6 +251,10 @@ mod tests {
         assert_eq!(with("on"), Standing::Fine);
         assert_eq!(with("remote_apply"), Standing::Fine);
         assert_eq!(with("off"), Standing::Broken);
+        assert_eq!(
+            stands("durability", |facts| facts.forgets_others = true),
+            Standing::Note
+        );
         // Whoever runs it so has no durability to lose.
         assert_eq!(
             stands("durability", |facts| facts.fsync = false),
