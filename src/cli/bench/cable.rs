@@ -1,4 +1,4 @@
-//! A way to Postgres that can be cut, whole or strand by strand.
+//! A way to Postgres that can be cut, whole or strand by strand, and lengthened.
 //!
 //! It carries bytes between a TCP port of this machine and the server. Cut, it carries nothing and closes nothing: both
 //! ends see a silence, as they do when a cable is pulled or a firewall forgets a connection. What is a silence to one end
@@ -7,11 +7,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr as _;
+use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// What is carried. Connections are numbered as they come.
@@ -21,6 +23,8 @@ struct State {
     /// Nothing of those with a lower number.
     silent_below: u64,
     next: u64,
+    /// So long everything is on its way, in each direction.
+    one_way: Duration,
 }
 
 impl State {
@@ -84,6 +88,12 @@ impl Cable {
     pub fn forget_connections(&self) {
         self.state
             .send_modify(|state| state.silent_below = state.next);
+    }
+
+    /// From now on everything takes so long there and back.
+    pub fn lengthen(&self, there_and_back: Duration) {
+        self.state
+            .send_modify(|state| state.one_way = there_and_back / 2);
     }
 
     /// Carries again, also what was held up meanwhile.
@@ -166,20 +176,36 @@ async fn one_way(
     mut to: impl AsyncWrite + Unpin,
     mut strand: Strand,
 ) {
-    let mut bytes = vec![0; 16 * 1024];
-    loop {
-        let read = from.read(&mut bytes).await;
-        // An end that closes is not heard of through a cut cable either.
-        if strand.until_carried().await.is_err() {
-            return;
-        }
-        match read {
-            Ok(count) if count > 0 => {
-                if to.write_all(&bytes[..count]).await.is_err() {
-                    return;
-                }
+    // Much may be under way at once.
+    let (sent, mut arriving) = mpsc::unbounded_channel();
+    let send = async move {
+        let mut bytes = vec![0; 16 * 1024];
+        loop {
+            let read = from.read(&mut bytes).await;
+            // An end that closes is not heard of through a cut cable either.
+            if strand.until_carried().await.is_err() {
+                return;
             }
-            Ok(_) | Err(_) => return,
+            let arrives_at = Instant::now() + strand.state.borrow().one_way;
+            match read {
+                Ok(count) if count > 0 => {
+                    if sent.send((arrives_at, bytes[..count].to_vec())).is_err() {
+                        return;
+                    }
+                }
+                Ok(_) | Err(_) => return,
+            }
         }
-    }
+    };
+    let arrive = async move {
+        while let Some((at, bytes)) = arriving.recv().await {
+            if at > Instant::now() {
+                tokio::time::sleep_until(at).await;
+            }
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(send, arrive);
 }

@@ -65,6 +65,10 @@ pub struct Options {
     #[arg(long, value_name = "MS", default_value_t = 0)]
     latency_ms: u64,
 
+    /// pace: how long the way from the worker to the database and back takes, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1_000))]
+    database_ms: u64,
+
     /// Requests out at once.
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     in_flight: u32,
@@ -220,5 +224,9 @@ impl Options {
 
     fn latency(&self) -> Duration {
         Duration::from_millis(self.latency_ms)
+    }
+
+    fn database_away(&self) -> Duration {
+        Duration::from_millis(self.database_ms)
     }
 }

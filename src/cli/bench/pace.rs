@@ -79,6 +79,8 @@ struct Report {
     rounds: u32,
     rate: f64,
     latency_ms: f64,
+    /// From the worker to the database and back.
+    database_ms: u64,
     /// Of each round.
     seconds: f64,
     /// Of the sender, in any second of the run.
@@ -150,6 +152,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         rounds: ROUNDS,
         rate: RATE,
         latency_ms: latency.as_secs_f64() * 1_000.0,
+        database_ms: options.database_ms,
         seconds: turn.as_secs_f64(),
         most_in_one_second,
         written_per_second: written,
@@ -174,6 +177,7 @@ async fn scene(options: &Options, latency: Duration) -> anyhow::Result<Scene> {
         statuses: Statuses::none(),
         settings: super::settings(3_600),
         pooler: options.pooler.map(super::PoolerMode::mode),
+        database_away: options.database_away(),
         ..Plan::default()
     })
     .await
@@ -257,9 +261,10 @@ fn delay(outbox: &[Times], by_hand: &[Times], written: Spread) -> Measured {
 impl Report {
     fn print(&self) {
         println!(
-            "pace: {} requests a second, answers after {} ms, {} rounds of {} s\n",
+            "pace: {} requests a second, answers after {} ms, the database {} ms away, {} rounds of {} s\n",
             self.rate,
             short(self.latency_ms),
+            self.database_ms,
             self.rounds,
             short(self.seconds)
         );

@@ -55,6 +55,8 @@ pub(super) struct Plan {
     pub(super) pooler: Option<Mode>,
     /// Workers reach the database by a way that can be cut.
     pub(super) cable: bool,
+    /// And that takes so long there and back.
+    pub(super) database_away: Duration,
     /// Workers have wall clocks of their own.
     pub(super) wall_clocks: Option<WallClocks>,
     /// The simulator keeps when it told each status.
@@ -105,7 +107,7 @@ impl Scene {
         };
         let store = Store::connect(&settings).await?;
         store.migrate().await?;
-        let (pooler, cable, url) = way_to(&direct, plan.pooler, plan.cable).await?;
+        let (pooler, cable, url) = way_to(&direct, &plan).await?;
         let [webhook_port, admin_port] = free_ports()?;
         let started = Instant::now();
         let simulator = Simulator::start(Settings {
@@ -452,21 +454,21 @@ async fn start_postgres() -> anyhow::Result<Server> {
 
 async fn way_to(
     direct: &str,
-    pooler: Option<Mode>,
-    cable: bool,
+    plan: &Plan,
 ) -> anyhow::Result<(Option<PgBouncer>, Option<Cable>, String)> {
     let mut url = direct.to_owned();
     let mut started = None;
-    if let Some(mode) = pooler {
+    if let Some(mode) = plan.pooler {
         let pooler = tokio::task::block_in_place(|| PgBouncer::start(&url, mode, POOLER_ROOM))?;
         url = pooler.url();
         started = Some(pooler);
     }
-    let cable = match cable {
+    let cable = match plan.cable || !plan.database_away.is_zero() {
         true => Some(Cable::to(&url).await?),
         false => None,
     };
     if let Some(cable) = &cable {
+        cable.lengthen(plan.database_away);
         url = cable.url();
     }
     Ok((started, cable, url))

@@ -199,6 +199,7 @@ async fn scene(options: &Options, rate: f64) -> anyhow::Result<Scene> {
         settings,
         pooler: options.pooler.map(PoolerMode::mode),
         cable: true,
+        database_away: Duration::ZERO,
         wall_clocks: WallClocks::find()?,
         tellings: true,
     })
