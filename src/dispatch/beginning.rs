@@ -20,7 +20,8 @@ use crate::domain::id::MessageId;
 use crate::store::StoreError;
 use crate::store::claim::{Begun, Claim};
 
-/// So far ahead of its time a message is begun, beside what a begin was seen to take.
+/// So far ahead of its time a message is begun, beside what two begins were seen to take: one at a time is under way, so what the first has
+/// begun must last until the second is over.
 const HEAD_START: Duration = Duration::from_millis(10);
 /// A begin that takes longer does not make us begin further ahead.
 const LONGEST_BEGIN_AHEAD: Duration = Duration::from_millis(100);
@@ -53,7 +54,7 @@ impl Dispatcher {
             return;
         };
         let wall = self.sending.clock.now();
-        let horizon = HEAD_START + self.begin_takes.min(LONGEST_BEGIN_AHEAD);
+        let horizon = HEAD_START + 2 * self.begin_takes.min(LONGEST_BEGIN_AHEAD);
         let mut on_the_way: HashMap<Arc<str>, usize> = HashMap::new();
         for desk in self.desks.values() {
             *on_the_way.entry(Arc::clone(&desk.origin)).or_default() += desk.on_the_way();
