@@ -17,6 +17,10 @@ use super::tools;
 const LEAST_WINDOW: u32 = 500;
 /// What ChromeDriver says once it listens.
 const LISTENS: &str = "was started successfully on port ";
+/// What it ends with where it found none.
+const PORT_IS_TAKEN: &str = "IPv4 port not available";
+/// So many taken ports in a row are no chance any more.
+const STARTS: usize = 20;
 /// It looks for nothing outside of this machine.
 const ARGUMENTS: [&str; 8] = [
     "--headless",
@@ -52,29 +56,40 @@ impl Drop for Driver {
     }
 }
 
+impl Driver {
+    /// One that listens, and its port. It takes a port that is free under IPv6, and ends where somebody else has the same one under IPv4.
+    async fn start() -> (Self, String) {
+        for _ in 0..STARTS {
+            let mut driver = Command::new("chromedriver")
+                .arg("--port=0")
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .process_group(0)
+                .kill_on_drop(true)
+                .spawn()
+                .expect("chromedriver");
+            let mut lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
+            let mut said = String::new();
+            while let Some(line) = lines.next_line().await.expect("a line") {
+                if let Some((_, port)) = line.split_once(LISTENS) {
+                    return (Self(driver), port.trim_end_matches('.').to_owned());
+                }
+                said = line;
+            }
+            assert!(said.starts_with(PORT_IS_TAKEN), "chromedriver says: {said}");
+        }
+        panic!("chromedriver found no port that is free under IPv4, too");
+    }
+}
+
 impl Chromium {
     /// One with a window of this size; none: it is not installed.
     pub(crate) async fn open(width: u32, height: u32) -> Option<Self> {
         if !tools::has("chromedriver", "chromium chromium-driver") {
             return None;
         }
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("chromedriver");
-        let mut lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
-        let port = loop {
-            let line = lines.next_line().await.expect("a line");
-            let line = line.expect("chromedriver says where it listens");
-            if let Some((_, port)) = line.split_once(LISTENS) {
-                break port.trim_end_matches('.').to_owned();
-            }
-        };
+        let (driver, port) = Driver::start().await;
         let profile = tempfile::tempdir().expect("a folder");
         let mut arguments = ARGUMENTS.map(str::to_owned).to_vec();
         arguments.push(format!("--window-size={width},{height}"));
@@ -97,7 +112,7 @@ impl Chromium {
             .expect("a browser");
         Some(Self {
             window,
-            _driver: Driver(driver),
+            _driver: driver,
             _profile: profile,
         })
     }
