@@ -14,6 +14,8 @@ use crate::domain::retention::{MESSAGES_AT_LEAST_DAYS, Retention, WEBHOOKS_AT_LE
 use crate::retention::walk::{Limits, Pruned, Walk};
 use crate::standing::facts::thousands;
 use crate::standing::time::span;
+use crate::store::Store;
+use crate::store::audit::Deed;
 use crate::store::prune::Part;
 
 /// Of each kind, a dry run looks at so many rows.
@@ -32,6 +34,12 @@ pub struct Options {
     /// Count what would be deleted, and delete nothing
     #[arg(long)]
     dry_run: bool,
+    /// Why, for those who read it later
+    #[arg(long, value_name = "TEXT", default_value = "it is old")]
+    reason: String,
+    /// Who you are [default: user@host]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -44,7 +52,7 @@ halted by. Of deliveries those go that were applied or could not be read, and st
 
 What was deleted is not shown any more, its dedup_key may be used again, and the counts of its campaign stay. With neither span the \
 settings [retention] count; workers delete by those every hour on their own. It can be broken off and run again, beside workers and \
-beside itself.
+beside itself. Who deleted what, and why, is kept in wa.audit.
 
 With --json an object; docs/json.md has its shape.
 
@@ -83,12 +91,61 @@ impl Options {
         let clock = context.clock();
         let begun = clock.boot();
         let limits = Limits::now(store, retention).await?;
+        let (pruned, more) = match self.dry_run {
+            true => self.walk(store, context, limits).await?,
+            false => self.delete(store, context, limits).await?,
+        };
+        let took = begun.until(clock.boot());
+        let report = Report::of(self.dry_run, limits, pruned, more, took);
+        if self.json {
+            return output::print_json(&report);
+        }
+        output::print(&report.in_words())
+    }
+
+    /// The walk, told before it is made, and how it ended.
+    async fn delete(
+        &self,
+        store: &Store,
+        context: &Context,
+        limits: Limits,
+    ) -> anyhow::Result<(Pruned, bool)> {
+        let target = in_words(limits);
+        let deed = Deed {
+            // A job of a container has no user.
+            author: &(context.author(self.by.clone())).unwrap_or_else(|_| "a job".to_owned()),
+            role: "operator",
+            address: "command line",
+            what: "prune",
+            target: &target,
+            reason: &self.reason,
+        };
+        let deed = store.begin_deed(&deed).await?;
+        let walked = self.walk(store, context, limits).await;
+        let outcome = match &walked {
+            Ok((pruned, _)) => format!("{} rows were deleted", thousands(pruned.all())),
+            Err(_) => "it broke off; it can be run again".to_owned(),
+        };
+        let told = store.end_deed(deed, &outcome, walked.is_ok()).await;
+        let walked = walked?;
+        told?;
+        Ok(walked)
+    }
+
+    /// Goes through all there is. Says what was found, and whether there may be more.
+    async fn walk(
+        &self,
+        store: &Store,
+        context: &Context,
+        limits: Limits,
+    ) -> anyhow::Result<(Pruned, bool)> {
+        let clock = context.clock();
         let all = match limits.messages {
             Some(_) => u64::try_from(store.last_message_id().await?).ok(),
             None => None,
         };
         let what = if self.dry_run { "found" } else { "deleted" };
-        let mut progress = Progress::new(what, all, begun);
+        let mut progress = Progress::new(what, all, clock.boot());
         let mut walk = Walk::new(store, limits, self.dry_run);
         let mut more = false;
         loop {
@@ -112,12 +169,7 @@ impl Options {
             }
         }
         progress.clear();
-        let took = begun.until(clock.boot());
-        let report = Report::of(self.dry_run, limits, walk.pruned(), more, took);
-        if self.json {
-            return output::print_json(&report);
-        }
-        output::print(&report.in_words())
+        Ok((walk.pruned(), more))
     }
 
     /// What was asked for, else what the settings say.
@@ -151,6 +203,18 @@ impl Options {
         )?;
         Ok(wanted)
     }
+}
+
+/// What goes, for those who read it later.
+fn in_words(limits: Limits) -> String {
+    let day = |of: &str, before: Option<OffsetDateTime>| {
+        before.map(|before| format!("{of} before {}", before.date()))
+    };
+    let parts = [
+        day("messages", limits.messages),
+        day("webhook deliveries", limits.webhooks),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn long_enough(

@@ -1,4 +1,4 @@
-//! Who did what by the dashboard, and why.
+//! Who did what by the dashboard, or by a command that cannot be undone, and why.
 //!
 //! It is written before the deed is done, so that one which breaks off half way is seen; how it ended is added once and never
 //! changed. No recipient and no wamid stands here: what was done is told by ids.

@@ -185,8 +185,25 @@ async fn a_person_counts_first_and_deletes_then() {
         "Would be deleted: 3 messages, 3 webhook deliveries. Nothing was changed.\n"
     );
     assert_eq!(world.count("wa.outbox").await, 4);
-    let said = world.says(&["prune", "--older-than", "90d"]).await;
+    assert_eq!(world.count("wa.audit").await, 0, "nothing was done");
+    let by = ["--by", "ada", "--reason", "she asked"];
+    let said = world
+        .says(&[&["prune", "--older-than", "90d"][..], &by].concat())
+        .await;
     assert!(said.starts_with("Deleted 3 messages in "), "{said}");
+    let told = world
+        .store
+        .audit(None, 1)
+        .await
+        .expect("the audit")
+        .remove(0);
+    assert_eq!((told.author.as_str(), told.what.as_str()), ("ada", "prune"));
+    assert!(told.target.starts_with("messages before 20"), "{told:?}");
+    assert_eq!(
+        (told.reason.as_str(), told.succeeded),
+        ("she asked", Some(true))
+    );
+    assert_eq!(told.outcome.as_deref(), Some("3 rows were deleted"));
     assert!(world.is_there(young).await);
     let json = world
         .says_json(&["prune", "--webhooks-older-than", "30d", "--json"])
