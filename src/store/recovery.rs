@@ -41,6 +41,10 @@ pub struct Recovery {
     pub doubtful_ids: i64,
     /// What was not due by then was not sent before; set when settling begins.
     pub failed_at: Option<OffsetDateTime>,
+    /// Evidence is waited for so much longer than usual, in seconds.
+    pub wait_s: f64,
+    /// What stays silent is left to a person.
+    pub keeps_silent: bool,
     /// So many messages were put in doubt.
     pub doubted: i64,
     /// When it was settled.
@@ -138,6 +142,7 @@ impl Store {
         sqlx::query_as!(
             Recovery,
             r#"select e.era, e.began_at, e.cause, e.what, e.noticed_by, e.complete_until, e.is_exact, e.doubtful_ids, e.failed_at,
+                 extract(epoch from e.wait)::float8 as "wait_s!", e.keeps_silent,
                  e.doubted, e.settled_at, e.settled_how, e.settled_by, e.settled_why, e.unreadable,
                  (select count(*) from wa.senders s where s.held_cause = 'restore') as "held_senders!",
                  (select count(*) from wa.uncertain u where u.era = e.era) as "uncertain!",

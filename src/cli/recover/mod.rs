@@ -122,12 +122,16 @@ impl Options {
             return self.look(store, context).await;
         }
         let recovery = self.unsettled(store, &by).await?;
-        if let Some(recovery) = &recovery {
-            let applied = replay.apply(store, context).await?;
-            if !applied.is_empty() {
-                say(self.json, &applied)?;
-            }
-            self.settle(store, context, recovery, &by).await?;
+        let applied = replay.apply(store, context).await?;
+        if !applied.is_empty() {
+            say(self.json, &applied)?;
+        }
+        match &recovery {
+            Some(recovery) => self.settle(store, context, recovery, &by).await?,
+            None => say(
+                self.json,
+                "It was settled before; nothing more was put in doubt.",
+            )?,
         }
         if self.release {
             return self.release(store, &by).await;
@@ -138,7 +142,10 @@ impl Options {
     /// What is to be settled; where nobody has noticed anything, and a time is given, from now on. None: it is done.
     async fn unsettled(&self, store: &Store, by: &str) -> anyhow::Result<Option<Recovery>> {
         let recovery = standing(store).await?;
+        self.must_be_possible(&recovery)?;
         if !recovery.is_settled() {
+            let fix = "leave that out: it goes on as it was begun";
+            self.must_be_as_begun(&recovery, fix)?;
             return Ok(Some(recovery));
         }
         let Some(since) = self.since else {
@@ -148,11 +155,9 @@ impl Options {
             )
             .into());
         };
-        if since >= recovery.now {
-            let fix = "give the time of the backup or copy that is in place now";
-            return Err(Problem::usage("--since lies ahead", fix).into());
-        }
         if recovery.complete_until == Some(since) {
+            let fix = "to put more in doubt say --since a second later";
+            self.must_be_as_begun(&recovery, fix)?;
             return Ok(None);
         }
         let amiss = Amiss {
@@ -163,6 +168,57 @@ impl Options {
         store.begin_era(&amiss, by, Some(since)).await?;
         store.beat().await?;
         Ok(Some(standing(store).await?))
+    }
+
+    /// Refuses times by which nothing was lost: what is not in doubt then is sent again.
+    fn must_be_possible(&self, recovery: &Recovery) -> Result<(), Problem> {
+        if self.since.is_some_and(|since| since >= recovery.now) {
+            let fix = "give the time of the backup or copy that is in place now";
+            return Err(Problem::usage("--since lies ahead", fix));
+        }
+        let since = self.since.or(recovery.complete_until);
+        match (since, self.until) {
+            (Some(since), Some(until)) if until <= since => Err(Problem::usage(
+                format!(
+                    "--until is {}, and the database is complete up to {}: nothing would be in doubt, and what was sent in between is sent \
+                     again",
+                    moment(until, recovery.now),
+                    moment(since, recovery.now)
+                ),
+                "give the last moment at which the lost database can have sent something, or leave --until out",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses other terms than it was begun with: those count.
+    fn must_be_as_begun(&self, recovery: &Recovery, fix: &str) -> Result<(), Problem> {
+        let Some(failed_at) = recovery.failed_at else {
+            return Ok(());
+        };
+        let differ = [
+            (
+                "--since",
+                self.since
+                    .is_some_and(|it| Some(it) != recovery.complete_until),
+            ),
+            ("--until", self.until.is_some_and(|it| it != failed_at)),
+            (
+                "--wait",
+                self.wait
+                    .is_some_and(|it| it.as_secs_f64() != recovery.wait_s),
+            ),
+            ("--hold", self.hold && !recovery.keeps_silent),
+        ];
+        match differ.into_iter().find(|(_, differs)| *differs) {
+            None => Ok(()),
+            Some((option, _)) => Err(Problem::usage(
+                format!(
+                    "{option} comes too late: it has been begun to put messages in doubt without it, or with another"
+                ),
+                fix,
+            )),
+        }
     }
 
     fn terms(&self) -> RecoveryTerms {
@@ -261,6 +317,9 @@ impl Options {
     async fn look(&self, store: &Store, context: &Context) -> anyhow::Result<()> {
         let recovery = standing(store).await?;
         let is_ahead = !recovery.is_settled() || self.since.is_some() && !self.yes;
+        if is_ahead {
+            self.must_be_possible(&recovery)?;
+        }
         let mut report = Report::of(&recovery);
         if is_ahead {
             let doubtful = match self.since {

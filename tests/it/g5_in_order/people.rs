@@ -286,3 +286,53 @@ async fn a_sequence_that_does_not_exist_is_said_not_to_without_its_number() {
         "No sequence is halted.\n"
     );
 }
+
+#[tokio::test]
+async fn what_is_no_recipient_is_refused_wherever_a_person_writes_one() {
+    let world = World::at_rest().await;
+    let somebody = ["suppress", "add", "+1 650 555 1001", "--reason", "asked"];
+    world.says(&somebody).await;
+    for (recipient, why) in [
+        ("16505551001", "does not start with +"),
+        ("0650 5551001", "does not start with +"),
+        ("garbage <x>", "is no user id"),
+    ] {
+        let set = [
+            "sequence",
+            "set",
+            SENDER,
+            recipient,
+            "story",
+            "--on-failure",
+            "skip",
+        ];
+        for line in [
+            &[&set[..], &WHY].concat()[..],
+            &["suppress", "list", "--recipient", recipient],
+            &["suppress", "remove", recipient],
+        ] {
+            let refusal = world.refuses(line).await;
+            assert!(
+                refusal.contains(why) && refusal.contains("fix: write "),
+                "{line:?}: {refusal}"
+            );
+        }
+    }
+    assert_eq!(world.count("wa.sequences").await, 0);
+    let id = [
+        "sequence",
+        "set",
+        SENDER,
+        "US.13491208655302741918",
+        "story",
+        "--on-failure",
+        "skip",
+    ];
+    world.says(&[&id[..], &WHY].concat()).await;
+    assert_eq!(
+        world
+            .count("wa.sequences where recipient = 'US.13491208655302741918'")
+            .await,
+        1
+    );
+}

@@ -78,6 +78,50 @@ async fn a_restore_that_nobody_could_notice_is_settled_by_its_time_and_only_once
 }
 
 #[tokio::test]
+async fn times_by_which_nothing_was_lost_are_refused_and_so_is_what_comes_too_late() {
+    in_time(async {
+        let (world, messages) = a_world_that_went_back().await;
+        let since = now();
+        let a_year_before = "2020-01-01T00:00:00Z";
+        let settle = ["--yes", "--reason", "a snapshot"];
+        for line in [
+            [&["recover", "--since", &since, "--until", a_year_before][..], &settle].concat(),
+            vec!["recover", "--since", &since, "--until", a_year_before],
+            vec!["recover", "--since", &since, "--until", &since],
+            vec!["recover", "--since", "2099-01-01T00:00:00Z"],
+        ] {
+            let refusal = world.refuses(&line).await;
+            assert!(refusal.contains("--until is 20") || refusal.contains("--since lies ahead"), "{refusal}");
+        }
+        assert_eq!(world.count("wa.eras where cause = 'operator'").await, 0);
+        begin_an_era(&world).await;
+        let refusal = world
+            .refuses(&[&["recover", "--since", &since, "--until", a_year_before][..], &settle].concat())
+            .await;
+        assert!(refusal.contains("--until is 20"), "{refusal}");
+        let direct = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "select wa.start_recovery((select max(era) from wa.eras), '{since}', '{a_year_before}', '0', false)"
+        )));
+        let refusal = direct.execute(&world.database.pool).await.expect_err("nothing lost");
+        assert!(refusal.to_string().contains("complete up to"), "{refusal}");
+
+        let line = [&["recover", "--since", &since][..], &settle].concat();
+        world.says(&line).await;
+        for message in messages {
+            assert_eq!(world.state_of(message).await, "uncertain");
+        }
+        // It is settled on those terms: others would be without effect.
+        for late in [&["--until", "2099-01-01T00:00:00Z"][..], &["--hold"], &["--wait", "2h"]] {
+            let refusal = world.refuses(&[&line[..], late].concat()).await;
+            assert!(refusal.contains(&format!("{} comes too late", late[0])), "{refusal}");
+        }
+        let again = world.says(&line).await;
+        assert!(again.contains("It was settled before"), "{again}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_was_broken_off_is_gone_on_with_on_the_terms_it_was_begun_with() {
     in_time(async {
         let (world, [evident, silent]) = a_world_that_went_back().await;
@@ -98,6 +142,9 @@ async fn what_was_broken_off_is_gone_on_with_on_the_terms_it_was_begun_with() {
         assert!(refusal.contains("has been begun"), "{refusal}");
         let begun = world.says(&["recover"]).await;
         assert!(begun.contains("1 messages are in doubt so far"), "{begun}");
+        let other = ["recover", "--yes", "--reason", "restored", "--wait", "2h"];
+        let refusal = world.refuses(&other).await;
+        assert!(refusal.contains("--wait comes too late"), "{refusal}");
         world
             .says(&["recover", "--yes", "--reason", "restored"])
             .await;
@@ -142,6 +189,38 @@ async fn webhooks_that_another_place_has_kept_are_evidence() {
             ("accepted", Some("delivered"))
         );
         assert_eq!(world.state_of(silent).await, "uncertain");
+
+        // What is found later is evidence, too, although the rest is settled.
+        let token = world.token(silent, 1).await;
+        let late = a_delivery(&[with_data(
+            a_status("wamid.HBgLMTY2", "delivered", 1_800_000_000),
+            &token,
+        )]);
+        let signature = signed_with(APP_SECRET, late.as_bytes());
+        let mut found = tempfile::NamedTempFile::new().expect("a file");
+        writeln!(found, "{}", json!({"body": late, "signature": signature})).expect("a line");
+        let era = world
+            .store
+            .recovery()
+            .await
+            .expect("an answer")
+            .expect("an era");
+        let since = era
+            .complete_until
+            .expect("a time")
+            .format(&Rfc3339)
+            .expect("a time");
+        let found = found.path().to_str().expect("a path").to_owned();
+        let again = [
+            "recover", "--since", &since, "--replay", &found, "--yes", "--reason", "found",
+        ];
+        let done = world.command_with(&secret, &again).await;
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        assert_eq!(world.state_of(silent).await, "accepted");
 
         writeln!(file, "{}", json!({"body": body, "signature": "sha256=00"})).expect("a line");
         let done = world.command_with(&secret, &line).await;
