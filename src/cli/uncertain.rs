@@ -11,7 +11,8 @@ use super::failures::many;
 use super::table::{Table, numbers, words};
 use super::text::message_id;
 use super::{Context, output};
-use crate::domain::id::{MessageId, Wamid};
+use crate::domain::id::MessageId;
+use crate::provider::ProviderKind;
 use crate::standing::time::age;
 use crate::store::failures::Decider;
 use crate::store::groups::{GroupFinding, UncertainCount, UncertainFilter};
@@ -312,9 +313,13 @@ impl Resolve {
     }
 
     async fn one(self, id: MessageId, context: &Context) -> anyhow::Result<()> {
-        let finding = self.finding(id)?;
-        let by = context.author(self.by)?;
         let store = context.store().await?;
+        let provider = match &self.accepted {
+            Some(_) => store.provider_of(id).await?,
+            None => None,
+        };
+        let finding = self.finding(id, provider.unwrap_or(ProviderKind::CloudApi))?;
+        let by = context.author(self.by)?;
         if !store.resolve(id, &finding, &by, &self.reason).await? {
             if matches!(finding, Finding::SendAgain) && store.is_passed(id).await? {
                 let what = format!(
@@ -343,13 +348,15 @@ impl Resolve {
         })
     }
 
-    fn finding(&self, id: MessageId) -> Result<Finding, Problem> {
+    fn finding(&self, id: MessageId, provider: ProviderKind) -> Result<Finding, Problem> {
         match &self.accepted {
-            Some(wamid) if !wamid.starts_with("wamid.") => Err(Problem::usage(
-                "what WhatsApp calls a message begins with wamid.",
-                "copy the whole id, as a response, a webhook or WhatsApp Manager shows it",
-            )),
-            Some(wamid) => Ok(Finding::Accepted(Wamid::from(wamid.as_str()))),
+            Some(copied) => {
+                let fix = "copy the whole id, as a response, a webhook or WhatsApp Manager shows it (message show masks it unless you say --reveal)";
+                let wamid = provider.copied_id(copied);
+                Ok(Finding::Accepted(
+                    wamid.map_err(|what| Problem::usage(what, fix))?,
+                ))
+            }
             None if self.send_again && !self.yes => Err(Problem::usage(
                 format!(
                     "message {id} may have reached WhatsApp: sent again, its recipient may get it twice"
@@ -382,10 +389,10 @@ mod tests {
     #[test]
     fn sending_again_takes_a_second_word() {
         let once = resolve(&["--send-again"]).expect("a finding");
-        assert!(once.finding(MessageId(7)).is_err());
+        assert!(once.finding(MessageId(7), ProviderKind::CloudApi).is_err());
         let twice = resolve(&["--send-again", "--yes"]).expect("a finding");
         assert!(matches!(
-            twice.finding(MessageId(7)),
+            twice.finding(MessageId(7), ProviderKind::CloudApi),
             Ok(Finding::SendAgain)
         ));
     }
@@ -396,7 +403,7 @@ mod tests {
         assert!(resolve(&["--not-sent", "--send-again"]).is_err());
         let not_sent = resolve(&["--not-sent"]).expect("a finding");
         assert!(matches!(
-            not_sent.finding(MessageId(7)),
+            not_sent.finding(MessageId(7), ProviderKind::CloudApi),
             Ok(Finding::NotSent)
         ));
     }
@@ -417,10 +424,10 @@ mod tests {
     #[test]
     fn what_is_no_wamid_is_refused() {
         let wrong = resolve(&["--accepted", "4711"]).expect("a finding");
-        assert!(wrong.finding(MessageId(7)).is_err());
+        assert!(wrong.finding(MessageId(7), ProviderKind::CloudApi).is_err());
         let right = resolve(&["--accepted", "wamid.HBgL"]).expect("a finding");
         assert!(matches!(
-            right.finding(MessageId(7)),
+            right.finding(MessageId(7), ProviderKind::CloudApi),
             Ok(Finding::Accepted(_))
         ));
     }

@@ -8,6 +8,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::domain::id::Wamid;
+
 /// How a sender's messages get to WhatsApp; the column `provider` of `wa.senders`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProviderKind {
@@ -38,7 +40,12 @@ pub struct Capabilities {
     pub highest_rate: Option<f64>,
     /// A call that sends nothing and shows that the way and the credential are right.
     pub harmless_call: Option<HarmlessCall>,
+    /// Whether its ids of messages begin with `wamid.` for certain. (Those of the On-Premises client do not: `gBEGkYiEB1VXAglK1ZEqA1YKPrU`.)
+    pub says_wamid: bool,
 }
+
+/// An id of a message has so many characters behind `wamid.` at least; all that are documented have more.
+const SHORTEST_ID: usize = 16;
 
 /// What a request looks like around what the application wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +102,7 @@ impl ProviderKind {
                 usual_rate: 80.0,
                 highest_rate: Some(1_000.0),
                 harmless_call: Some(HarmlessCall::ReadNumber),
+                says_wamid: true,
             },
             Self::Bsp => Capabilities {
                 envelope: Envelope::Cloud,
@@ -105,6 +113,7 @@ impl ProviderKind {
                 usual_rate: 80.0,
                 highest_rate: Some(1_000.0),
                 harmless_call: None,
+                says_wamid: false,
             },
             Self::OnPremises => Capabilities {
                 envelope: Envelope::OnPremises,
@@ -116,8 +125,27 @@ impl ProviderKind {
                 usual_rate: 70.0,
                 highest_rate: Some(250.0),
                 harmless_call: Some(HarmlessCall::Health),
+                says_wamid: false,
             },
         }
+    }
+
+    /// The id of a message, as a person has copied it.
+    ///
+    /// # Errors
+    /// In words, when it can be none of this kind: it has another beginning, or was masked or cut.
+    pub fn copied_id(self, text: &str) -> Result<Wamid, &'static str> {
+        let text = text.trim();
+        let named = text.strip_prefix("wamid.");
+        if named.is_none() && self.capabilities().says_wamid {
+            return Err("what WhatsApp calls a message begins with wamid.");
+        }
+        let id = named.unwrap_or(text);
+        let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=-_".contains(c);
+        if id.len() < SHORTEST_ID || !id.chars().all(is_base64) {
+            return Err("that is no whole id of a message: it is masked or cut");
+        }
+        Ok(Wamid::from(text))
     }
 
     /// The names of those whose statuses bring our token back for certain.
@@ -195,5 +223,30 @@ mod tests {
             assert!(kind.carries_token(Some(true)) && !kind.carries_token(Some(false)));
         }
         assert_eq!(ProviderKind::names_of_those_that_echo(), ["cloud_api"]);
+    }
+
+    #[test]
+    fn an_id_that_was_copied_is_whole_and_of_its_provider() {
+        let whole = "wamid.HBgLMTY1MDU1NTEyMzQVAgARGBI5QTNDQTVCM0Q0Q0Q2RTY3RTcA";
+        let on_premises = "gBEGkYiEB1VXAglK1ZEqA1YKPrU";
+        for kind in ProviderKind::ALL {
+            let copied = kind.copied_id(&format!(" {whole}\n")).expect("an id");
+            assert_eq!(copied.reveal(), whole);
+            for cut in [
+                "",
+                "wamid.",
+                "wamid.HBg…YA",
+                "wamid.HBgLMTY1MDU1NTEy MzQVAgARGBI5",
+            ] {
+                assert!(kind.copied_id(cut).is_err(), "{kind} takes {cut}");
+            }
+        }
+        assert!(ProviderKind::CloudApi.copied_id(on_premises).is_err());
+        for kind in [ProviderKind::Bsp, ProviderKind::OnPremises] {
+            assert_eq!(
+                kind.copied_id(on_premises).expect("an id").reveal(),
+                on_premises
+            );
+        }
     }
 }

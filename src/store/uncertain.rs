@@ -163,6 +163,21 @@ impl Store {
         .doing("read how long evidence is waited for")
     }
 
+    /// The provider of a message's sender; none where there is no such message.
+    pub async fn provider_of(&self, id: MessageId) -> Result<Option<ProviderKind>, StoreError> {
+        let provider = sqlx::query_scalar!(
+            "select s.provider from wa.outbox o join wa.senders s on s.sender = o.sender where o.id = $1",
+            id.0
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .doing("see who is the provider of a message")?;
+        let known = provider.map(|provider| provider.parse());
+        known.transpose().map_err(|_| StoreError::Inconsistent {
+            what: "wa.senders: an unknown provider",
+        })
+    }
+
     /// Settles one message by a person's word. `false`: it is not uncertain (any more).
     pub async fn resolve(
         &self,

@@ -26,6 +26,25 @@ async fn a_lost_answer_of_an_on_premises_client_is_not_sent_again_by_the_workers
     until_it_waits_for(&world, id, NOBODY_KNOWS).await;
     assert_eq!(one_look(&world).await, Settled::default());
     assert_eq!(requests(&world), 1);
+
+    // The person finds it in the client's log, under an id as clients give them.
+    let (message, found) = (id.to_string(), "gBEGkYiEB1VXAglK1ZEqA1YKPrU");
+    let resolve = |found| {
+        let reason = ["--reason", "the client's log"];
+        [
+            &["uncertain", "resolve", &message, "--accepted", found][..],
+            &reason,
+        ]
+        .concat()
+    };
+    let refusal = world.refuses(&resolve("gBEG…PrU")).await;
+    assert!(refusal.contains("masked or cut"), "{refusal}");
+    world.says(&resolve(found)).await;
+    let accepted = world.message(id).await;
+    assert_eq!(
+        (accepted.state.as_str(), accepted.wamid.as_deref()),
+        ("accepted", Some(found))
+    );
 }
 
 #[tokio::test]

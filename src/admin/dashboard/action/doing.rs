@@ -5,7 +5,8 @@ use tokio::time::Instant;
 use super::{Action, Given, NotDone, because, by_hand, find_campaign, sequence_key};
 use crate::admin::dashboard::Dashboard;
 use crate::domain::hold::Cause;
-use crate::domain::id::{MessageId, SenderId, Wamid};
+use crate::domain::id::{MessageId, SenderId};
+use crate::provider::ProviderKind;
 use crate::standing::campaign;
 use crate::standing::facts::thousands;
 use crate::store::failures::{Decider, SuppressFrom};
@@ -77,13 +78,14 @@ impl Action {
                 Ok(format!("Message {id} is shown in full for ten minutes."))
             }
             Self::Accepted(id) => {
-                let wamid = given.field("wamid").unwrap_or_default();
-                if !wamid.trim().starts_with("wamid.") {
-                    return because(
-                        "what WhatsApp calls a message begins with wamid.; copy the whole id",
-                    );
-                }
-                let finding = Finding::Accepted(Wamid::from(wamid.trim()));
+                let provider = store.provider_of(MessageId(*id)).await?;
+                let provider = provider.unwrap_or(ProviderKind::CloudApi);
+                let copied = given.field("wamid").unwrap_or_default();
+                let wamid = match provider.copied_id(copied) {
+                    Ok(wamid) => wamid,
+                    Err(what) => return because(format!("{what}; copy the whole id")),
+                };
+                let finding = Finding::Accepted(wamid);
                 resolve(dashboard, *id, finding, word).await?;
                 Ok(format!("Message {id} is accepted, says {by}."))
             }
