@@ -78,7 +78,7 @@ pub(super) fn say(error: &anyhow::Error) {
 }
 
 /// What went wrong, in lines: `error:`, `because:`, `fix:`.
-fn words(error: &anyhow::Error) -> String {
+pub(super) fn words(error: &anyhow::Error) -> String {
     let mut lines = vec![error.to_string()];
     let mut fix = None;
     for cause in error.chain() {
@@ -123,13 +123,16 @@ fn told(error: &StoreError) -> Option<(String, Option<String>)> {
         let fix = (code(error).as_deref() == Some("42501")).then(|| ROLES.to_owned());
         return in_the_servers_words(error).map(|message| (message, fix));
     };
-    let Some(rule) = broken_rule(&message) else {
+    if let Some(told) = missing_sender(&message, hint.as_deref()) {
+        return Some(told);
+    }
+    let Some((rule, fix)) = broken_rule(&message) else {
         return Some((message, hint));
     };
     // A unique index adds which value is taken. A check adds the whole row: too much to read, and none of it a fix.
     let taken = hint.filter(|detail| detail.starts_with("Key ("));
     let taken = taken.map_or_else(String::new, |detail| format!("; {detail}"));
-    Some((format!("the rule is: {rule}{taken}"), None))
+    Some((format!("the rule is: {rule}{taken}"), fix))
 }
 
 /// What the server said of any other error; the driver would add lines of the server's own source.
@@ -149,14 +152,51 @@ fn of_store<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a StoreError> {
     cause.downcast_ref()
 }
 
-/// Our constraints are named as the sentence they enforce.
-fn broken_rule(message: &str) -> Option<String> {
+/// Our constraints are named as the sentence they enforce, and some sentences have a fix.
+fn broken_rule(message: &str) -> Option<(String, Option<String>)> {
     let kinds = [
         "violates check constraint \"",
         "violates unique constraint \"",
     ];
     let (_, name) = kinds.iter().find_map(|kind| message.split_once(kind))?;
-    Some(name.trim_end_matches('"').replace('_', " "))
+    let name = name.trim_end_matches('"');
+    // Where the sentence has what a name cannot have, or a fix.
+    let (rule, fix) = match name {
+        "a_language_is_written_like_en_us" => ("a language is written like en_US", None),
+        "quiet_hours_are_written_like_21_00_08_00" => {
+            ("quiet hours are written like 21:00-08:00", None)
+        }
+        "api_version_looks_like_v23_0" => ("api version looks like v23.0", None),
+        "base_url_is_http_without_a_trailing_slash" => (
+            "base url begins with http:// or https:// and has no space and no / at its end",
+            Some("write it like https://graph.facebook.com"),
+        ),
+        // As the database counts them, of twelve months of thirty days.
+        "delivery_timeout_is_above_zero_and_at_most_ten_years" => {
+            ("delivery timeout is above zero and at most 3600 days", None)
+        }
+        "a_campaign_ends_after_it_starts" => (
+            "a campaign ends after it starts",
+            Some("set both, --starts-at TIME and --ends-at TIME, or take one away with none"),
+        ),
+        "the_name_of_a_campaign_is_no_number" => (
+            "the name of a campaign is no number",
+            Some("write a name with a letter in it, such as spring"),
+        ),
+        _ => return Some((name.replace('_', " "), None)),
+    };
+    Some((rule.to_owned(), fix.map(str::to_owned)))
+}
+
+/// A row that names a sender which does not exist, whatever table it is of.
+fn missing_sender(message: &str, detail: Option<&str>) -> Option<(String, Option<String>)> {
+    message
+        .contains("violates foreign key constraint")
+        .then_some(())?;
+    let (_, named) = detail?.split_once("Key (sender)=(")?;
+    let sender = named.strip_suffix(") is not present in table \"senders\".")?;
+    let fix = "see which there are: wa-outbox sender list; add it: wa-outbox sender add --help";
+    Some((format!("there is no sender {sender}"), Some(fix.to_owned())))
 }
 
 /// Whether a schema, table, column or function is unknown there.
@@ -257,16 +297,31 @@ mod tests {
     #[test]
     fn a_broken_rule_is_told_as_the_sentence_it_is_named_by() {
         let message = r#"new row for relation "senders" violates check constraint "path_starts_with_a_slash""#;
-        assert_eq!(
-            broken_rule(message).as_deref(),
-            Some("path starts with a slash")
-        );
+        let rule = |message| broken_rule(message).map(|(rule, _)| rule);
+        assert_eq!(rule(message).as_deref(), Some("path starts with a slash"));
         let message =
             r#"duplicate key value violates unique constraint "dedup_key_is_used_once_per_sender""#;
         assert_eq!(
-            broken_rule(message).as_deref(),
+            rule(message).as_deref(),
             Some("dedup key is used once per sender")
         );
+        let message = r#"new row for relation "template_holds" violates check constraint "a_language_is_written_like_en_us""#;
+        assert_eq!(
+            rule(message).as_deref(),
+            Some("a language is written like en_US")
+        );
         assert_eq!(broken_rule("priority is 12"), None);
+    }
+
+    #[test]
+    fn a_sender_that_is_missing_is_told_by_its_name() {
+        let message = r#"insert or update on table "suppressions" violates foreign key constraint "suppressions_sender_fkey""#;
+        let detail = r#"Key (sender)=(999) is not present in table "senders"."#;
+        let (reason, fix) = missing_sender(message, Some(detail)).expect("is told");
+        assert_eq!(reason, "there is no sender 999");
+        assert!(fix.expect("a fix").contains("wa-outbox sender list"));
+        assert_eq!(missing_sender(message, None), None);
+        let other = r#"Key (region)=(XX) is not present in table "countries"."#;
+        assert_eq!(missing_sender(message, Some(other)), None);
     }
 }

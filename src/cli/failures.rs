@@ -9,6 +9,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::failure::Problem;
+use super::sender::must_exist;
 use super::table::{Table, numbers, words};
 use super::{Context, duration, output};
 use crate::provider::{Dialect, explain};
@@ -80,7 +81,7 @@ struct List {
 #[command(group = ArgGroup::new("which").required(true).args(["code", "without_code"]))]
 struct Group {
     /// With this code
-    #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "CODE", value_parser = code)]
     code: Option<i64>,
     /// Without any code: by a rule of ours, or an operator's word
     #[arg(long)]
@@ -123,6 +124,14 @@ struct Suppress {
     from_sender: bool,
 }
 
+/// A code of WhatsApp's, as it is typed.
+pub(super) fn code(text: &str) -> Result<i64, &'static str> {
+    match text.parse() {
+        Ok(code) if code >= 0 => Ok(code),
+        _ => Err("write WhatsApp's code, a number such as 131026"),
+    }
+}
+
 impl Options {
     /// Does what was asked.
     ///
@@ -144,7 +153,9 @@ impl List {
             sender: self.sender,
             since: self.since.map(|span| now - span),
         };
-        let failures = context.store().await?.failures(&filter).await?;
+        let store = context.store().await?;
+        must_exist(store, filter.sender.as_deref()).await?;
+        let failures = store.failures(&filter).await?;
         if self.json {
             return output::print_json(&FailuresJson::of(&failures));
         }
@@ -240,13 +251,14 @@ impl Group {
         }
     }
 
-    /// Without a second word nothing is done, and this says how much would be.
+    /// Without a second word nothing is done, and this says how much would be. Either way the sender must exist.
     async fn confirmed(
         &self,
         group: &FailureGroup,
         would: &str,
         context: &Context,
     ) -> anyhow::Result<()> {
+        must_exist(context.store().await?, self.sender.as_deref()).await?;
         if self.yes {
             return Ok(());
         }
@@ -310,10 +322,18 @@ struct SuppressedJson {
 }
 
 impl Suppress {
+    /// What would be done, if it were confirmed.
+    fn would(&self) -> String {
+        let category = self.category.as_ref();
+        let category = category.map_or_else(String::new, |category| format!("{category} "));
+        let of_sender = self.group.sender.as_ref().filter(|_| self.from_sender);
+        let of_sender = of_sender.map_or_else(String::new, |sender| format!(" of sender {sender}"));
+        format!("their recipients would get no {category}campaign{of_sender} any more")
+    }
+
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let group = self.group.named(context.clock().now());
-        let would = "their recipients would get no campaign any more";
-        self.group.confirmed(&group, would, context).await?;
+        self.group.confirmed(&group, &self.would(), context).await?;
         let by = context.author(self.group.by)?;
         let decider = Decider {
             by: &by,
@@ -378,6 +398,55 @@ impl<'a> FailuresJson<'a> {
             looked_back_to: failures.looked_back_to,
             is_whole: failures.is_whole(),
             groups: failures.groups.iter().map(group).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        suppress: Suppress,
+    }
+
+    fn suppress(line: &str) -> Result<Suppress, clap::Error> {
+        let words = std::iter::once("suppress").chain(line.split(' '));
+        Line::try_parse_from(words).map(|line| line.suppress)
+    }
+
+    #[test]
+    fn what_would_be_suppressed_is_said_with_its_bounds() {
+        for (line, would) in [
+            ("--code 1 --reason x", "no campaign any more"),
+            (
+                "--code 1 --reason x --category marketing",
+                "no marketing campaign any more",
+            ),
+            (
+                "--code 1 --reason x --category utility --sender 7 --from-sender",
+                "no utility campaign of sender 7 any more",
+            ),
+            ("--code 1 --reason x --sender 7", "no campaign any more"),
+        ] {
+            let suppress = suppress(line).expect("a line");
+            assert_eq!(
+                suppress.would(),
+                format!("their recipients would get {would}")
+            );
+        }
+    }
+
+    #[test]
+    fn a_code_is_a_number() {
+        for wrong in ["abc", "-1", "1.5"] {
+            let said = suppress(&format!("--code={wrong} --reason x"));
+            let said = said.expect_err("no code").to_string();
+            assert!(said.contains("a number such as 131026"), "{said}");
         }
     }
 }

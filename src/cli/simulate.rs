@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use reqwest::Url;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::simulator::{
@@ -33,12 +34,12 @@ pub struct Options {
 
     /// Where to post status webhooks, such as http://127.0.0.1:8080/webhook. They are signed with
     /// WHATSAPP_APP_SECRET, or else with a secret made up and shown at the start.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = address)]
     webhook_url: Option<String>,
 
     /// Where to post the bare statuses of the On-Premises client's messages, such as
     /// http://127.0.0.1:8080/webhook/unsigned/SECRET. They carry no signature.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = address)]
     bare_webhook_url: Option<String>,
 
     /// Which statuses an accepted message gets: sent, delivered, read, played (voice only).
@@ -197,6 +198,16 @@ async fn interrupted() -> std::io::Result<()> {
     }
 }
 
+/// An address that can be posted to.
+fn address(given: &str) -> Result<String, &'static str> {
+    match Url::parse(given) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            Ok(given.to_owned())
+        }
+        Ok(_) | Err(_) => Err("write an address such as http://127.0.0.1:8080/webhook"),
+    }
+}
+
 /// Reads `NAME=PROBABILITY`.
 fn share<F: FromStr>(given: &str) -> Result<(F, f64), String>
 where
@@ -316,6 +327,26 @@ mod tests {
         assert!(error("explode=0.1").contains("accept_then_drop_answer"));
         assert!(error("hang=2").contains("from 0 to 1"));
         assert!(error("hang").contains("NAME=PROBABILITY"));
+    }
+
+    #[test]
+    fn webhooks_go_to_an_address() {
+        for flag in ["--webhook-url", "--bare-webhook-url"] {
+            for wrong in [
+                "notaurl",
+                "localhost:8080/webhook",
+                "ftp://127.0.0.1/x",
+                "http://",
+            ] {
+                let said = options(&[flag, wrong]).expect_err("refused").to_string();
+                assert!(
+                    said.contains(&format!("invalid value '{wrong}' for '{flag} <URL>'"))
+                        && said.contains("such as http://127.0.0.1:8080/webhook"),
+                    "{said}"
+                );
+            }
+            assert!(options(&[flag, "https://app.example.com/webhook"]).is_ok());
+        }
     }
 
     #[test]

@@ -30,9 +30,13 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Stop a template: none of its messages leaves until it is released; they wait
-    #[command(after_help = "Examples:
+    #[command(
+        after_help = "Running workers take it up within two seconds; until then its messages may still leave.
+
+Examples:
   wa-outbox template hold spring_sale --reason \"wrong price\"
-  wa-outbox template hold spring_sale --language en_US --reason \"wrong price\" --for 2h")]
+  wa-outbox template hold spring_sale --language en_US --reason \"wrong price\" --for 2h"
+    )]
     Hold(Hold),
     /// Let the messages of a held template go on
     #[command(after_help = "Example:
@@ -61,7 +65,7 @@ struct Which {
     #[arg(value_name = "NAME")]
     template: String,
     /// Its language, such as en_US [default: every language]
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = language)]
     language: Option<String>,
     /// Of this sender only [default: of every sender]
     #[arg(long, value_name = "ID")]
@@ -105,6 +109,29 @@ struct List {
     json: bool,
 }
 
+/// A language as Meta writes it, with `_` or with `-`.
+fn language(code: &str) -> Result<String, &'static str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    match (1..=64).contains(&code.len()) && code.bytes().all(is_plain) {
+        true => Ok(code.to_owned()),
+        false => Err("write its code as Meta does, as in en_US"),
+    }
+}
+
+/// Refuses to hold what no template is called: the hold would stand and stop nothing.
+fn must_be_a_name(name: &str) -> Result<(), Problem> {
+    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+    if (1..=512).contains(&name.len()) && name.bytes().all(is_plain) {
+        return Ok(());
+    }
+    let fix =
+        "write its name as it was approved: small letters, digits and _, at most 512 characters";
+    Err(Problem::usage(
+        format!("no template is called {name:?}"),
+        fix,
+    ))
+}
+
 impl Options {
     /// Does what was asked.
     ///
@@ -145,6 +172,7 @@ impl Which {
 
 impl Hold {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
+        must_be_a_name(&self.which.template)?;
         let by = context.author(self.by)?;
         let store = context.store().await?;
         let senders = self.which.senders(store).await?;
@@ -177,7 +205,7 @@ impl Hold {
             |rest| format!("{} from now", span(rest.try_into().unwrap_or_default())),
         );
         output::print(&format!(
-            "{} is held for {} until {until}.",
+            "{} is held for {} until {until}.\nRunning workers take it up within two seconds; until then its messages may still leave.",
             capital(&name),
             of_senders(held)
         ))
@@ -321,6 +349,59 @@ impl<'a> TemplateHoldJson<'a> {
             released_at: hold.released_at,
             released_by: hold.released_by.as_deref(),
             released_why: hold.released_why.as_deref(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        which: Which,
+    }
+
+    #[test]
+    fn what_no_template_is_called_is_refused() {
+        for name in ["spring_sale", "2024", "_", &"a".repeat(512)] {
+            assert!(must_be_a_name(name).is_ok(), "{name}");
+        }
+        for name in [
+            "Bad Name",
+            "Spring",
+            "spring-sale",
+            "",
+            "prömo",
+            &"a".repeat(513),
+        ] {
+            let error = must_be_a_name(name).expect_err("no name");
+            let said = crate::cli::failure::words(&error.into());
+            assert!(
+                said.contains(name)
+                    && said.contains("fix: write its name as it was approved: small letters"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_language_is_a_code() {
+        let read = |code| Line::try_parse_from(["hold", "promo", "--language", code]);
+        for code in ["en", "en_US", "pt-BR"] {
+            let line = read(code).expect("a language");
+            assert_eq!(line.which.language.as_deref(), Some(code));
+        }
+        for code in ["en US", "", "en.US", "englisch (ä)"] {
+            let said = read(code).expect_err("no language").to_string();
+            assert!(
+                said.contains(&format!("'{code}' for '--language <CODE>'"))
+                    && said.contains("as in en_US"),
+                "{said}"
+            );
         }
     }
 }

@@ -387,6 +387,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_id_of_a_message_is_refused() {
+        let wrong = resolve(&["--accepted", "4711"]).expect("a finding");
+        assert!(wrong.finding(MessageId(7), ProviderKind::CloudApi).is_err());
+        let right = resolve(&["--accepted", "wamid.HBgLMTY1MDU1NTEyMzQVAgAR"]).expect("a finding");
+        assert!(matches!(
+            right.finding(MessageId(7), ProviderKind::CloudApi),
+            Ok(Finding::Accepted(_))
+        ));
+    }
+
+    #[test]
     fn sending_again_takes_a_second_word() {
         let once = resolve(&["--send-again"]).expect("a finding");
         assert!(once.finding(MessageId(7), ProviderKind::CloudApi).is_err());
@@ -419,16 +430,5 @@ mod tests {
         assert!(!line(&["7", "--all", "--not-sent"]));
         assert!(!line(&["7", "--not-sent", "--sender", "1"]));
         assert!(!line(&["--all", "--accepted", "wamid.HBgL"]));
-    }
-
-    #[test]
-    fn what_is_no_wamid_is_refused() {
-        let wrong = resolve(&["--accepted", "4711"]).expect("a finding");
-        assert!(wrong.finding(MessageId(7), ProviderKind::CloudApi).is_err());
-        let right = resolve(&["--accepted", "wamid.HBgL"]).expect("a finding");
-        assert!(matches!(
-            right.finding(MessageId(7), ProviderKind::CloudApi),
-            Ok(Finding::Accepted(_))
-        ));
     }
 }

@@ -120,3 +120,136 @@ async fn senders_are_of_the_same_versions_until_one_changes() {
         .await;
     differ().await;
 }
+
+#[tokio::test]
+async fn what_is_set_wrong_is_refused_by_its_name_with_a_fix() {
+    let world = World::at_rest().await;
+    let set = |option: &'static [&'static str]| [&["sender", "set", SENDER][..], option].concat();
+    let suppress = ["suppress", "add", "+491512345678", "--reason", "x"];
+    for (line, code, said) in [
+        (
+            set(&[
+                "--provider",
+                "cloud_api",
+                "--base-url",
+                "https://a.example.com/v23.0",
+            ]),
+            2,
+            "--base-url ends in a version",
+        ),
+        (
+            set(&["--provider", "bsp", "--path", "/{sendr}/x"]),
+            2,
+            "--path has a placeholder that is not {sender}",
+        ),
+        (
+            set(&["--base-url", "https://a.example.com/"]),
+            2,
+            "--base-url ends in /",
+        ),
+        (
+            set(&["--reconcile-window-s", "1"]),
+            2,
+            "--reconcile-window-s 1 is shorter than http.response_timeout_s",
+        ),
+        (set(&["--delivery-timeout", "3650d"]), 2, "3600d at most"),
+        (
+            vec!["template", "hold", "Bad Name", "--reason", "x"],
+            2,
+            "no template is called \"Bad Name\"",
+        ),
+        (
+            vec!["message", "list", "--sender", "999"],
+            1,
+            "there is no sender 999",
+        ),
+        (
+            vec!["failures", "list", "--sender", "999"],
+            1,
+            "there is no sender 999",
+        ),
+        (
+            vec![
+                "failures", "again", "--code", "1", "--sender", "999", "--reason", "x", "--yes",
+            ],
+            1,
+            "there is no sender 999",
+        ),
+        (
+            [&suppress[..], &["--sender", "999"]].concat(),
+            1,
+            "there is no sender 999",
+        ),
+        (
+            vec!["message", "list", "--campaign", "spring"],
+            1,
+            "there is no campaign spring",
+        ),
+        (
+            vec!["message", "list", "--code", "abc"],
+            2,
+            "a number such as 131026",
+        ),
+        (
+            vec!["tail", "--message", "abc"],
+            2,
+            "a message's id is a number",
+        ),
+    ] {
+        let output = world.command(&line).await;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{line:?}: {error}");
+        assert!(error.contains(said), "{line:?}: {error}");
+    }
+    // The longest that the database takes.
+    world.says(&set(&["--delivery-timeout", "3600d"])).await;
+}
+
+#[tokio::test]
+async fn messages_are_listed_by_the_name_of_their_campaign() {
+    let world = World::at_rest().await;
+    for name in ["spring", "autumn"] {
+        let template =
+            r#"{"type":"template","template":{"name":"sale","language":{"code":"en_US"}}}"#;
+        world
+            .run_sql(&format!(
+                "insert into wa.outbox (campaign_id, recipient) select wa.create_campaign('{name}', '{template}'), '+491512345678'"
+            ))
+            .await;
+    }
+    let list = async |campaign| {
+        let line = ["message", "list", "--campaign", campaign, "--json"];
+        world.says_json(&line).await
+    };
+    let by_name = list("autumn").await;
+    assert_eq!(by_name.as_array().map(Vec::len), Some(1), "{by_name}");
+    let campaigns = world.store.campaigns().await.expect("the campaigns");
+    let autumn = campaigns.iter().find(|one| one.name == "autumn");
+    let number = autumn.expect("autumn").id.to_string();
+    assert_eq!(list(number.as_str()).await, by_name);
+}
+
+#[tokio::test]
+async fn who_may_not_see_the_senders_may_still_look_for_messages_of_one() {
+    let world = World::at_rest().await;
+    let url = world.database.url_as("wa_producer");
+    let list = ["message", "list", "--sender", SENDER];
+    let output = world.command_with(&[("DATABASE_URL", &url)], &list).await;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+}
+
+#[tokio::test]
+async fn a_hold_says_from_when_on_it_holds() {
+    let world = World::at_rest().await;
+    for line in [
+        ["sender", "hold", SENDER, "--reason", "x"],
+        ["template", "hold", "promo", "--reason", "x"],
+    ] {
+        let says = world.says(&line).await;
+        assert!(
+            says.contains("within two seconds; until then its messages may still leave."),
+            "{says}"
+        );
+    }
+}

@@ -4,10 +4,16 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::json::MessageJson;
+use crate::cli::failure::Problem;
+use crate::cli::failures::code;
+use crate::cli::sender::must_exist;
 use crate::cli::table::{Table, numbers, words};
+use crate::cli::text::message_id;
 use crate::cli::{Context, output};
 use crate::standing::mask::Eyes;
 use crate::standing::time::age;
+use crate::store::Store;
+use crate::store::campaign::CampaignKey;
 use crate::store::message::Message;
 use crate::store::messages::MessageFilter;
 
@@ -22,7 +28,7 @@ looked_back_to (the look ended there before it had found enough; else null).
 Examples:
   wa-outbox message list --state failed --code 131026
   wa-outbox message list --to \"+1 650-555 1234\" --limit 5
-  wa-outbox message list --status failed --campaign 3
+  wa-outbox message list --status failed --campaign spring
   wa-outbox message list --duplicates
   wa-outbox message list --before 4711";
 
@@ -47,14 +53,14 @@ pub(super) struct List {
     /// Known to WhatsApp by this id
     #[arg(long, value_name = "WAMID")]
     wamid: Option<String>,
-    /// Of the campaign with this number
-    #[arg(long, value_name = "NUMBER")]
-    campaign: Option<i64>,
+    /// Of this campaign, by its name or number
+    #[arg(long, value_name = "CAMPAIGN")]
+    campaign: Option<String>,
     /// In a sequence of this name
     #[arg(long, value_name = "NAME")]
     sequence: Option<String>,
     /// Failed with this code, before its acceptance or after
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = code)]
     code: Option<i64>,
     /// Accepted twice
     #[arg(long)]
@@ -63,7 +69,7 @@ pub(super) struct List {
     #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// Older than this message: the last one of the page before
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = message_id)]
     before: Option<i64>,
     /// Show recipients and WhatsApp's ids in full
     #[arg(long)]
@@ -88,6 +94,12 @@ impl List {
         let eyes = Eyes {
             reveal: self.reveal,
         };
+        let store = context.store().await?;
+        must_exist(store, self.sender.as_deref()).await?;
+        let campaign = match &self.campaign {
+            Some(named) => Some(number_of(store, named).await?),
+            None => None,
+        };
         let filter = MessageFilter {
             state: self.state,
             status: self.status,
@@ -95,13 +107,12 @@ impl List {
             recipient: self.to,
             reference: self.reference,
             wamid: self.wamid,
-            campaign: self.campaign,
+            campaign,
             sequence: self.sequence,
             code: self.code,
             duplicates_only: self.duplicates,
             before: self.before,
         };
-        let store = context.store().await?;
         let page = store.messages(&filter, usize::from(self.limit)).await?;
         if self.json {
             let messages = page.messages.iter();
@@ -135,6 +146,20 @@ impl List {
         }
         output::print(&text)
     }
+}
+
+/// The number of a campaign that is named. One that is given stands for itself: messages may outlive their campaign.
+async fn number_of(store: &Store, named: &str) -> anyhow::Result<i64> {
+    let key = CampaignKey::from(named);
+    if let CampaignKey::Id(number) = key {
+        return Ok(number);
+    }
+    let found = store.campaign(&key).await?;
+    let found = found.ok_or_else(|| {
+        let fix = "see which there are: wa-outbox campaign list";
+        Problem::failed(format!("there is no campaign {named}"), fix)
+    })?;
+    Ok(found.id)
 }
 
 fn table(messages: &[Message], eyes: Eyes, now: OffsetDateTime) -> Table<8> {

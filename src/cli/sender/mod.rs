@@ -1,6 +1,6 @@
 //! `sender`: the business phone numbers, their settings, and holding them.
 //!
-//! Running workers take a change up within two seconds.
+//! Running workers take a change up within two seconds, a hold too.
 
 mod settings;
 mod show;
@@ -12,14 +12,28 @@ use clap::Subcommand;
 use super::duration::later;
 use super::failure::Problem;
 use super::{Context, duration, output};
-use crate::config::SecretRef;
+use crate::config::{ConfigError, SecretRef};
 use crate::domain::id::SenderId;
-use crate::provider::{AddressError, check_base_url};
+use crate::provider::address::address_of;
+use crate::provider::{AddressError, AddressSettings, check_base_url};
 use crate::standing::time::moment;
 use settings::{OrDefault, Settings};
 use show::{stands, unknown};
 
-pub(super) use show::{Show, find};
+pub(super) use show::{Show, find, must_exist};
+
+/// What the schema gives to a sender that is added, as far as its address goes.
+const NEW: AddressSettings<'static> = AddressSettings {
+    provider: "cloud_api",
+    base_url: "https://graph.facebook.com",
+    path: None,
+    api_version: Some("v23.0"),
+    credential: "",
+    auth_header: None,
+    auth_scheme: None,
+    ca_file: None,
+    callback_echo: None,
+};
 
 /// Add, change, show, hold and release senders
 #[derive(Debug, clap::Args)]
@@ -53,8 +67,12 @@ enum Action {
   wa-outbox sender set 106540352242922 --max-in-flight default")]
     Set(Set),
     /// Stop a sender: nothing leaves for it until it is released; its messages wait
-    #[command(after_help = "Example:
-  wa-outbox sender hold 106540352242922 --reason \"under review\" --for 2h")]
+    #[command(
+        after_help = "Running workers take it up within two seconds; until then its messages may still leave.
+
+Example:
+  wa-outbox sender hold 106540352242922 --reason \"under review\" --for 2h"
+    )]
     Hold(Hold),
     /// Let a held sender go on
     #[command(after_help = "Example:
@@ -147,20 +165,56 @@ fn reference(credential: &str) -> Result<String, Problem> {
 
 /// What the database cannot see of an address. It is not repeated: a password may stand in it.
 fn leads_somewhere(base_url: Option<&str>) -> Result<(), Problem> {
-    let Some(error) = base_url.and_then(|url| check_base_url(url).err()) else {
+    let Some(base_url) = base_url else {
         return Ok(());
     };
-    let fix = "see: wa-outbox sender set --help";
-    Err(match error {
-        AddressError::Setting { wrong, fix, .. } => {
-            Problem::usage(format!("--base-url {wrong}"), fix)
-        }
+    check_base_url(base_url).map_err(nowhere)?;
+    if base_url.ends_with('/') {
+        let fix = "leave the / at its end out, as in https://graph.facebook.com";
+        return Err(Problem::usage("--base-url ends in /", fix));
+    }
+    Ok(())
+}
+
+/// What is wrong with an address, by the option that says so.
+fn nowhere(error: AddressError) -> Problem {
+    match error {
+        AddressError::Setting {
+            setting: "sender",
+            wrong,
+            fix,
+        } => Problem::usage(format!("its id {wrong}"), fix),
+        AddressError::Setting {
+            setting,
+            wrong,
+            fix,
+        } => Problem::usage(format!("--{} {wrong}", setting.replace('_', "-")), fix),
         AddressError::UnknownProvider(_)
         | AddressError::Authority { .. }
         | AddressError::Credential(_) => {
-            Problem::usage("--base-url leads nowhere", fix).because(error)
+            let fix = "see: wa-outbox sender set --help";
+            Problem::usage("its address leads nowhere", fix).because(error)
         }
-    })
+    }
+}
+
+/// Holds the window to what the setting is held to (`reconcile.window_s`), in the same words.
+fn outlasts_an_answer(window: Option<Duration>, context: &Context) -> anyhow::Result<()> {
+    let Some(window) = window else {
+        return Ok(());
+    };
+    let mut config = context.config()?.clone();
+    config.reconcile.window = window;
+    match config.check() {
+        Ok(()) => Ok(()),
+        Err(ConfigError::Refused {
+            value, reason, fix, ..
+        }) => {
+            let what = format!("--reconcile-window-s {value} {reason}");
+            Err(Problem::usage(what, fix).into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Add {
@@ -173,8 +227,10 @@ impl Add {
             let fix = "add the path its documentation names, as in --path /v1/messages";
             return Err(Problem::usage("a BSP needs --path", fix).into());
         }
-        let store = context.store().await?;
         let sender = SenderId::from(self.sender);
+        address_of(&sender, &self.settings.address(NEW)).map_err(nowhere)?;
+        outlasts_an_answer(self.settings.window(), context)?;
+        let store = context.store().await?;
         let settings = self.settings.change(None);
         if !store.add_sender(&sender, &credential, &settings).await? {
             let what = format!("sender {sender} exists already");
@@ -197,9 +253,14 @@ impl Set {
         }
         let credential = self.credential.as_deref().map(reference).transpose()?;
         leads_somewhere(self.settings.base_url.as_deref())?;
-        let change = self.settings.change(credential);
+        outlasts_an_answer(self.settings.window(), context)?;
         let store = context.store().await?;
         let sender = SenderId::from(self.sender);
+        if self.settings.are_of_the_address() {
+            let known = find(store, &sender).await?.sender;
+            address_of(&sender, &self.settings.address(known.address())).map_err(nowhere)?;
+        }
+        let change = self.settings.change(credential);
         if !store.change_sender(&sender, &change).await? {
             return Err(unknown(&sender).into());
         }
@@ -221,7 +282,9 @@ impl Hold {
                 || format!("it is released: wa-outbox sender release {sender}"),
                 |until| moment(until, now),
             );
-            return output::print(&format!("Sender {sender} is held until {until}."));
+            return output::print(&format!(
+                "Sender {sender} is held until {until}.\nRunning workers take it up within two seconds; until then its messages may still leave."
+            ));
         }
         let found = find(store, &sender).await?;
         let what = format!("sender {sender} is {}", stands(&found.sender, None, now));
@@ -248,6 +311,95 @@ impl Release {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_no_worker_could_use_is_refused_in_the_words_of_the_worker() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            settings: Settings,
+        }
+        let of_a_bsp = AddressSettings {
+            provider: "bsp",
+            path: Some("/v1/messages"),
+            ..NEW
+        };
+        let said = |known: AddressSettings<'_>, line: &str| {
+            use clap::Parser;
+            let words = std::iter::once("set").chain(line.split(' '));
+            let settings = Line::try_parse_from(words).expect("settings").settings;
+            let base_url = leads_somewhere(settings.base_url.as_deref());
+            let whole = || {
+                address_of(&"4711".into(), &settings.address(known))
+                    .map(drop)
+                    .map_err(nowhere)
+            };
+            let problem = base_url.and_then(|()| whole()).err()?;
+            Some(crate::cli::failure::words(&problem.into()))
+        };
+        let version = "error: --base-url ends in a version\n  fix: leave the version out of it; the Cloud API's stands in api_version\n";
+        for (known, line, words) in [
+            (
+                NEW,
+                "--base-url https://waba.example.com/v23.0",
+                Some(version),
+            ),
+            // Of a provider before the API its own address may end like that.
+            (of_a_bsp, "--base-url https://waba.example.com/v1", None),
+            (
+                of_a_bsp,
+                "--base-url https://waba.example.com/v1 --provider cloud_api",
+                Some(version),
+            ),
+            (
+                NEW,
+                "--provider bsp --path /{sendr}/x",
+                Some(
+                    "error: --path has a placeholder that is not {sender}\n  fix: use {sender} only\n",
+                ),
+            ),
+            (NEW, "--provider bsp --path /{sender}/x", None),
+            (
+                of_a_bsp,
+                "--path default",
+                Some(
+                    "error: --path is missing\n  fix: write it like /v1/messages or /{sender}/messages\n",
+                ),
+            ),
+            (
+                NEW,
+                "--base-url https://waba.example.com/",
+                Some(
+                    "error: --base-url ends in /\n  fix: leave the / at its end out, as in https://graph.facebook.com\n",
+                ),
+            ),
+            (NEW, "--rate-per-second 10", None),
+        ] {
+            assert_eq!(said(known, line).as_deref(), words, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_window_outlasts_an_answer_as_the_setting_must() {
+        let context = Context::new(
+            None,
+            crate::config::Environment::new(),
+            crate::clock::Clock::system(),
+        );
+        let said = |seconds| {
+            let window = Some(Duration::from_secs(seconds));
+            let error = outlasts_an_answer(window, &context).err()?;
+            Some(crate::cli::failure::words(&error))
+        };
+        assert_eq!(said(60), None);
+        assert_eq!(
+            said(1).as_deref(),
+            Some(
+                "error: --reconcile-window-s 1 is shorter than http.response_timeout_s, so a message could be sent again while its \
+                 answer is still on the way\n  fix: set at least 60\n"
+            )
+        );
+    }
 
     #[test]
     fn a_token_in_place_of_its_reference_is_refused_and_not_repeated() {

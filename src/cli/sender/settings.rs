@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::cli::duration;
+use crate::cli::duration::{self, NotADuration};
 use crate::domain::numbering::{Country, NotACountry};
+use crate::provider::AddressSettings;
 use crate::store::sender::{SenderChange, Unset};
 
 /// No sender may send more a second.
 const MOST_PER_SECOND: f64 = 10_000.0;
+/// Ten years, as the database counts them: of twelve months of thirty days.
+const LONGEST_DELIVERY: Duration = Duration::from_secs(3_600 * 86_400);
 
 /// What a sender may be given; what is left out stays as it is, or takes the default of a new one.
 #[derive(Debug, Default, PartialEq, clap::Args)]
@@ -74,7 +77,7 @@ pub(super) struct Settings {
     #[arg(long, value_name = "POLICY", value_parser = one_of(["halt", "skip", "default"]))]
     on_failure: Option<OrDefault<String>>,
     /// In its sequences, how long a delivery is waited for, or `default` for the worker's setting [new senders: default]
-    #[arg(long, value_name = "SPAN", value_parser = or_default(duration::parse))]
+    #[arg(long, value_name = "SPAN", value_parser = or_default(delivery_timeout))]
     delivery_timeout: Option<OrDefault<Duration>>,
     /// In its sequences, when that is over: `halt`, `proceed`, or `default` for the worker's setting [new senders: default]
     #[arg(long, value_name = "POLICY", value_parser = one_of(["halt", "proceed", "default"]))]
@@ -172,14 +175,22 @@ fn rate(text: &str) -> Result<f64, &'static str> {
 fn not_negative(text: &str) -> Result<i32, &'static str> {
     match text.parse() {
         Ok(number) if number >= 0 => Ok(number),
-        _ => Err("write a whole number, 0 at least"),
+        _ => Err("write a whole number from 0 to 2147483647"),
     }
 }
 
 fn at_least_one(text: &str) -> Result<i32, &'static str> {
     match text.parse() {
         Ok(number) if number >= 1 => Ok(number),
-        _ => Err("write a whole number, 1 at least"),
+        _ => Err("write a whole number from 1 to 2147483647"),
+    }
+}
+
+fn delivery_timeout(text: &str) -> Result<Duration, String> {
+    match duration::parse(text) {
+        Ok(span) if span <= LONGEST_DELIVERY => Ok(span),
+        Ok(_) | Err(NotADuration::TooLong) => Err("write 3600d at most".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -188,6 +199,39 @@ fn country(text: &str) -> Result<OrDefault<Country>, NotACountry> {
 }
 
 impl Settings {
+    /// Whether anything of the address is given.
+    pub(super) fn are_of_the_address(&self) -> bool {
+        self.provider.is_some()
+            || self.base_url.is_some()
+            || self.path.is_some()
+            || self.api_version.is_some()
+    }
+
+    /// The address that it makes of the one that is known.
+    pub(super) fn address<'a>(&'a self, known: AddressSettings<'a>) -> AddressSettings<'a> {
+        AddressSettings {
+            provider: self.provider.as_deref().unwrap_or(known.provider),
+            base_url: self.base_url.as_deref().unwrap_or(known.base_url),
+            path: match &self.path {
+                Some(OrDefault::Given(path)) => Some(path),
+                Some(OrDefault::Default) => None,
+                None => known.path,
+            },
+            api_version: self.api_version.as_deref().or(known.api_version),
+            ..known
+        }
+    }
+
+    /// The silence before a lost answer is settled, where one is given.
+    pub(super) fn window(&self) -> Option<Duration> {
+        match self.reconcile_window_s {
+            Some(OrDefault::Given(seconds)) => {
+                Some(Duration::from_secs(seconds.unsigned_abs().into()))
+            }
+            Some(OrDefault::Default) | None => None,
+        }
+    }
+
     /// As the store is given it.
     pub(super) fn change(self, credential: Option<String>) -> SenderChange {
         let mut unset = Vec::new();
@@ -302,5 +346,19 @@ mod tests {
             let said = change(wrong).expect_err(wrong).to_string();
             assert!(said.contains(&format!("invalid value '{value}'")), "{said}");
         }
+    }
+
+    #[test]
+    fn what_is_too_much_is_told_with_the_bound() {
+        for (line, bound) in [
+            ("--pair-period-ms 99999999999", "from 0 to 2147483647"),
+            ("--pair-burst 99999999999", "from 1 to 2147483647"),
+            ("--delivery-timeout 3601d", "3600d at most"),
+            ("--delivery-timeout 9999999d", "3600d at most"),
+        ] {
+            let said = change(line).expect_err(line).to_string();
+            assert!(said.contains(bound), "{said}");
+        }
+        assert!(change("--delivery-timeout 3600d").is_ok());
     }
 }

@@ -153,6 +153,21 @@ pub(in crate::cli) async fn find(store: &Store, id: &SenderId) -> anyhow::Result
     found.ok_or_else(|| unknown(id).into())
 }
 
+/// Refuses a sender that is named and does not exist. Who may not see the senders (`wa_producer`) is not stopped.
+pub(in crate::cli) async fn must_exist(store: &Store, named: Option<&str>) -> anyhow::Result<()> {
+    let Some(named) = named else {
+        return Ok(());
+    };
+    let senders = match store.senders().await {
+        Err(error) if error.is_missing_right() => return Ok(()),
+        read => read?,
+    };
+    match senders.iter().any(|sender| sender.sender == named) {
+        true => Ok(()),
+        false => Err(unknown(&SenderId::from(named)).into()),
+    }
+}
+
 /// What is said of a sender that does not exist.
 pub(super) fn unknown(sender: &SenderId) -> Problem {
     Problem::failed(

@@ -17,6 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::failure::Problem;
+use super::text::message_id;
 use super::{Context, output};
 use crate::clock::Clock;
 use crate::domain::event::{Belonging, Event, EventFilter, EventKind, Tone};
@@ -76,7 +77,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     sequence: Option<String>,
     /// Only of this message
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = message_id)]
     message: Option<i64>,
     /// Only of these kinds, see below
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind)]
