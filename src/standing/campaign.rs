@@ -4,6 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::facts::thousands;
 use super::time::{moment, span};
+use crate::domain::ramp::Ramp;
 use crate::store::campaign::{Campaign, CampaignVerb};
 use crate::store::campaign_progress::{CampaignCounts, CampaignProgress};
 
@@ -17,37 +18,45 @@ pub struct Standing<'a> {
 }
 
 impl Standing<'_> {
-    /// Answers a second over the last minute; none where there was none.
+    /// Answers a second over the last minute; none where there was none. Answers are counted whole, so what is less than one of them
+    /// off the limit is the limit: else the first one alone would be a rate of one in the seconds since.
     pub fn rate(&self) -> Option<f64> {
         let answered = i32::try_from(self.progress.counts.answered())
             .unwrap_or(i32::MAX)
             .min(i32::try_from(self.progress.answered_last_minute).unwrap_or(i32::MAX));
         let begun = self.progress.first_answer_at?;
         let over = (self.progress.now - begun).clamp(Duration::seconds(1), Duration::minutes(1));
-        (answered > 0).then(|| f64::from(answered) / over.as_seconds_f64())
+        if answered == 0 {
+            return None;
+        }
+        let (limit, _) = self.limit();
+        let (answered, over) = (f64::from(answered), over.as_seconds_f64());
+        match (answered - limit * over).abs() < 1.0 {
+            true => Some(limit),
+            false => Some(answered / over),
+        }
     }
 
     /// Messages a second that its settings allow at this moment, and by what.
     pub fn limit(&self) -> (f64, &'static str) {
+        let (rate, by) = self.full_rate();
+        let ramp = self.campaign.ramp.as_ref();
+        match ramp.and_then(|ramp| ramp.rate_per_second(self.running_for())) {
+            Some(ramp) if ramp < rate => (ramp, "its ramp"),
+            Some(_) | None => (rate, by),
+        }
+    }
+
+    /// The same without its ramp.
+    fn full_rate(&self) -> (f64, &'static str) {
         let share = self.progress.sender_rate * self.campaign.rate_share;
-        let by_share = match self.campaign.rate_share < 1.0 {
-            true => "its share of the sender's rate",
-            false => "the sender's rate",
-        };
-        let slow_to = self.campaign.max_per_second.map(|rate| (rate, "--slow-to"));
-        let ramp = self
-            .campaign
-            .ramp
-            .as_ref()
-            .and_then(|ramp| ramp.rate_per_second(self.running_for()))
-            .map(|rate| (rate, "its ramp"));
-        [slow_to, ramp]
-            .into_iter()
-            .flatten()
-            .fold((share, by_share), |least, other| match other.0 < least.0 {
-                true => other,
-                false => least,
-            })
+        match self.campaign.max_per_second {
+            Some(rate) if rate < share => (rate, "--slow-to"),
+            Some(_) | None if self.campaign.rate_share < 1.0 => {
+                (share, "its share of the sender's rate")
+            }
+            Some(_) | None => (share, "the sender's rate"),
+        }
     }
 
     /// Since its first start.
@@ -57,15 +66,30 @@ impl Standing<'_> {
         elapsed.try_into().unwrap_or_default()
     }
 
-    /// How long what is left takes at the rate of the last minute; none while nothing moves.
+    /// How long what is left takes if it goes on as in the last minute and as its ramp lets it; none while nothing moves.
     pub fn time_left(&self) -> Option<Duration> {
         let left = self.progress.counts.queued;
         if self.campaign.state != "running" || left == 0 {
             return None;
         }
         #[expect(clippy::cast_precision_loss)]
-        let seconds = left as f64 / self.rate()?;
-        Some(Duration::seconds_f64(seconds))
+        let mut left = left as f64;
+        // Of what it is allowed now it uses so much, and will of what it is allowed later.
+        let used = (self.rate()? / self.limit().0).min(1.0);
+        let (full, _) = self.full_rate();
+        let (mut seconds, mut ran) = (0.0, self.running_for().as_secs_f64());
+        for step in self.campaign.ramp.iter().flat_map(Ramp::steps) {
+            let lasts = 3_600.0 * f64::from(step.for_hours);
+            let here = (lasts - ran).max(0.0);
+            ran = (ran - lasts).max(0.0);
+            let rate = (f64::from(step.per_hour) / 3_600.0).min(full) * used;
+            if rate * here >= left {
+                return Some(Duration::seconds_f64(seconds + left / rate));
+            }
+            left -= rate * here;
+            seconds += here;
+        }
+        Some(Duration::seconds_f64(seconds + left / (full * used)))
     }
 
     /// Its state, what it waits for, and what to do.
@@ -206,4 +230,145 @@ pub fn ahead(left: Duration, now: OffsetDateTime) -> String {
         format!(" (about {})", super::time::stamp(at))
     });
     format!("{}{at}", span(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+
+    /// A campaign that has run for a time.
+    fn running(ramp: Option<&str>, slow_to: Option<f64>, for_seconds: i64) -> Campaign {
+        Campaign {
+            id: 1,
+            name: "spring".into(),
+            sender: "4711".into(),
+            payload: "{}".into(),
+            category: None,
+            state: "running".into(),
+            state_reason: None,
+            state_changed_at: NOW,
+            state_changed_by: "ada".into(),
+            priority: 7,
+            rate_share: 1.0,
+            max_per_second: slow_to,
+            ramp: ramp.map(|ramp| ramp.parse().expect("a ramp")),
+            starts_at: None,
+            ends_at: None,
+            quiet_hours: None,
+            time_zone: "UTC".into(),
+            expires_after_s: None,
+            pause_failure_share: None,
+            pause_window_s: 300.0,
+            pause_at_least: 50,
+            complete: true,
+            preflight: None,
+            preflight_at: None,
+            started_at: Some(NOW - Duration::seconds(for_seconds)),
+            created_at: NOW,
+            created_by: "ada".into(),
+        }
+    }
+
+    /// Of so many that wait some were answered, the first of them so long ago.
+    fn answered(last_minute: i64, first_seconds_ago: i64, queued: i64) -> CampaignProgress {
+        CampaignProgress {
+            counts: CampaignCounts {
+                queued,
+                accepted: last_minute,
+                ..CampaignCounts::default()
+            },
+            waiting_for: None,
+            put_off: Vec::new(),
+            next_due_at: None,
+            answered_last_minute: last_minute,
+            first_answer_at: Some(NOW - Duration::seconds(first_seconds_ago)),
+            last_answer_at: Some(NOW),
+            last_status_at: None,
+            sender_rate: 80.0,
+            now: NOW,
+        }
+    }
+
+    fn told(campaign: &Campaign, progress: &CampaignProgress) -> (String, Option<i64>) {
+        let standing = Standing { campaign, progress };
+        let left = standing
+            .time_left()
+            .map(|left| left + Duration::milliseconds(500));
+        (standing.sentence(), left.map(Duration::whole_seconds))
+    }
+
+    #[test]
+    fn the_first_answer_is_no_rate_above_the_limit() {
+        for (ramp, slow_to, answers, since, says) in [
+            (
+                Some("60/h"),
+                None,
+                1,
+                12,
+                "sends 0.017 a second of 0.017 (its ramp)",
+            ),
+            (
+                Some("100/h"),
+                None,
+                2,
+                40,
+                "sends 0.028 a second of 0.028 (its ramp)",
+            ),
+            (
+                None,
+                Some(0.1),
+                1,
+                3,
+                "sends 0.1 a second of 0.1 (--slow-to)",
+            ),
+            // What is more than one off is no chance: it was slower, or was slowed down just now.
+            (
+                None,
+                Some(10.0),
+                300,
+                60,
+                "sends 5.0 a second of 10 (--slow-to)",
+            ),
+            (
+                None,
+                Some(1.0),
+                300,
+                60,
+                "sends 5.0 a second of 1.0 (--slow-to)",
+            ),
+            (
+                None,
+                None,
+                4_790,
+                60,
+                "sends 80 a second of 80 (the sender's rate)",
+            ),
+        ] {
+            let campaign = running(ramp, slow_to, since);
+            let (sentence, _) = told(&campaign, &answered(answers, since, 50));
+            assert_eq!(sentence, format!("Campaign spring {says}."));
+        }
+    }
+
+    #[test]
+    fn the_time_left_is_no_shorter_than_the_limits_let_it_be() {
+        for (ramp, slow_to, ran, answers, since, queued, seconds) in [
+            (Some("60/h:2h"), None, 12, 1, 12, 59, 59 * 60),
+            // The rest of this step, then the next.
+            (Some("60/h,600/h"), None, 1_800, 1, 60, 330, 1_800 + 1_800),
+            (Some("60/h,600/h"), None, 5_400, 10, 60, 100, 600),
+            // Behind the last step there is the sender's rate.
+            (Some("60/h"), None, 1_800, 1, 60, 30 + 800, 1_800 + 10),
+            (None, Some(1.0), 100, 300, 60, 60, 60),
+            (None, Some(10.0), 100, 300, 60, 60, 12),
+        ] {
+            let campaign = running(ramp, slow_to, ran);
+            let (_, left) = told(&campaign, &answered(answers, since, queued));
+            assert_eq!(left, Some(seconds), "{ramp:?} {slow_to:?} {queued}");
+        }
+    }
 }

@@ -177,12 +177,19 @@ impl CampaignSettings {
         let moment =
             |at: &Option<OffsetDateTime>| json!(at.and_then(|at| at.format(&Rfc3339).ok()));
         let seconds = |time: &Duration| json!(format!("{} seconds", time.as_secs_f64()));
+        // JSON has no NaN and no infinity: as numbers they would be null, which takes a setting away. As texts the database refuses
+        // them.
+        let number = |number: f64| match number.is_finite() {
+            true => json!(number),
+            false => json!(number.to_string()),
+        };
+        let or_none = |given: Option<f64>| given.map_or(Value::Null, number);
         let settings = [
             ("name", self.name.as_ref().map(|it| json!(it))),
             ("category", self.category.as_ref().map(|it| json!(it))),
             ("priority", self.priority.map(|it| json!(it))),
-            ("rate_share", self.rate_share.map(|it| json!(it))),
-            ("max_per_second", self.max_per_second.map(|it| json!(it))),
+            ("rate_share", self.rate_share.map(number)),
+            ("max_per_second", self.max_per_second.map(or_none)),
             ("ramp", self.ramp.as_ref().map(|it| json!(it))),
             ("starts_at", self.starts_at.as_ref().map(moment)),
             ("ends_at", self.ends_at.as_ref().map(moment)),
@@ -194,10 +201,7 @@ impl CampaignSettings {
                     .as_ref()
                     .map(|it| it.as_ref().map_or(Value::Null, seconds)),
             ),
-            (
-                "pause_failure_share",
-                self.pause_failure_share.map(|it| json!(it)),
-            ),
+            ("pause_failure_share", self.pause_failure_share.map(or_none)),
             ("pause_window", self.pause_window.as_ref().map(seconds)),
             ("pause_at_least", self.pause_at_least.map(|it| json!(it))),
             ("complete", self.complete.map(|it| json!(it))),
@@ -466,6 +470,20 @@ mod tests {
         let written = r#"{"expires_after":"1.5 seconds","max_per_second":2.5,"quiet_hours":null,"starts_at":"1970-01-01T00:00:00Z"}"#;
         assert_eq!(settings.as_json().expect("JSON"), written);
         assert_eq!(CampaignSettings::default().as_json().expect("JSON"), "{}");
+    }
+
+    #[test]
+    fn a_number_that_is_none_takes_no_setting_away() {
+        let settings = CampaignSettings {
+            rate_share: Some(f64::NAN),
+            max_per_second: Some(Some(f64::INFINITY)),
+            pause_failure_share: Some(Some(f64::NAN)),
+            ..CampaignSettings::default()
+        };
+        assert_eq!(
+            settings.as_json().expect("JSON"),
+            r#"{"max_per_second":"inf","pause_failure_share":"NaN","rate_share":"NaN"}"#
+        );
     }
 
     #[test]

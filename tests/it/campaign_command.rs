@@ -2,6 +2,7 @@
 
 mod import;
 mod preflight;
+mod settings;
 mod verbs;
 
 use serde_json::{Value, json};

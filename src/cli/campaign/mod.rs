@@ -231,7 +231,9 @@ impl Create {
             }
             None => None,
         };
-        let settings = self.settings.change(context.clock().now())?;
+        let settings = self
+            .settings
+            .change(context.clock().now(), "write a later time, or leave it out")?;
         if self.dry_run {
             let checked = match file {
                 Some(file) => Some(file.check(context).await?),
@@ -348,7 +350,11 @@ impl Verb {
 
 impl Set {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let mut change = self.settings.change(context.clock().now())?;
+        let to_end_it = format!(
+            "write a later time; to end it: wa-outbox campaign cancel {} --reason …",
+            self.campaign
+        );
+        let mut change = self.settings.change(context.clock().now(), &to_end_it)?;
         if let Some(path) = &self.template {
             let payload = send::read_payload(path)?;
             template(&payload)?;

@@ -8,6 +8,7 @@ mod report;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -18,11 +19,12 @@ use crate::cli::failure::Problem;
 use crate::cli::recipients::LINE;
 use crate::cli::rows::Progress;
 use crate::cli::{Context, output};
-use crate::domain::forecast::{Group, Plan};
+use crate::domain::forecast::{Group, LOOKED_AHEAD, Plan};
 use crate::domain::id::MessageId;
 use crate::domain::numbering;
 use crate::domain::placeholders::{FillError, Template, Variables};
 use crate::domain::quiet_hours::Zones;
+use crate::domain::ramp::Ramp;
 use crate::message::rules::{self, Class, Finding, To};
 use crate::standing::facts::thousands;
 use crate::store::Store;
@@ -33,7 +35,7 @@ use report::{FaultsFile, Report};
 
 pub(super) const HELP: &str = "Each recipient that waits is looked at: whether its variables fill the template, whether what comes \
 out keeps the rules of WhatsApp's documentation (wa-outbox check --rules), whether its number can exist (by the numbering plan of its country) and stands once, whether \
-its time zone is one and its time has not passed. Suppressed recipients are counted; they are left out by themselves.
+its time zone is one and its time has not passed and will not before the campaign begins. Suppressed recipients are counted; they are left out by themselves.
 
 The time it will take is the least: without pauses, retries and the sender's other messages. Where a country has several time zones \
 a message leaves when it is outside the quiet hours in all of them; a variable time_zone decides instead.
@@ -81,6 +83,7 @@ enum Kind {
     Duplicate,
     UnknownTimeZone,
     Expired,
+    ExpiresBeforeStart,
     #[serde(untagged)]
     Rule(Broken),
 }
@@ -153,7 +156,7 @@ impl Preflight {
         }
         let template = super::template(&campaign.payload)?;
         let sender = sender(store, &campaign).await?;
-        let mut check = Check::new(&campaign, template, sender.strict, context.clock().now());
+        let mut check = Check::new(&campaign, template, &sender, context.clock().now());
         let mut file = FaultsFile::open(self.faults)?;
         let waiting = store.campaign_counts(campaign.id).await?.queued;
         let clock = context.clock();
@@ -182,7 +185,7 @@ impl Preflight {
             progress.show(rows, rows, faulty, clock.boot());
         }
         progress.clear();
-        let plan = check.plan(&sender, self.leave_out);
+        let plan = check.plan(self.leave_out);
         let report = Report::new(
             &check,
             &plan,
@@ -215,9 +218,11 @@ async fn sender(store: &Store, campaign: &Campaign) -> anyhow::Result<Sender> {
 struct Check<'a> {
     campaign: &'a Campaign,
     template: Template,
-    /// Whether its sender refuses fields that are not documented.
-    strict: bool,
+    sender: &'a Sender,
     now: OffsetDateTime,
+    turns: Turns,
+    /// Without a fault, and expired before their turn.
+    too_late: u64,
     rows: i64,
     faulty: i64,
     suppressed: i64,
@@ -230,12 +235,19 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(campaign: &'a Campaign, template: Template, strict: bool, now: OffsetDateTime) -> Self {
+    fn new(
+        campaign: &'a Campaign,
+        template: Template,
+        sender: &'a Sender,
+        now: OffsetDateTime,
+    ) -> Self {
         Self {
             campaign,
             template,
-            strict,
+            sender,
             now,
+            turns: Turns::new(campaign, sender, now),
+            too_late: 0,
             rows: 0,
             faulty: 0,
             suppressed: 0,
@@ -267,6 +279,9 @@ impl<'a> Check<'a> {
                 false => &mut self.clocks,
             };
             *clocks.entry(clock_of(row, zone)).or_default() += 1;
+            if !are_certain(&faults) && !self.turns.take(row.expires_at) {
+                self.too_late += 1;
+            }
         }
         self.faulty += i64::from(are_certain(&faults));
         for fault in &faults {
@@ -298,13 +313,14 @@ impl<'a> Check<'a> {
             "group" => To::Group,
             _ => To::Phone,
         };
-        let found = rules::check(&body, Some(to), self.strict);
+        let found = rules::check(&body, Some(to), self.sender.strict);
         found.into_iter().map(Fault::from).collect()
     }
 
     /// What is wrong with whom it goes to, and when.
     fn address(&self, row: &QueuedRecipient, zone: Option<&str>) -> Vec<Fault> {
         let is_number = row.recipient_kind == "phone";
+        let expires_by = |at| row.expires_at.is_some_and(|expires| expires <= at);
         let found = [
             (
                 is_number && !numbering::can_exist(&row.recipient),
@@ -317,9 +333,10 @@ impl<'a> Check<'a> {
                 Kind::UnknownTimeZone,
                 TIME_ZONE,
             ),
+            (expires_by(self.now), Kind::Expired, "expires_at"),
             (
-                row.expires_at.is_some_and(|at| at <= self.now),
-                Kind::Expired,
+                !expires_by(self.now) && expires_by(self.turns.begins),
+                Kind::ExpiresBeforeStart,
                 "expires_at",
             ),
         ];
@@ -349,13 +366,8 @@ impl<'a> Check<'a> {
     }
 
     /// What is to be sent, and under which limits.
-    fn plan(&self, sender: &Sender, without_faulty: bool) -> Plan {
-        let campaign = self.campaign;
-        let begins = campaign.starts_at.map_or(self.now, |at| at.max(self.now));
-        let ran = campaign
-            .started_at
-            .map_or(time::Duration::ZERO, |at| begins - at);
-        let share = sender.rate_per_second * campaign.rate_share;
+    fn plan(&self, without_faulty: bool) -> Plan {
+        let (campaign, sender) = (self.campaign, self.sender);
         let faulty = (!without_faulty).then_some(&self.faulty_clocks);
         let own_zone = Zones::named(&campaign.time_zone).unwrap_or_else(|_| Zones::utc());
         let mut clocks = self.clocks.clone();
@@ -367,15 +379,10 @@ impl<'a> Check<'a> {
             count,
         };
         Plan {
-            begins,
+            begins: self.turns.begins,
             ends: campaign.ends_at,
-            per_second: campaign
-                .max_per_second
-                .map_or(share, |most| most.min(share)),
-            ramp: campaign
-                .ramp
-                .clone()
-                .map(|ramp| (ramp, ran.try_into().unwrap_or_default())),
+            per_second: self.turns.per_second,
+            ramp: campaign.ramp.clone().map(|ramp| (ramp, self.turns.ran)),
             quiet: campaign
                 .quiet_hours
                 .as_deref()
@@ -384,10 +391,61 @@ impl<'a> Check<'a> {
             own_zone,
             to_one: self.to_one.unsigned_abs(),
             pair_burst: u64::from(sender.pair_burst.unsigned_abs()),
-            pair_period: std::time::Duration::from_millis(
-                sender.pair_period_ms.unsigned_abs().into(),
-            ),
+            pair_period: Duration::from_millis(sender.pair_period_ms.unsigned_abs().into()),
         }
+    }
+}
+
+/// When each may leave at the earliest: as if nobody had quiet hours, in the order of the lane.
+struct Turns {
+    begins: OffsetDateTime,
+    /// Messages a second, as sender and settings allow.
+    per_second: f64,
+    ramp: Option<Ramp>,
+    /// How long the campaign has run when it begins.
+    ran: Duration,
+    /// So many have had theirs.
+    taken: u32,
+}
+
+impl Turns {
+    fn new(campaign: &Campaign, sender: &Sender, now: OffsetDateTime) -> Self {
+        let begins = campaign.starts_at.map_or(now, |at| at.max(now));
+        let ran = campaign
+            .started_at
+            .map_or(time::Duration::ZERO, |at| begins - at);
+        let share = sender.rate_per_second * campaign.rate_share;
+        Self {
+            begins,
+            per_second: campaign
+                .max_per_second
+                .map_or(share, |most| most.min(share)),
+            ramp: campaign.ramp.clone(),
+            ran: ran.try_into().unwrap_or_default(),
+            taken: 0,
+        }
+    }
+
+    /// Gives the next turn to one who expires then; `false`: that is before it.
+    fn take(&mut self, expires_at: Option<OffsetDateTime>) -> bool {
+        if expires_at.is_some_and(|at| at <= self.begins + self.next()) {
+            return false;
+        }
+        self.taken = self.taken.saturating_add(1);
+        true
+    }
+
+    /// How long after the begin the next turn is.
+    fn next(&self) -> Duration {
+        let by_rate = Duration::try_from_secs_f64(f64::from(self.taken) / self.per_second);
+        let by_rate = by_rate.unwrap_or(Duration::MAX).min(LOOKED_AHEAD);
+        let by_ramp = self.ramp.as_ref().and_then(|ramp| {
+            // Of those that may have left by then the next one is the last.
+            let before = ramp.allowed(self.ran)?.saturating_sub(1);
+            let at = ramp.next_at(before + u64::from(self.taken));
+            Some(at.saturating_sub(self.ran))
+        });
+        by_rate.max(by_ramp.unwrap_or_default())
     }
 }
 
@@ -455,6 +513,10 @@ impl Kind {
                 "write an IANA name such as Europe/Berlin",
             ),
             Self::Expired => ("has passed", "give them a later expires_at"),
+            Self::ExpiresBeforeStart => (
+                "is before the campaign begins (--starts-at)",
+                "begin earlier; or leave them out, set a longer --expires-after (it counts from the import) and import them again, --as another file",
+            ),
         }
     }
 }

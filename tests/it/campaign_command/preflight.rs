@@ -281,3 +281,60 @@ async fn the_time_that_a_campaign_takes_is_told_with_the_limit_that_makes_it_so(
     let late = found["forecast"]["too_late"].as_i64().expect("a count");
     assert!((3_000..=3_600).contains(&late), "{found}");
 }
+
+#[tokio::test]
+async fn who_expires_before_the_start_or_before_their_turn_is_told() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    let file = desk.file("customers.csv", super::people(60));
+    let (set, preflight) = (
+        ["campaign", "set", "spring"],
+        ["campaign", "preflight", "spring"],
+    );
+    world
+        .says(&[&set[..], &["--expires-after", "1h"]].concat())
+        .await;
+    world.says(&["campaign", "import", "spring", &file]).await;
+    let found = world
+        .says_json(&[&preflight[..], &["--json"]].concat())
+        .await;
+    assert_eq!(
+        (&found["good"], &found["forecast"]["too_late"]),
+        (&60.into(), &0.into())
+    );
+
+    // A message every two minutes: thirty within the hour, and maybe the one that is due as it ends.
+    world
+        .says(&[&set[..], &["--ramp", "30/h:24h"]].concat())
+        .await;
+    let found = world
+        .says_json(&[&preflight[..], &["--json"]].concat())
+        .await;
+    let late = found["forecast"]["too_late"].as_i64().expect("a count");
+    assert!((29..=31).contains(&late), "{found}");
+    let says = world.says(&preflight).await;
+    assert!(
+        says.contains(" expire before their turn (--expires-after counts from the import): "),
+        "{says}"
+    );
+
+    world
+        .says(&[&set[..], &["--ramp", "none", "--starts-at", "2h"]].concat())
+        .await;
+    let found = world
+        .says_json(&[&preflight[..], &["--json"]].concat())
+        .await;
+    let fault = &found["faults"][0];
+    assert_eq!(
+        (&found["good"], &fault["kind"], &fault["rows"]),
+        (&0.into(), &"expires_before_start".into(), &60.into())
+    );
+    let says = world.says(&preflight).await;
+    assert!(
+        says.contains("0 of 60 recipients have no fault")
+            && says.contains("expires_at: is before the campaign begins (--starts-at)")
+            && says.contains("a longer --expires-after"),
+        "{says}"
+    );
+}

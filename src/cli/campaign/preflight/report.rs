@@ -147,7 +147,8 @@ impl Report {
                 seconds: done_at.map(|at| (at - check.now).whole_seconds()),
                 binding,
                 per_second: plan.per_second,
-                too_late,
+                // Who expires before the campaign ends is too late for both.
+                too_late: too_late.max(check.too_late),
             },
             faults_file,
             left_out,
@@ -209,10 +210,16 @@ impl Report {
             ),
             None => format!("\nIt takes longer than 60 days, because {because}.\n"),
         };
-        if forecast.too_late > 0 {
+        let many = |rows: u64| thousands(i64::try_from(rows).unwrap_or(i64::MAX));
+        if forecast.too_late > check.too_late {
             text += &format!(
                 "When it ends, about {} will not have left, and expire.\n",
-                thousands(i64::try_from(forecast.too_late).unwrap_or(i64::MAX))
+                many(forecast.too_late)
+            );
+        } else if check.too_late > 0 {
+            text += &format!(
+                "At least {} expire before their turn (--expires-after counts from the import): begin earlier, or send faster.\n",
+                many(check.too_late)
             );
         }
         text
