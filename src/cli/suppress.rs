@@ -3,6 +3,8 @@
 //! A suppression stops every row of every campaign to that recipient before any request, also of campaigns that run already. What
 //! WhatsApp tells of itself (somebody has stopped marketing messages) is written here too.
 
+mod file;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,13 +16,14 @@ use time::format_description::well_known::Rfc3339;
 
 use super::duration::later;
 use super::failure::Problem;
-use super::recipients::Recipients;
 use super::rows::{Entry, Format, open};
 use super::table::{Table, numbers, words};
 use super::{Context, duration, output};
 use crate::standing::mask::Eyes;
 use crate::standing::time::age;
+use crate::store::Store;
 use crate::store::suppression::{NewSuppression, Suppression, SuppressionFilter};
+use file::{CATEGORIES, Suppressions, kind_of};
 
 /// Say who must not be written to by campaigns: add, remove, list, import, export
 #[derive(Debug, clap::Args)]
@@ -47,15 +50,18 @@ enum Action {
     List(List),
     /// Suppress every recipient in a file: CSV or JSON lines, as for `campaign import`
     #[command(
-        after_help = "Columns but the recipient's are not looked at. A line that cannot be used is told on standard error \
-with its number, and the others are taken; whoever is in it already stays so.
+        after_help = "Beside the recipient the columns sender, category, reason, expires_at (a time with its offset) and recipient_kind \
+(phone, user or group) are read, as `suppress export` writes them; where a file has none of that name, or it is empty, the options count. \
+Others are not looked at. What has ended is left out. A line that cannot be used is told on standard error with its number, and the \
+others are taken; who is suppressed for longer already stays so. What is imported counts as a person's word, also where WhatsApp had told \
+it: it does not end because somebody allows messages again.
 
 Examples:
   wa-outbox suppress import stopped.csv --reason \"unsubscribed in the shop\"
   wa-outbox suppress export | wa-outbox --config other.toml suppress import - --reason \"moved\""
     )]
     Import(Import),
-    /// Write all suppressions to standard output as CSV, with whole numbers
+    /// Write all suppressions that have not ended to standard output as CSV, with whole numbers
     #[command(after_help = "Example:
   wa-outbox suppress export > suppressed.csv")]
     Export(Export),
@@ -78,7 +84,7 @@ struct Scope {
     #[arg(long, value_name = "ID")]
     sender: Option<String>,
     /// Only for templates of this category [default: of every category]
-    #[arg(long, value_name = "CATEGORY", value_parser = ["marketing", "utility", "authentication"])]
+    #[arg(long, value_name = "CATEGORY", value_parser = CATEGORIES)]
     category: Option<String>,
 }
 
@@ -141,7 +147,7 @@ struct Import {
     /// How it is written [default: by the file's name, else csv]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<Format>,
-    /// The column with the phone number [default: recipient, or phone]
+    /// The column with the phone number or the id [default: recipient, or phone]
     #[arg(long, value_name = "NAME")]
     recipient_column: Option<String>,
     #[command(flatten)]
@@ -304,16 +310,27 @@ impl Import {
         let now = context.clock().now();
         let by = context.author(self.word.by.clone())?;
         let store = context.store().await?;
-        let schema = Recipients::in_column(self.recipient_column.as_deref());
+        let schema = self.schema(store).await?;
         let file = open(&self.file, self.format, schema)?;
         let mut reader = file.reader;
         let (mut written, mut faults, mut batch) = (0, 0_u64, Vec::with_capacity(AT_ONCE));
+        let (mut ended, mut ids, mut has_scopes) = (0_u64, 0_u64, false);
         loop {
             let entry = reader.next_entry()?;
             let is_end = entry.is_none();
             match entry {
+                Some(Entry::Row(row)) if row.expires_at.is_some_and(|at| at <= now) => ended += 1,
                 Some(Entry::Row(row)) => {
-                    batch.push(self.scope.of(row.recipient, &self.word, now)?)
+                    has_scopes |= row.sender.is_some() || row.category.is_some();
+                    ids += u64::from(kind_of(&row.recipient) != "phone");
+                    let usual = self.scope.of(row.recipient, &self.word, now)?;
+                    batch.push(NewSuppression {
+                        sender: row.sender.or(usual.sender),
+                        category: row.category.or(usual.category),
+                        reason: row.reason.unwrap_or(usual.reason),
+                        expires_at: row.expires_at.or(usual.expires_at),
+                        ..usual
+                    });
                 }
                 Some(Entry::Fault(fault)) => {
                     faults += 1;
@@ -335,14 +352,32 @@ impl Import {
                 break;
             }
         }
-        let told = match faults {
+        let some = |count: u64, words: &str| match count {
             0 => String::new(),
-            some => format!(" {some} lines could not be used, see above."),
+            count => format!(" {count} {words}"),
+        };
+        let scope = match has_scopes {
+            true => format!("as the file says, else {}", self.scope.in_words()),
+            false => self.scope.in_words(),
         };
         output::print(&format!(
-            "{written} recipients are suppressed ({}).{told}",
-            self.scope.in_words()
+            "{written} recipients are suppressed ({scope}).{}{}{}",
+            some(ids, "of them are ids, and no phone numbers."),
+            some(ended, "had ended and were left out."),
+            some(faults, "lines could not be used, see above.")
         ))
+    }
+
+    async fn schema(&self, store: &Store) -> anyhow::Result<Suppressions> {
+        let senders = store.known_senders().await?;
+        if let (Some(known), Some(sender)) = (&senders, &self.scope.sender)
+            && !known.iter().any(|known| known.sender == *sender)
+        {
+            let fix = "see which there are: wa-outbox sender list";
+            return Err(Problem::failed(format!("there is no sender {sender}"), fix).into());
+        }
+        let column = self.recipient_column.as_deref();
+        Ok(Suppressions::new(column, senders.as_deref()))
     }
 }
 
@@ -350,7 +385,9 @@ impl Export {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let store = context.store().await?;
         let filter = self.scope.filter(None);
-        output::print("recipient,sender,category,reason,source,expires_at,created_at,created_by")?;
+        output::print(
+            "recipient,sender,category,reason,source,expires_at,created_at,created_by,recipient_kind",
+        )?;
         let mut after = 0;
         loop {
             let page = store
@@ -360,8 +397,11 @@ impl Export {
                 return Ok(());
             };
             after = last.suppression;
-            let lines: Vec<String> = page.iter().map(csv).collect();
-            output::print(&lines.join("\n"))?;
+            // What has ended would stand again where it is read by something that does not look.
+            let lines: String = page.iter().filter(|one| one.stands).map(csv).collect();
+            if !lines.is_empty() {
+                output::print(&lines)?;
+            }
         }
     }
 }
@@ -377,8 +417,9 @@ fn csv(one: &Suppression) -> String {
         one.expires_at.map_or_else(String::new, moment),
         moment(one.created_at),
         one.created_by.clone(),
+        kind_of(&one.recipient).to_owned(),
     ];
-    cells.map(|text| output::csv_cell(&text)).join(",")
+    cells.map(|text| output::csv_cell(&text)).join(",") + "\n"
 }
 
 #[derive(Serialize)]

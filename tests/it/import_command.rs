@@ -148,6 +148,19 @@ async fn a_file_is_taken_once_and_what_is_added_to_it_too() {
 }
 
 #[tokio::test]
+async fn an_import_of_a_file_that_was_read_before_says_where_its_faults_are() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    let file = desk.file("reminders.csv", texts(3) + "015120000009,Hello\n");
+    let import = ["import", &file];
+    world.says(&import).await;
+    let says = world.says(&import).await;
+    assert!(says.starts_with("Nothing is new: "), "{says}");
+    let told = format!("told in {file}.faults.csv, and is not read again: import it, corrected");
+    assert!(says.contains(&told), "{says}");
+}
+
+#[tokio::test]
 async fn what_comes_from_standard_input_is_remembered_only_under_a_name() {
     let world = World::at_rest().await;
     let desk = Desk::new();
@@ -300,6 +313,49 @@ async fn a_strict_import_stops_at_a_bad_line_whoever_finds_it_and_goes_on_there(
     desk.file("reminders.jsonl", good.repeat(4));
     world.says(&arguments).await;
     assert_eq!(world.number("select count(*) from wa.outbox").await, 4);
+}
+
+#[tokio::test]
+async fn a_strict_import_of_standard_input_needs_a_name_to_go_on_by() {
+    let world = World::at_rest().await;
+    let run = async |arguments: &[&str]| {
+        let output = world.command(arguments).await;
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).expect("text"),
+        )
+    };
+    let (code, refused) = run(&["import", "-", "--strict"]).await;
+    assert_eq!(code, Some(2), "{refused}");
+    assert!(
+        refused.contains("another run goes on there: --as NAME"),
+        "{refused}"
+    );
+    for named in [&["--as", "today"][..], &["--dry-run"]] {
+        // There is nothing to read.
+        let (code, refused) = run(&[&["import", "-", "--strict"], named].concat()).await;
+        assert_eq!(code, Some(1), "{refused}");
+        assert!(refused.contains("it is empty"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_sender_that_does_not_exist_ends_an_import_before_it_begins() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    let file = desk.file("reminders.csv", texts(3));
+    let refused = world.refuses(&["import", &file, "--sender", "4711"]).await;
+    assert!(
+        refused.contains("error: there is no sender 4711"),
+        "{refused}"
+    );
+    assert!(
+        refused.contains(&format!("fix: known senders: {SENDER}")),
+        "{refused}"
+    );
+    assert!(!desk.at("reminders.csv.faults.csv").exists());
+    world.says(&["import", &file, "--sender", SENDER]).await;
+    assert_eq!(world.number("select count(*) from wa.outbox").await, 3);
 }
 
 #[tokio::test]

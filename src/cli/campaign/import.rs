@@ -11,9 +11,13 @@ use serde::Serialize;
 
 use crate::cli::Context;
 use crate::cli::failure::Problem;
+use crate::cli::import::Senders;
 use crate::cli::recipients::{Recipients as Schema, Row};
-use crate::cli::rows::{self, Ended, Fault, FaultsFile, Opened, Place, Run, open, parts};
+use crate::cli::rows::{
+    self, CORRECT_IT, Ended, Fault, FaultsFile, Format, Opened, Place, Run, names_of, open, parts,
+};
 use crate::domain::placeholders::Template;
+use crate::standing::time::stamp;
 use crate::store::Store;
 use crate::store::campaign::Campaign;
 use crate::store::recipients::{Batch, ImportStanding, NewRecipient};
@@ -49,6 +53,7 @@ pub(super) struct Imported {
 pub(super) struct Recipients {
     path: PathBuf,
     reading: rows::Reading,
+    recipient_column: Option<String>,
     file: Opened<Schema>,
 }
 
@@ -63,6 +68,7 @@ impl Reading {
         Ok(Recipients {
             path: path.to_owned(),
             reading: self.file,
+            recipient_column: self.recipient_column,
             file,
         })
     }
@@ -92,7 +98,7 @@ impl Recipients {
         );
         let fix = format!(
             "it has: {}; correct the header or the template",
-            columns.join(", ")
+            names_of(&columns)
         );
         Err(Problem::failed(what, fix).into())
     }
@@ -109,9 +115,60 @@ impl Recipients {
             run.faults.write(&part.faults)?;
             recipients += rows;
             run.note(rows, &part.place);
-            run.stop(part.stopped.as_ref(), true)?;
+            run.stop(part.stopped.as_ref(), CORRECT_IT)?;
         }
         Ok(Imported::of(run.end()?, source, recipients, None))
+    }
+
+    /// Has numbers without + read as this sender dials them, where the command names no country.
+    pub(super) async fn dialled_by(&mut self, store: &Store, sender: &str) -> anyhow::Result<()> {
+        if self.reading.default_country.is_none() {
+            let country = store.default_country(sender).await?;
+            let country = country.and_then(|country| country.parse().ok());
+            self.file.reader.schema_mut().dialled_in(country);
+        }
+        Ok(())
+    }
+
+    /// The same for a campaign that is yet to be made, which names its sender or none.
+    pub(super) async fn dialled_by_its_sender(
+        &mut self,
+        store: &Store,
+        named: Option<&str>,
+    ) -> anyhow::Result<()> {
+        let senders = Senders::new(store.known_senders().await?, None);
+        senders.must_have(named)?;
+        match named.or(senders.usual()) {
+            Some(sender) => self.dialled_by(store, sender).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The command that goes on with it, also where the campaign was made by the same one that began.
+    fn again(&self, campaign: &str) -> String {
+        let mut command = format!(
+            "wa-outbox campaign import {campaign} {}",
+            self.path.display()
+        );
+        let country = self
+            .reading
+            .default_country
+            .map(|country| country.to_string());
+        let format = self.reading.format.map(|format| match format {
+            Format::Csv => "csv".to_owned(),
+            Format::Jsonl => "jsonl".to_owned(),
+        });
+        for (option, value) in [
+            ("--format", format.as_ref()),
+            ("--as", self.reading.name.as_ref()),
+            ("--recipient-column", self.recipient_column.as_ref()),
+            ("--default-country", country.as_ref()),
+        ] {
+            if let Some(value) = value {
+                command += &format!(" {option} {value}");
+            }
+        }
+        command
     }
 
     /// Takes it into a campaign, from where an earlier run has come to.
@@ -122,11 +179,11 @@ impl Recipients {
         campaign: &Campaign,
         by: &str,
     ) -> anyhow::Result<Imported> {
-        if self.reading.default_country.is_none() {
-            let country = store.default_country(&campaign.sender).await?;
-            let country = country.and_then(|country| country.parse().ok());
-            self.file.reader.schema_mut().dialled_in(country);
-        }
+        self.dialled_by(store, &campaign.sender).await?;
+        let fix = format!(
+            "correct it and go on at that line: {} --strict; without --strict it is left out and told",
+            self.again(&campaign.name)
+        );
         let source = self.name();
         let before = store.begin_import(campaign.id, &source, by).await?;
         self.go_on(&before, &campaign.name)?;
@@ -174,9 +231,9 @@ impl Recipients {
             lines_before = lines;
             recipients += taken;
             run.note(taken, &part.place);
-            run.stop(part.stopped.as_ref(), false)?;
+            run.stop(part.stopped.as_ref(), &fix)?;
         }
-        let into = Some((campaign.name.as_str(), before.recipients));
+        let into = Some((campaign.name.as_str(), &before));
         Ok(Imported::of(run.end()?, source, recipients, into))
     }
 
@@ -216,23 +273,34 @@ fn new_recipient(row: Row) -> NewRecipient {
 }
 
 impl Imported {
-    /// `into`: the campaign, and how many were in it already of that file.
-    fn of(ended: Ended, source: String, recipients: i64, into: Option<(&str, i64)>) -> Self {
+    /// `into`: the campaign, and what an earlier run has made of that file.
+    fn of(
+        ended: Ended,
+        source: String,
+        recipients: i64,
+        into: Option<(&str, &ImportStanding)>,
+    ) -> Self {
         let count = crate::standing::facts::thousands;
         let (where_to, already) = match into {
-            Some((campaign, already)) => (format!("are in campaign {campaign}"), already),
+            Some((campaign, before)) => (format!("are in campaign {campaign}"), before.recipients),
             None => ("could be imported; nothing was written".to_owned(), 0),
         };
         let of_earlier = match already {
             0 => String::new(),
             some => format!(" {} of an earlier run were there already.", count(some)),
         };
-        let words = format!(
-            "{} recipients {where_to} ({}).{of_earlier}{}",
-            count(recipients),
-            ended.pace(recipients),
-            ended.faults_in_words()
-        );
+        let is_new = recipients + ended.faults > 0;
+        let nothing = into
+            .filter(|_| !is_new)
+            .and_then(|(campaign, before)| nothing_new(&ended, &source, campaign, before));
+        let words = nothing.unwrap_or_else(|| {
+            format!(
+                "{} recipients {where_to} ({}).{of_earlier}{}",
+                count(recipients),
+                ended.pace(recipients),
+                ended.faults_in_words()
+            )
+        });
         Self {
             campaign: into.map(|(campaign, _)| campaign.to_owned()),
             source,
@@ -250,4 +318,35 @@ impl Imported {
     pub(super) fn in_words(&self) -> &str {
         &self.words
     }
+}
+
+/// What a run says that finds nothing in a file which an earlier one has read to its end.
+fn nothing_new(
+    ended: &Ended,
+    source: &str,
+    campaign: &str,
+    before: &ImportStanding,
+) -> Option<String> {
+    let count = crate::standing::facts::thousands;
+    let mut words = format!(
+        "Nothing is new: {source} was imported into campaign {campaign} {}, {} recipients.",
+        stamp(before.finished_at?),
+        count(before.recipients)
+    );
+    if before.faults > 0 {
+        let told = ended.faults_file.as_ref();
+        let told = told.map_or_else(String::new, |file| {
+            format!("; each is told in {}", file.display())
+        });
+        words += &format!(
+            " {} lines could not be used then and are not read again{told}.",
+            count(before.faults)
+        );
+    }
+    words += match (before.recipients, before.faults) {
+        (0, 1..) => " To have the file read once more, give it another name: --as NAME",
+        (_, 1..) => " Correct them in a file of their own, and import that.",
+        _ => " To import it once more, give it another name: --as NAME",
+    };
+    Some(words)
 }

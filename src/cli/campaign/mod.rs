@@ -236,7 +236,12 @@ impl Create {
             .change(context.clock().now(), "write a later time, or leave it out")?;
         if self.dry_run {
             let checked = match file {
-                Some(file) => Some(file.check(context).await?),
+                Some(mut file) => {
+                    let store = context.store().await?;
+                    file.dialled_by_its_sender(store, self.sender.as_deref())
+                        .await?;
+                    Some(file.check(context).await?)
+                }
                 None => None,
             };
             if self.json {
@@ -310,9 +315,10 @@ impl Import {
         let by = context.author(self.by)?;
         let store = context.store().await?;
         let campaign = find(store, &self.campaign).await?;
-        let file = self.reading.open(&self.file)?;
+        let mut file = self.reading.open(&self.file)?;
         file.must_fill(&template(&campaign.payload)?)?;
         let imported = if self.dry_run {
+            file.dialled_by(store, &campaign.sender).await?;
             file.check(context).await?
         } else {
             file.import(context, store, &campaign, &by).await?

@@ -1,11 +1,10 @@
 //! The columns of `wa.outbox` that an application may set, as they stand in a file.
 
-use std::str::FromStr;
-
-use time::OffsetDateTime;
-
 use super::senders::Senders;
-use crate::cli::rows::{BadFile, Fault, NUL, RECIPIENTS, Schema, cannot_be_kept, json, recipient};
+use crate::cli::rows::{
+    BadFile, Fault, NUL, RECIPIENTS, Schema, TIME, cannot_be_kept, json, moment, name_of, names_of,
+    recipient, unless_no_header,
+};
 use crate::domain::numbering::Country;
 use crate::domain::placeholders::Variables;
 use crate::message::{OnUncertain, Outgoing, Recipient, RowContent};
@@ -136,8 +135,6 @@ fn shown(column: Column, text: &str, fix: &str) -> String {
         false => format!("it cannot be used; {fix}"),
     }
 }
-
-const TIME: &str = "write a time with its offset, such as 2026-03-01T12:00:00Z";
 
 impl Messages {
     /// Without the columns and members of these names. Numbers without + are read as they are dialled in this country; in none, in
@@ -290,12 +287,6 @@ fn content(line: u64, values: &mut Values) -> Result<RowContent, Fault> {
     }
 }
 
-/// A time with its offset, as RFC 3339 or Postgres writes it.
-fn moment(text: &str) -> Option<OffsetDateTime> {
-    let at = jiff::Timestamp::from_str(text).ok()?;
-    OffsetDateTime::from_unix_timestamp_nanos(at.as_nanosecond()).ok()
-}
-
 impl Schema for Messages {
     type Row = Row;
     const HELP: &'static str = "wa-outbox import --help";
@@ -305,13 +296,15 @@ impl Schema for Messages {
         for name in names {
             let found = Column::named(&name.to_lowercase());
             if found.is_none() && !self.ignored.contains(name) {
-                return Err(BadFile::StrangeColumn {
-                    name: name.clone(),
+                let strange = BadFile::StrangeColumn {
+                    name: name_of(name).into_owned(),
                     fix: format!(
-                        "do you mean {}? If it is not to be read: --ignore {name}",
-                        Column::nearest(name)
+                        "do you mean {}? If it is not to be read: --ignore {}",
+                        Column::nearest(name),
+                        name_of(name)
                     ),
-                });
+                };
+                return Err(unless_no_header(names, strange));
             }
             let column = found.filter(|_| !self.ignored.contains(name));
             let mut before = self.columns.iter().flatten();
@@ -337,12 +330,19 @@ impl Schema for Messages {
         ];
         match missing.into_iter().find(|(wanted, _)| !has(wanted)) {
             None => Ok(()),
-            Some((_, wanted)) => Err(BadFile::NoColumn {
-                wanted: wanted.to_owned(),
-                columns: names.join(", "),
-                fix: "name the columns as in wa.outbox; see: wa-outbox import --help",
-            }),
+            Some((_, wanted)) => Err(unless_no_header(
+                names,
+                BadFile::NoColumn {
+                    wanted: wanted.to_owned(),
+                    columns: names_of(names),
+                    fix: "name the columns as in wa.outbox; see: wa-outbox import --help",
+                },
+            )),
         }
+    }
+
+    fn reads(&self, column: usize) -> bool {
+        self.columns.get(column).is_some_and(Option::is_some)
     }
 
     fn of_cells(&self, line: u64, cells: Vec<String>) -> Result<Row, Fault> {
@@ -364,8 +364,9 @@ impl Schema for Messages {
             }
             let Some(column) = Column::named(name) else {
                 let reason = format!(
-                    "it is none of a message's; do you mean {}? If it is not to be read: --ignore {name}",
-                    Column::nearest(name)
+                    "it is none of a message's; do you mean {}? If it is not to be read: --ignore {}",
+                    Column::nearest(name),
+                    name_of(name)
                 );
                 return Err(Fault::new(line, name, reason));
             };

@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::failure::Problem;
-use super::rows::{Ended, Fault, FaultsFile, Opened, Place, Reading, Run, is_stdin, open, parts};
+use super::rows::{
+    CORRECT_IT, Ended, Fault, FaultsFile, Opened, Place, Reading, Run, is_stdin, open, parts,
+};
 use super::{Context, output};
 use crate::message::Outgoing;
 use crate::standing::facts::thousands;
@@ -23,7 +25,7 @@ use crate::store::imports::{FileStanding, FileStep, WrittenMessages};
 use crate::store::parts::RefusedRow;
 use crate::store::{Store, StoreError};
 use columns::{Messages, Row};
-use senders::Senders;
+pub(super) use senders::Senders;
 
 const HELP: &str = "A CSV file has a header; `,`, `;` or tabs stand between its fields. Its columns are those of wa.outbox: recipient (or \
 phone), and text (a text message) or payload (JSON, the body of any message); if you like sender, sequence, due_at, expires_at (with \
@@ -112,13 +114,19 @@ impl Options {
     /// # Errors
     /// When the file cannot be used, or the database cannot be reached; with --strict, at the first line that cannot be used.
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let is_remembered = !is_stdin(&self.file) || self.reading.name.is_some();
+        if self.reading.strict && !is_remembered && !self.dry_run {
+            let what = "--strict stops in the middle of standard input, and without a name nobody would know where";
+            let fix = "give it a name, by which another run goes on there: --as NAME; or leave out --strict";
+            return Err(Problem::usage(what, fix).into());
+        }
         let schema = Messages::new(self.ignore.clone(), self.reading.default_country);
         let mut file = open(&self.file, self.reading.format, schema)?;
         let by = context.author(self.by.clone())?;
         let store = context.store().await?;
         let senders = Senders::new(store.known_senders().await?, self.sender.clone());
+        senders.must_have(self.sender.as_deref())?;
         file.reader.schema_mut().sent_by(senders);
-        let is_remembered = !is_stdin(&self.file) || self.reading.name.is_some();
         let name = self.reading.name_of(&self.file);
         let source = Some(name.clone()).filter(|_| is_remembered && !self.dry_run);
         let before = match &source {
@@ -196,7 +204,7 @@ impl Import<'_> {
             faults.sort_by_key(|fault| fault.line);
             if let (true, Some(first)) = (self.strict, faults.first()) {
                 written.undo().await?;
-                run.stop(Some(first), self.dry)?;
+                run.stop(Some(first), self.fix())?;
                 return Ok(self.imported(run.end()?, name, before));
             }
             // Before it is durable: a fault may be told twice to nobody, but must not be lost.
@@ -215,9 +223,19 @@ impl Import<'_> {
             self.messages += taken;
             self.duplicates += duplicates;
             run.note(taken, &part.place);
-            run.stop(part.stopped.as_ref(), self.dry)?;
+            run.stop(part.stopped.as_ref(), self.fix())?;
         }
         Ok(self.imported(run.end()?, name, before))
+    }
+
+    /// What to do about a line where it has stopped.
+    fn fix(&self) -> &'static str {
+        match self.dry {
+            true => CORRECT_IT,
+            false => {
+                "correct it and run this again: it goes on at that line; or leave out --strict"
+            }
+        }
     }
 
     async fn write(
@@ -255,8 +273,14 @@ impl Import<'_> {
         if let (Some(before), false) = (before, is_new)
             && let Some(at) = before.finished_at
         {
+            let refused = ended.faults_file.as_ref().map_or_else(String::new, |file| {
+                format!(
+                    " What could not be used then is told in {}, and is not read again: import it, corrected, as a file of its own.",
+                    file.display()
+                )
+            });
             return format!(
-                "Nothing is new: {} imported {source} {}, {} messages. To import it once more, give it another name: --as NAME",
+                "Nothing is new: {} imported {source} {}, {} messages.{refused} To import it once more, give it another name: --as NAME",
                 before.started_by,
                 stamp(at),
                 thousands(before.messages)

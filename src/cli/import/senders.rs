@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::cli::failure::Problem;
 use crate::cli::rows::Fault;
 use crate::domain::numbering::Country;
 use crate::store::imports::KnownSender;
 
 /// The senders, as far as they may be known. The default knows none, and leaves all to the database.
 #[derive(Default)]
-pub(super) struct Senders {
+pub(in crate::cli) struct Senders {
     /// With the country in which their numbers without + are dialled.
     known: Option<BTreeMap<String, Option<Country>>>,
     /// Who sends what names no sender.
@@ -17,7 +18,7 @@ pub(super) struct Senders {
 
 impl Senders {
     /// `usual`: who sends what names no sender, where the command says so.
-    pub(super) fn new(known: Option<Vec<KnownSender>>, usual: Option<String>) -> Self {
+    pub(in crate::cli) fn new(known: Option<Vec<KnownSender>>, usual: Option<String>) -> Self {
         let Some(known) = known else {
             return Self { known: None, usual };
         };
@@ -34,6 +35,29 @@ impl Senders {
             known: Some(known.collect()),
             usual: usual.or(default),
         }
+    }
+
+    /// Who sends what names no sender; none where nobody is meant.
+    pub(in crate::cli) fn usual(&self) -> Option<&str> {
+        self.usual.as_deref()
+    }
+
+    /// Refuses a sender of the command's that does not exist: every row would be refused for it.
+    pub(in crate::cli) fn must_have(&self, sender: Option<&str>) -> Result<(), Problem> {
+        let (Some(known), Some(sender)) = (&self.known, sender) else {
+            return Ok(());
+        };
+        if known.contains_key(sender) {
+            return Ok(());
+        }
+        let fix = match known.is_empty() {
+            true => "add it: wa-outbox sender add".to_owned(),
+            false => {
+                let known: Vec<&str> = known.keys().map(String::as_str).collect();
+                format!("known senders: {}", known.join(", "))
+            }
+        };
+        Err(Problem::failed(format!("there is no sender {sender}"), fix))
     }
 
     /// The sender of a row that names this one, or none.

@@ -224,6 +224,38 @@ fn a_column_that_is_none_of_a_messages_is_refused_unless_it_is_ignored() {
 }
 
 #[test]
+fn a_first_line_that_is_no_header_shows_nobodys_number() {
+    let refused = |text: &str| {
+        let opened = Reader::new(text.as_bytes(), Format::Csv, messages()).map(drop);
+        opened.expect_err("no header").to_string()
+    };
+    assert_eq!(
+        refused("4915112345678,Hallo Welt\n"),
+        "its first line is no header: column 1 looks like a phone number"
+    );
+    assert_eq!(
+        refused("phone,text,ref 1234567\n"),
+        "it has a column (a number), which is none of a message's"
+    );
+    let rows = entries_of("{\"+16505551234\":\"Hello\"}", Format::Jsonl, messages());
+    let Fault { field, reason, .. } = fault(&rows[0]);
+    assert!(
+        !format!("{field}{reason}").contains("6505551234"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn what_stands_in_an_ignored_column_costs_no_line() {
+    let text = b"phone,text,name\n+16505551234,Hello,Zo\xeb\n";
+    let read = |schema| {
+        let mut reader = Reader::new(&text[..], Format::Csv, schema).expect("a usable beginning");
+        reader.next_entry().expect("can be read").expect("is there")
+    };
+    message(&read(messages_with(&["name"], None)));
+}
+
+#[test]
 fn two_columns_for_one_thing_are_refused_so_that_nobody_is_written_to_by_chance() {
     let read = |header: &str, ignored: &[&str]| {
         let schema = messages_with(ignored, None);

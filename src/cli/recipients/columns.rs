@@ -1,7 +1,9 @@
 //! The columns of a CSV file of recipients: one is the number, each other one a variable.
 
 use super::{LINE, Row};
-use crate::cli::rows::{BadFile, Fault, RECIPIENTS, json, recipient};
+use crate::cli::rows::{
+    BadFile, Fault, RECIPIENTS, json, name_of, names_of, recipient, unless_no_header,
+};
 use crate::domain::numbering::Country;
 
 #[derive(Default)]
@@ -26,11 +28,7 @@ const JSON: &str = ":json";
 
 impl Columns {
     pub(super) fn new(names: &[String], wanted: Option<&str>) -> Result<Self, BadFile> {
-        let place = |wanted: &str| names.iter().position(|name| name.to_lowercase() == wanted);
-        let recipient = match wanted {
-            Some(wanted) => names.iter().position(|name| name == wanted),
-            None => RECIPIENTS.into_iter().find_map(place),
-        };
+        let recipient = recipient_column(names, wanted);
         let column = |(index, name): (usize, &String)| Column::new(name, Some(index) == recipient);
         let columns: Vec<Column> = names.iter().enumerate().map(column).collect();
         for (index, Column { name, .. }) in columns.iter().enumerate() {
@@ -38,18 +36,14 @@ impl Columns {
             let wrong = match name.as_str() {
                 LINE => format!("{LINE} is kept for the line's number"),
                 name if columns[..index].iter().any(|other| other.name == name) => {
-                    format!("{name:?} stands twice")
+                    format!("{:?} stands twice", name_of(name))
                 }
                 _ => continue,
             };
             return Err(BadFile::Header(wrong));
         }
         if recipient.is_none() {
-            return Err(BadFile::NoColumn {
-                wanted: wanted.map_or_else(|| RECIPIENTS.join(" or "), str::to_owned),
-                columns: names.join(", "),
-                fix: "name the column: --recipient-column NAME",
-            });
+            return Err(no_recipient(names, wanted));
         }
         Ok(Self(columns))
     }
@@ -88,6 +82,25 @@ impl Columns {
             variables,
         })
     }
+}
+
+/// Which column is the recipient's.
+pub(in crate::cli) fn recipient_column(names: &[String], wanted: Option<&str>) -> Option<usize> {
+    let place = |wanted: &str| names.iter().position(|name| name.to_lowercase() == wanted);
+    match wanted {
+        Some(wanted) => names.iter().position(|name| name == wanted),
+        None => RECIPIENTS.into_iter().find_map(place),
+    }
+}
+
+/// There is no column for the recipient, called as is wanted.
+pub(in crate::cli) fn no_recipient(names: &[String], wanted: Option<&str>) -> BadFile {
+    let missing = BadFile::NoColumn {
+        wanted: wanted.map_or_else(|| RECIPIENTS.join(" or "), str::to_owned),
+        columns: names_of(names),
+        fix: "name the column: --recipient-column NAME",
+    };
+    unless_no_header(names, missing)
 }
 
 impl Column {

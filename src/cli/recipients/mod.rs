@@ -10,6 +10,7 @@ use crate::domain::numbering::Country;
 use crate::domain::placeholders::Variables;
 
 use columns::Columns;
+pub(super) use columns::{no_recipient, recipient_column};
 
 /// What a row of recipients looks like.
 #[derive(Default)]

@@ -282,6 +282,100 @@ fn a_file_without_a_usable_header_is_refused_as_a_whole() {
 }
 
 #[test]
+fn a_first_line_that_is_no_header_shows_nobodys_number_and_no_long_name() {
+    let refusal = |text: &[u8]| {
+        let refused = Reader::new(text, Format::Csv, Recipients::default()).map(drop);
+        refused.expect_err("no header").to_string()
+    };
+    assert_eq!(
+        refusal(b"4915112345678,Hallo Welt\n"),
+        "its first line is no header: column 1 looks like a phone number"
+    );
+    assert_eq!(
+        refusal(b"0151 / 1234,Hallo Welt\n"),
+        "it has no column recipient or phone; it has: (a number), Hallo Welt"
+    );
+    let long = "x".repeat(50);
+    assert_eq!(
+        refusal(format!("name,{long}\n").as_bytes()),
+        format!(
+            "it has no column recipient or phone; it has: name, {}…",
+            "x".repeat(40)
+        )
+    );
+    assert_eq!(
+        refusal(format!("{long},{long}\n").as_bytes()),
+        format!(
+            "its first line is no header: \"{}…\" stands twice",
+            "x".repeat(40)
+        )
+    );
+    let many: Vec<String> = (0..30).map(|n| format!("c{n}")).collect();
+    assert!(refusal(many.join(",").as_bytes()).ends_with("c18, c19 and 10 more"));
+    let rows = csv(&format!("phone,{long}:json\n{ADA},{{\n"));
+    assert_eq!(
+        fault(&rows[0]),
+        (2, format!("{}…", "x".repeat(40)).as_str())
+    );
+}
+
+#[test]
+fn a_header_of_megabytes_and_one_that_has_swallowed_the_file_are_refused() {
+    let refusal = |text: &str| {
+        let refused = Reader::new(text.as_bytes(), Format::Csv, Recipients::default()).map(drop);
+        refused.expect_err("no header")
+    };
+    let long = refusal(&format!("phone,{}\n{ADA},a\n", "x".repeat(2 << 20)));
+    assert_eq!(
+        long.to_string(),
+        "its first line is no header: it is longer than a megabyte"
+    );
+    for rows in [1, 100_000] {
+        let old = refusal(&format!(
+            "phone,name\r{}",
+            "+16505551234,Ada\r".repeat(rows)
+        ));
+        assert!(matches!(old, BadFile::LineEnds), "{old:?}");
+    }
+    let entries = entries(
+        b"{\"phone\":\"+16505551234\"}\r{\"phone\":\"+16505551234\"}\r",
+        Format::Jsonl,
+    );
+    let Entry::Fault(fault) = &entries[0] else {
+        panic!("{entries:?}")
+    };
+    assert!(fault.reason.starts_with("its lines end in CR alone"));
+    // As Excel writes a name in two lines.
+    let rows = csv("phone,\"first\rname\"\r\n+16505551234,Ada\r\n");
+    assert_eq!(
+        row(&rows[0]),
+        (2, ADA, json!({"_line": 2, "first\rname": "Ada"}))
+    );
+}
+
+#[test]
+fn a_last_line_that_gets_its_line_break_later_is_still_the_same() {
+    for end in ["\n", "\r\n"] {
+        let text = format!("phone,name{end}{ADA},a{end}{ADA},b");
+        let mut first = reader(text.as_bytes(), Format::Csv);
+        while first.next_entry().expect("can be read").is_some() {}
+        let place = first.place();
+        let longer = format!("{text}{end}{BOB},c{end}");
+        let mut second = reader(longer.as_bytes(), Format::Csv);
+        second.go_to(&place).expect("is the same file");
+        let entry = second.next_entry().expect("can be read").expect("is there");
+        assert_eq!(row(&entry).0, 4);
+        // Two who have read it to here say the same of it, however often they stopped.
+        let mut once = reader(longer.as_bytes(), Format::Csv);
+        while once.next_entry().expect("can be read").is_some() {}
+        assert_eq!(once.place(), second.place());
+        let other = format!("{text}c{end}{BOB},c{end}");
+        let refused = reader(other.as_bytes(), Format::Csv).go_to(&place);
+        assert!(matches!(refused, Err(BadFile::Changed(3))), "{refused:?}");
+    }
+}
+
+#[test]
 fn another_run_goes_on_where_the_first_has_come_to() {
     let text = b"\xef\xbb\xbfphone,name\n+16505551234,\"a\nb\"\n\nbad\n+4915112345678,c\n";
     let mut first = reader(text, Format::Csv);

@@ -7,7 +7,7 @@
 use std::io::{self, BufRead};
 
 use super::lines::{Line, Lines};
-use super::{BadFile, Entry, Fault, NO_UTF8, NUL, Schema};
+use super::{BadFile, Entry, Fault, NO_UTF8, NUL, Schema, TOO_LONG, name_of};
 
 /// A record has lines at most. A text of WhatsApp's has 4,096 characters.
 const LINES_A_RECORD: usize = 100;
@@ -27,6 +27,12 @@ impl Csv {
                 break line;
             }
         };
+        if has_bare_cr(&first.bytes) {
+            return Err(BadFile::LineEnds);
+        }
+        if first.too_long {
+            return Err(BadFile::Header(TOO_LONG.into()));
+        }
         let delimiter = delimiter(&first.bytes);
         let cells = split(&first.bytes, delimiter)
             .map_err(|broken| BadFile::Header(broken.reason().to_owned()))?;
@@ -43,7 +49,7 @@ impl Csv {
                     Some(format!("the name of column {number} has a NUL (\\u0000)"))
                 }
                 name if names[..index].iter().any(|other| other == name) => {
-                    Some(format!("{name:?} stands twice"))
+                    Some(format!("{:?} stands twice", name_of(name)))
                 }
                 name if name.starts_with('+') && name.len() > 6 => {
                     // Not shown: it is most likely a number.
@@ -80,7 +86,7 @@ impl Csv {
         let number = first.number;
         if first.too_long {
             lines.used(&first);
-            return Ok(Some(Fault::new(number, "line", super::TOO_LONG).into()));
+            return Ok(Some(Fault::new(number, "line", TOO_LONG).into()));
         }
         let mut taken = vec![first];
         let row = loop {
@@ -100,7 +106,7 @@ impl Csv {
         };
         let row = row
             .map_err(|broken| Fault::new(number, "line", broken.reason()))
-            .and_then(|cells| self.texts(number, cells))
+            .and_then(|cells| self.texts(number, cells, schema))
             .and_then(|cells| schema.of_cells(number, cells));
         if row.is_err() {
             lines.hand_back(taken.drain(1..));
@@ -111,8 +117,13 @@ impl Csv {
         Ok(Some(row.into()))
     }
 
-    /// A text for each column.
-    fn texts(&self, line: u64, cells: Vec<Vec<u8>>) -> Result<Vec<String>, Fault> {
+    /// A text for each column; an empty one where the column is not read.
+    fn texts<S: Schema>(
+        &self,
+        line: u64,
+        cells: Vec<Vec<u8>>,
+        schema: &S,
+    ) -> Result<Vec<String>, Fault> {
         let (found, expected) = (cells.len(), self.names.len());
         if found != expected {
             let reason = format!(
@@ -120,12 +131,14 @@ impl Csv {
             );
             return Err(Fault::new(line, "line", reason));
         }
-        let text = |(name, cell): (&String, Vec<u8>)| match String::from_utf8(cell) {
-            Ok(text) if text.contains('\0') => Err(Fault::new(line, name, NUL)),
-            Ok(text) => Ok(text),
-            Err(_) => Err(Fault::new(line, name, NO_UTF8)),
-        };
-        self.names.iter().zip(cells).map(text).collect()
+        let text =
+            |(place, (name, cell)): (usize, (&String, Vec<u8>))| match String::from_utf8(cell) {
+                _ if !schema.reads(place) => Ok(String::new()),
+                Ok(text) if text.contains('\0') => Err(Fault::new(line, name, NUL)),
+                Ok(text) => Ok(text),
+                Err(_) => Err(Fault::new(line, name, NO_UTF8)),
+            };
+        self.names.iter().zip(cells).enumerate().map(text).collect()
     }
 
     fn record(&self, lines: &[Line]) -> Result<Vec<Vec<u8>>, Broken> {
@@ -218,6 +231,15 @@ fn unquoted(mut rest: &[u8]) -> Result<(Vec<u8>, &[u8]), Broken> {
             None => return Ok((cell, rest)),
         }
     }
+}
+
+/// Whether a CR stands in it that is no part of its line's end, and not inside quotes.
+fn has_bare_cr(header: &[u8]) -> bool {
+    let mut is_quoted = false;
+    header.trim_ascii_end().iter().any(|byte| {
+        is_quoted ^= *byte == b'"';
+        *byte == b'\r' && !is_quoted
+    })
 }
 
 fn without_break(record: &[u8]) -> &[u8] {

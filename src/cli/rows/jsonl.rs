@@ -35,6 +35,11 @@ fn object<'a>(text: &'a str, line: u64, example: &str) -> Result<Variables<'a>, 
     Variables::parse(text).map_err(|_| {
         let reason = match serde_json::from_str::<serde_json::Value>(text) {
             Ok(_) => format!("it is no JSON object; write {example}"),
+            // Inside a string it could not stand.
+            Err(_) if text.contains('\r') => {
+                "its lines end in CR alone, as old Macs wrote them; convert them: tr '\\r' '\\n'"
+                    .to_owned()
+            }
             Err(error) => format!("it is not valid JSON at its character {}", error.column()),
         };
         Fault::new(line, "line", reason)

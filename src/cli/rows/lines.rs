@@ -125,15 +125,32 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// Reads on to a place behind this one. False when what stands before it is not what stood there.
+    /// Reads on to a place behind this one. False when what stands before it is not what stood there. The last line may have got a
+    /// line break since, as it does when something is added to a file that had none at its end.
     pub(super) fn go_to(&mut self, place: &Place) -> io::Result<bool> {
+        let mut without_break = Vec::new();
         while self.used < place.lines {
             let Some(line) = self.next()? else {
                 return Ok(false);
             };
+            if line.number == place.lines {
+                without_break = self.checksums_without_break(&line);
+            }
             self.used(&line);
         }
-        Ok(self.place() == *place)
+        Ok(self.place() == *place || without_break.contains(&place.checksum))
+    }
+
+    /// What the checksum would be with this line, if it had no line break.
+    fn checksums_without_break(&self, line: &Line) -> Vec<Vec<u8>> {
+        let breaks = [&b"\n"[..], b"\r\n"].into_iter().filter(|_| !line.too_long);
+        let bare = breaks.filter_map(|end| line.bytes.strip_suffix(end));
+        bare.map(|bytes| {
+            let mut checksum = self.checksum.clone();
+            checksum.update(digest::digest(&SHA256, bytes).as_ref());
+            checksum.finish().as_ref().to_vec()
+        })
+        .collect()
     }
 }
 

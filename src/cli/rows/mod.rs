@@ -10,19 +10,24 @@ mod csv;
 mod faults_file;
 mod jsonl;
 mod lines;
+mod names;
 mod open;
 mod progress;
 mod reading;
 mod run;
 
 use std::io::{self, BufRead};
+use std::str::FromStr as _;
+
+use time::OffsetDateTime;
 
 pub(super) use faults_file::FaultsFile;
 pub use lines::Place;
+pub(super) use names::{list as names_of, shown as name_of, unless_no_header};
 pub(super) use open::{Opened, is_stdin, open};
 pub(super) use progress::{Progress, bar};
 pub(super) use reading::Reading;
-pub(super) use run::{Ended, Run, parts};
+pub(super) use run::{CORRECT_IT, Ended, Run, parts};
 
 use csv::Csv;
 use lines::Lines;
@@ -45,6 +50,12 @@ pub trait Schema: Send + 'static {
     /// # Errors
     /// When they are none that could be used.
     fn take_header(&mut self, names: &[String]) -> Result<(), BadFile>;
+
+    /// Whether anything is done with the cells of the column at this place. Others are not looked at, and come empty: what stands
+    /// in them costs no line.
+    fn reads(&self, _column: usize) -> bool {
+        true
+    }
 
     /// The row of a record that begins in this line, with a cell for each column.
     fn of_cells(&self, line: u64, cells: Vec<String>) -> Result<Self::Row, Fault>;
@@ -100,6 +111,9 @@ pub enum BadFile {
     /// Another encoding.
     #[error("it is written in UTF-16; save it as UTF-8")]
     Utf16,
+    /// Line ends that are none to us: it would be one long line.
+    #[error("its lines end in CR alone, as old Macs wrote them")]
+    LineEnds,
     /// A first line that names no columns.
     #[error("its first line is no header: {0}")]
     Header(String),
@@ -214,7 +228,7 @@ impl Fault {
     pub(super) fn new(line: u64, field: &str, reason: impl Into<String>) -> Self {
         Self {
             line,
-            field: field.to_owned(),
+            field: name_of(field).into_owned(),
             reason: reason.into(),
         }
     }
@@ -244,6 +258,15 @@ pub(super) fn recipient(
 ) -> Result<String, Fault> {
     phone::normalised(text, country).map_err(|error| Fault::new(line, field, error.to_string()))
 }
+
+/// A time with its offset, as RFC 3339 or Postgres writes it.
+pub(super) fn moment(text: &str) -> Option<OffsetDateTime> {
+    let at = jiff::Timestamp::from_str(text).ok()?;
+    OffsetDateTime::from_unix_timestamp_nanos(at.as_nanosecond()).ok()
+}
+
+/// How such a time is written.
+pub(super) const TIME: &str = "write a time with its offset, such as 2026-03-01T12:00:00Z";
 
 /// A JSON text that is a cell of that column, or why it is none.
 pub(super) fn json(cell: &str, line: u64, field: &str) -> Result<(), Fault> {

@@ -53,6 +53,7 @@ pub(in crate::cli) fn open<S: Schema>(
         let fix = match &error {
             BadFile::NoColumn { fix, .. } => (*fix).to_owned(),
             BadFile::StrangeColumn { fix, .. } => fix.clone(),
+            BadFile::LineEnds => "convert them: tr '\\r' '\\n' < FILE > NEW_FILE".to_owned(),
             BadFile::Read(_)
             | BadFile::Empty
             | BadFile::Utf16

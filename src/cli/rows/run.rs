@@ -97,6 +97,9 @@ impl<T> Part<T> {
     }
 }
 
+/// What to do about a line where `--strict` has stopped a run that writes nothing.
+pub(in crate::cli) const CORRECT_IT: &str = "correct it, or leave out --strict";
+
 /// What a run tells of while it goes on.
 pub(in crate::cli) struct Run<'a> {
     context: &'a Context,
@@ -153,7 +156,7 @@ impl<'a> Run<'a> {
     }
 
     /// Ends it where `--strict` has stopped.
-    pub(in crate::cli) fn stop(&mut self, at: Option<&Fault>, dry: bool) -> anyhow::Result<()> {
+    pub(in crate::cli) fn stop(&mut self, at: Option<&Fault>, fix: &str) -> anyhow::Result<()> {
         let Some(fault) = at else { return Ok(()) };
         self.progress.clear();
         let Fault {
@@ -164,12 +167,6 @@ impl<'a> Run<'a> {
         let what = match field.as_str() {
             "line" => format!("line {line} cannot be used: {reason}"),
             field => format!("line {line} cannot be used: {field}: {reason}"),
-        };
-        let fix = match dry {
-            true => "correct it, or leave out --strict",
-            false => {
-                "correct it and run this again: it goes on at that line; or leave out --strict"
-            }
         };
         Err(Problem::failed(what, fix).into())
     }

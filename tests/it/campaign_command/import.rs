@@ -193,6 +193,119 @@ async fn a_strict_import_stops_in_front_of_a_bad_line_and_goes_on_there() {
 }
 
 #[tokio::test]
+async fn a_strict_import_of_a_new_campaign_says_how_to_go_on() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    let bad = people(4).replace("+4915120000002", "4915120000002");
+    let file = desk.file("customers.csv", bad);
+    let create = [
+        "campaign",
+        "create",
+        "spring",
+        "--template",
+        &desk.greeting(),
+        "--recipients",
+        &file,
+        "--as",
+        "all",
+        "--strict",
+    ];
+    let refused = world.refuses(&create).await;
+    let again =
+        format!("go on at that line: wa-outbox campaign import spring {file} --as all --strict;");
+    assert!(refused.contains(&again), "{refused}");
+
+    desk.file("customers.csv", people(4));
+    let again = [
+        "campaign", "import", "spring", &file, "--as", "all", "--strict",
+    ];
+    world.says(&again).await;
+    assert_eq!(world.number("select count(*) from wa.outbox").await, 4);
+}
+
+#[tokio::test]
+async fn a_file_that_was_read_before_is_said_to_be_so_with_what_to_do_about_its_faults() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    let import = |file: &str| ["campaign", "import", "spring", file].map(str::to_owned);
+    let twice = async |name: &str, text: String| {
+        let file = desk.file(name, text);
+        let import = import(&file);
+        let import = import.each_ref().map(String::as_str);
+        world.says(&import).await;
+        world.says(&import).await
+    };
+    let good = twice("good.csv", people(3)).await;
+    assert!(
+        good.starts_with("Nothing is new: good.csv was imported into campaign spring "),
+        "{good}"
+    );
+    assert!(
+        good.contains(", 3 recipients. To import it once more, give it another name: --as NAME")
+    );
+    let one_bad = people(3).replace("+4915120000002", "015120000002");
+    let some = twice("some.csv", one_bad).await;
+    assert!(
+        some.contains(
+            "2 recipients. 1 lines could not be used then and are not read again; each is told in "
+        ),
+        "{some}"
+    );
+    assert!(
+        some.contains("Correct them in a file of their own"),
+        "{some}"
+    );
+    let all_bad = people(3).replace("+49", "0");
+    let none = twice("none.csv", all_bad).await;
+    assert!(
+        none.contains("0 recipients. 3 lines could not be used then"),
+        "{none}"
+    );
+    assert!(
+        none.contains("To have the file read once more, give it another name: --as NAME"),
+        "{none}"
+    );
+    assert_eq!(world.number("select count(*) from wa.outbox").await, 5);
+}
+
+#[tokio::test]
+async fn what_is_added_behind_a_last_line_without_a_line_break_is_taken() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    let file = desk.file("customers.csv", people(3).trim_end());
+    let import = ["campaign", "import", "spring", &file];
+    world.says(&import).await;
+    desk.file("customers.csv", people(5));
+    let says = world.says(&import).await;
+    assert!(says.starts_with("2 recipients are in"), "{says}");
+    desk.file("customers.csv", people(6));
+    world.says(&import).await;
+    assert_eq!(world.number("select count(*) from wa.outbox").await, 6);
+}
+
+#[tokio::test]
+async fn a_file_of_an_old_mac_is_refused_with_how_to_convert_it() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    let file = desk.file("customers.csv", people(3).replace('\n', "\r"));
+    for import in [
+        &["campaign", "import", "spring", &file][..],
+        &["suppress", "import", &file, "--reason", "moved"],
+    ] {
+        let refused = world.refuses(import).await;
+        assert!(refused.contains("its lines end in CR alone"), "{refused}");
+        assert!(
+            refused.contains("fix: convert them: tr '\\r' '\\n' < "),
+            "{refused}"
+        );
+        assert!(!refused.contains("+49151"), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn numbers_without_a_plus_are_read_as_they_are_dialled_in_the_senders_country_or_the_one_given()
  {
     let world = World::at_rest().await;
@@ -203,6 +316,20 @@ async fn numbers_without_a_plus_are_read_as_they_are_dialled_in_the_senders_coun
     let import = ["campaign", "import", "spring", &file];
     let set = ["sender", "set", SENDER, "--default-country", "DE"];
     world.says(&set).await;
+    let create = [
+        "campaign",
+        "create",
+        "summer",
+        "--template",
+        &desk.greeting(),
+        "--recipients",
+        &file,
+        "--dry-run",
+    ];
+    for dry in [&[&import[..], &["--dry-run"]].concat()[..], &create] {
+        let says = world.says(dry).await;
+        assert!(says.contains("2 recipients could be imported"), "{says}");
+    }
     let dry = world
         .says(&[&import[..], &["--dry-run", "--default-country", "GB"]].concat())
         .await;
