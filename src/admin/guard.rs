@@ -307,11 +307,19 @@ pub(super) async fn log_out(
     headers: HeaderMap,
     Form(fields): Form<BTreeMap<String, String>>,
 ) -> Response {
-    let session = visitor.and_then(|Extension(visitor)| visitor.session);
+    let Some(session) = visitor.and_then(|Extension(visitor)| visitor.session) else {
+        return Redirect::to(LOGIN).into_response();
+    };
     let word = fields.get("form").map_or("", String::as_str);
-    if let Some(session) = session.filter(|session| guard.sessions.knows_form(*session, word)) {
-        guard.sessions.end(session);
+    // A browser that loses its cookie to a form of others would leave a session behind that nobody can end.
+    if !guard.sessions.knows_form(session, word) {
+        return (
+            StatusCode::FORBIDDEN,
+            "the form was not one of your session; open a page again and log out there\n",
+        )
+            .into_response();
     }
+    guard.sessions.end(session);
     (
         [(header::SET_COOKIE, set_cookie(&headers, ""))],
         Redirect::to(LOGIN),

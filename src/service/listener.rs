@@ -1,19 +1,29 @@
 //! A port that is listened on, and how much of the process those may take up who reach it.
 //!
-//! Connections are counted, and whoever opens one has to say soon what he wants: else a few thousand that say nothing would take all
-//! file descriptors, and with them the way to the database.
+//! Connections are counted, and whoever opens one has to say soon what he wants, has to say it to its end, and has to take the answer:
+//! else a few thousand that do not would take all places and file descriptors, and with them the way to the database.
 
+use std::future::Future as _;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
 use axum::extract::connect_info::ConnectInfo;
-use axum::{Extension, Router};
+use axum::middleware::map_request;
+use axum::{BoxError, Extension, Router};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -25,12 +35,19 @@ pub(super) struct Limits {
     pub(super) connections: usize,
     /// A request's head comes whole within this time, the first one of a connection and any other: so long an unused one is kept.
     pub(super) head_within: Duration,
+    /// Its body comes whole within this time after the head.
+    pub(super) body_within: Duration,
+    /// What is handed over at once of answers (`HEAD_BYTES`, or one part where that is larger) is taken within this time.
+    pub(super) taken_within: Duration,
 }
 
 /// What the listeners have.
 pub(super) const LIMITS: Limits = Limits {
     connections: 1_024,
     head_within: Duration::from_secs(30),
+    body_within: Duration::from_secs(30),
+    // A page comes over a bad line, too.
+    taken_within: Duration::from_secs(60),
 };
 
 /// After the system has refused a connection, as it does without file descriptors.
@@ -48,6 +65,9 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
+    let routes = routes.layer(map_request(move |request: Request| async move {
+        in_time(request, limits.body_within)
+    }));
     let connections = TaskTracker::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -66,6 +86,7 @@ pub(super) async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                let stream = Taken::new(stream, limits.taken_within);
                 let answering = answer(http.clone(), stream, peer, routes.clone(), stop.clone());
                 connections.spawn(async move {
                     let _place = place;
@@ -88,7 +109,7 @@ pub(super) async fn serve(
 
 async fn answer(
     http: http1::Builder,
-    stream: TcpStream,
+    stream: Taken,
     peer: SocketAddr,
     routes: Router,
     stop: CancellationToken,
@@ -115,11 +136,143 @@ async fn answer(
     }
 }
 
+/// The request, whose body is given up when it has not come whole within this time.
+fn in_time(request: Request, within: Duration) -> Request {
+    if request.body().is_end_stream() {
+        return request;
+    }
+    request.map(|body| {
+        Body::new(InTime {
+            body,
+            late: Box::pin(sleep(within)),
+        })
+    })
+}
+
+/// A body until it is late.
+struct InTime {
+    body: Body,
+    late: Pin<Box<Sleep>>,
+}
+
+/// The body of a request did not come whole in time.
+#[derive(Debug, thiserror::Error)]
+#[error("it did not come whole in time")]
+struct Late;
+
+impl http_body::Body for InTime {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
+        }
+        ready!(self.late.as_mut().poll(cx));
+        Poll::Ready(Some(Err(Late.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A connection that ends when what is written to it is not taken in time.
+///
+/// The time runs from the first byte that has to wait until nothing waits any more, not from byte to byte: else whoever takes one now and
+/// then would never end.
+struct Taken {
+    stream: TcpStream,
+    within: Duration,
+    /// Something waits to be taken.
+    late: Option<Pin<Box<Sleep>>>,
+}
+
+impl Taken {
+    fn new(stream: TcpStream, within: Duration) -> Self {
+        Self {
+            stream,
+            within,
+            late: None,
+        }
+    }
+
+    /// What came of a write, unless it has to wait and has waited long enough.
+    fn unless_late(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            return written;
+        }
+        let within = self.within;
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep(within)));
+        ready!(late.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the answer was not taken in time",
+        )))
+    }
+}
+
+impl AsyncRead for Taken {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Taken {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.unless_late(written, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.unless_late(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// Comes after the last of what was to be written.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.late = None;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use axum::routing::get;
+    use axum::routing::{get, post};
+    use futures_util::stream::unfold;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::watch;
 
@@ -151,6 +304,7 @@ mod tests {
         let limits = Limits {
             connections: 8,
             head_within: Duration::from_millis(50),
+            ..LIMITS
         };
         let (address, _stop) = start(Router::new().route("/", get("fine")), limits).await;
         for said in [&b""[..], b"GET / HT", b"GET / HTTP/1.1\r\nhost: x\r\n"] {
@@ -162,6 +316,88 @@ mod tests {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
         stream.write_all(REQUEST).await.expect("it is sent");
         assert!(read(stream).await.ends_with("fine"));
+    }
+
+    #[tokio::test]
+    async fn who_announces_a_body_and_never_ends_it_is_cut_off() {
+        let limits = Limits {
+            connections: 2,
+            body_within: Duration::from_millis(50),
+            ..LIMITS
+        };
+        let routes = Router::new()
+            .route("/", get("fine"))
+            .route("/form", post(|said: String| async move { said }));
+        let (address, _stop) = start(routes, limits).await;
+        let mut silent = Vec::new();
+        for said in [
+            "content-length: 100\r\n\r\n",
+            "content-length: 100\r\n\r\nname=",
+            "transfer-encoding: chunked\r\n\r\n",
+            "transfer-encoding: chunked\r\n\r\n5\r\nname=\r\n",
+        ] {
+            let mut stream = TcpStream::connect(address).await.expect("a connection");
+            let said = format!("POST /form HTTP/1.1\r\nhost: x\r\n{said}");
+            stream.write_all(said.as_bytes()).await.expect("it is sent");
+            silent.push(stream);
+        }
+        // They stay, and whoever comes after them has his place all the same.
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        stream.write_all(REQUEST).await.expect("it is sent");
+        assert!(read(stream).await.ends_with("fine"));
+        for stream in silent {
+            let answer = read(stream).await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_without_end_and_takes_no_answer_is_cut_off() {
+        let limits = Limits {
+            connections: 1,
+            taken_within: Duration::from_millis(50),
+            ..LIMITS
+        };
+        let routes = Router::new()
+            .route("/", get("fine"))
+            .route("/large", get(|| async { vec![b'x'; 1024 * 1024] }));
+        let (address, _stop) = start(routes, limits).await;
+        let mut deaf = TcpStream::connect(address).await.expect("a connection");
+        let asking = async {
+            let request = b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1024);
+            while deaf.write_all(&request).await.is_ok() {}
+        };
+        tokio::time::timeout(PATIENCE, asking)
+            .await
+            .expect("it is cut off");
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        stream.write_all(REQUEST).await.expect("it is sent");
+        assert!(read(stream).await.ends_with("fine"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_has_an_end_only_much_later_is_told_to_who_takes_it() {
+        const PARTS: usize = 4;
+        const PART: usize = 8 * 1024 * 1024;
+        let limits = Limits {
+            connections: 1,
+            body_within: Duration::from_secs(2),
+            taken_within: Duration::from_secs(2),
+            ..LIMITS
+        };
+        // Each part has to wait for the reader, and all of them last longer than one may.
+        let parts = || async {
+            Body::from_stream(unfold(0, |told| async move {
+                sleep(Duration::from_millis(600)).await;
+                (told < PARTS).then(|| (Ok::<_, BoxError>(vec![b'x'; PART]), told + 1))
+            }))
+        };
+        let (address, _stop) = start(Router::new().route("/", get(parts)), limits).await;
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        stream.write_all(REQUEST).await.expect("it is sent");
+        let answer = read(stream).await;
+        let bytes = answer.bytes().filter(|byte| *byte == b'x').count();
+        assert_eq!(bytes, PARTS * PART);
     }
 
     #[tokio::test]
@@ -184,6 +420,7 @@ mod tests {
         let limits = Limits {
             connections: 2,
             head_within: PATIENCE,
+            ..LIMITS
         };
         let (address, _stop) = start(Router::new().route("/", get(handler)), limits).await;
         let mut answers = Vec::new();

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 const FIRST: usize = 3;
 const LAST: usize = 2;
+/// So many digits in a row may be somebody's number; codes of errors have fewer.
+const DIGITS: usize = 7;
 
 /// How personal data is shown: masked, unless the operator asked to see it.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,27 @@ impl Eyes {
     /// A wamid, as `wamid.HBg…0A`.
     pub fn wamid<'a>(&self, wamid: &'a str) -> Cow<'a, str> {
         self.show(wamid, "wamid.")
+    }
+
+    /// A text of WhatsApp's, which may name the recipient.
+    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.reveal {
+            return Cow::Borrowed(text);
+        }
+        let mut shown = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(start) = rest.find(|one: char| one.is_ascii_digit()) {
+            let (before, from_digits) = rest.split_at(start);
+            let end = from_digits.find(|one: char| !one.is_ascii_digit());
+            let (digits, after) = from_digits.split_at(end.unwrap_or(from_digits.len()));
+            shown += before;
+            match digits.len() >= DIGITS {
+                true => shown += &masked(digits),
+                false => shown += digits,
+            }
+            rest = after;
+        }
+        Cow::Owned(shown + rest)
     }
 
     fn show<'a>(&self, text: &'a str, prefix: &str) -> Cow<'a, str> {
@@ -69,6 +92,23 @@ mod tests {
         assert_eq!(CLOSED.recipient("+1234567"), "+…");
         assert_eq!(CLOSED.wamid("wamid.ab"), "wamid.…");
         assert_eq!(CLOSED.wamid(""), "…");
+    }
+
+    #[test]
+    fn in_a_text_of_whatsapps_numbers_are_hidden_and_codes_are_not() {
+        for (text, shown) in [
+            (
+                "(131026) Message to +16505551234 undeliverable.",
+                "(131026) Message to +165…34 undeliverable.",
+            ),
+            ("é16505551234é 1234567", "é165…34é …"),
+            ("0123456789: 123456", "012…89: 123456"),
+            ("nothing", "nothing"),
+            ("", ""),
+        ] {
+            assert_eq!(CLOSED.text(text), shown);
+            assert_eq!(Eyes { reveal: true }.text(text), text);
+        }
     }
 
     #[test]

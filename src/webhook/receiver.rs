@@ -1,28 +1,29 @@
 //! Receives deliveries: proves them, keeps them as they came, says 200.
 //!
 //! The answer comes after the bytes are durable and never before, so what was acknowledged is not lost; many deliveries share
-//! one commit. A delivery that cannot be proved gets one constant, empty 401, and what it holds is not looked at.
+//! one commit. A delivery that cannot be proved gets one constant, empty 401, and what it holds is not looked at; what can be told
+//! before it has come is, and then none of it is kept. Memory is taken up by bytes that have come and not by those that were announced.
 //! WhatsApp repeats what was not answered with 200 for days, so when the database is away the answer is 503.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use http_body::Body as _;
+use futures_util::StreamExt as _;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::signature::{AppSecrets, SIGNATURE_HEADER};
+use super::signature::{AppSecrets, SIGNATURE_HEADER, is_signature};
 use crate::crash::crash_point;
 use crate::metrics::Metrics;
 use crate::secret::shared::{SharedSecrets, digest};
@@ -34,6 +35,8 @@ use crate::traces::{Received, Traces};
 pub const LARGEST_DELIVERY: usize = 3 * 1024 * 1024;
 /// A body that has not come whole within this time is given up.
 const READ_WITHIN: Duration = Duration::from_secs(10);
+/// One that is refused unread is listened to so long, and forgotten: who is cut off while still speaking may not hear the answer.
+const HEAR_OUT_WITHIN: Duration = Duration::from_millis(500);
 /// What deliveries that are read or stored may hold together, in kibibytes; more are told to come again. An ordinary one has less than one.
 const HELD: u32 = 192 * 1024;
 /// Deliveries that wait to be stored.
@@ -173,16 +176,14 @@ async fn receive(
     headers: HeaderMap,
     body: Body,
 ) -> StatusCode {
-    let prove = |body: &[u8]| {
-        let signature = headers.get(SIGNATURE_HEADER).map(|value| value.as_bytes());
-        receiver
-            .settings
-            .app_secrets
-            .verify(signature, body)
-            .is_ok()
-    };
     let refusal =
         "A webhook delivery was refused: its signature is missing or made with another app secret";
+    let secrets = &receiver.settings.app_secrets;
+    let signature = headers.get(SIGNATURE_HEADER).map(|value| value.as_bytes());
+    if secrets.is_empty() || !is_signature(signature) {
+        return receiver.refuse(body, refusal).await;
+    }
+    let prove = |body: &[u8]| secrets.verify(signature, body).is_ok();
     receiver.take(body, prove, refusal).await
 }
 
@@ -194,8 +195,10 @@ async fn receive_by_header(
     let authorization = headers.get(header::AUTHORIZATION);
     let authorization = authorization.and_then(|value| value.to_str().ok());
     let secrets = &receiver.settings.unsigned_secrets;
-    let proved = authorization.is_some_and(|value| secrets.let_in(value));
-    receiver.take(body, |_| proved, WITHOUT_SECRET).await
+    if !authorization.is_some_and(|value| secrets.let_in(value)) {
+        return receiver.refuse(body, WITHOUT_SECRET).await;
+    }
+    receiver.take(body, |_| true, WITHOUT_SECRET).await
 }
 
 async fn receive_by_address(
@@ -203,14 +206,25 @@ async fn receive_by_address(
     Path(secret): Path<String>,
     body: Body,
 ) -> StatusCode {
-    let proved = receiver.settings.unsigned_secrets.knows(&secret);
-    receiver.take(body, |_| proved, WITHOUT_SECRET).await
+    if !receiver.settings.unsigned_secrets.knows(&secret) {
+        return receiver.refuse(body, WITHOUT_SECRET).await;
+    }
+    receiver.take(body, |_| true, WITHOUT_SECRET).await
 }
 
 const WITHOUT_SECRET: &str =
     "An unsigned webhook delivery was refused: it does not carry one of webhook.unsigned_secrets";
 
 impl Receiver {
+    /// Turns away what is not proved, without keeping a byte of it.
+    async fn refuse(&self, body: Body, refusal: &'static str) -> StatusCode {
+        // What has not come by then, or fails, is not waited for.
+        let _ = tokio::time::timeout(HEAR_OUT_WITHIN, forget(body)).await;
+        self.metrics.webhooks.refused.inc();
+        warn!("{refusal}");
+        StatusCode::UNAUTHORIZED
+    }
+
     /// Reads a delivery, has it proved, stores it.
     async fn take(
         &self,
@@ -220,13 +234,15 @@ impl Receiver {
     ) -> StatusCode {
         let since = Instant::now();
         let counted = &self.metrics.webhooks;
-        let Ok(_place) = self.places.try_acquire_many(kibibytes(&body)) else {
-            counted.busy.inc();
-            return StatusCode::SERVICE_UNAVAILABLE;
-        };
-        let body = match tokio::time::timeout(READ_WITHIN, to_bytes(body, LARGEST_DELIVERY)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(_)) => {
+        let mut held = Held::nothing(&self.places);
+        let read = tokio::time::timeout(READ_WITHIN, held.read(body)).await;
+        match read {
+            Ok(Ok(())) => {}
+            Ok(Err(NotRead::Busy)) => {
+                counted.busy.inc();
+                return StatusCode::SERVICE_UNAVAILABLE;
+            }
+            Ok(Err(NotRead::TooLarge)) => {
                 counted.unreadable.inc();
                 return StatusCode::PAYLOAD_TOO_LARGE;
             }
@@ -234,7 +250,9 @@ impl Receiver {
                 counted.unreadable.inc();
                 return StatusCode::REQUEST_TIMEOUT;
             }
-        };
+        }
+        let Held { bytes, _place, .. } = held;
+        let body = Bytes::from(bytes);
         if !prove(&body) {
             counted.refused.inc();
             warn!("{refusal}");
@@ -324,10 +342,75 @@ impl InboxWriter {
     }
 }
 
-/// How much a body may hold: what it says, and no more than is read of it.
-fn kibibytes(body: &Body) -> u32 {
-    let bytes = body.size_hint().upper().unwrap_or(u64::MAX);
-    bytes.clamp(1, LARGEST_DELIVERY as u64).div_ceil(1_024) as u32
+/// What has come of a delivery, and the place that it takes up among all that are held.
+struct Held<'a> {
+    places: &'a Semaphore,
+    bytes: Vec<u8>,
+    /// A permit for each kibibyte that `bytes` has room for.
+    _place: Option<SemaphorePermit<'a>>,
+}
+
+/// Why a delivery was not read to its end.
+#[derive(Debug, PartialEq, Eq)]
+enum NotRead {
+    /// Others hold too much.
+    Busy,
+    /// It is too large, or was broken off.
+    TooLarge,
+}
+
+impl<'a> Held<'a> {
+    fn nothing(places: &'a Semaphore) -> Self {
+        Self {
+            places,
+            bytes: Vec::new(),
+            _place: None,
+        }
+    }
+
+    /// Reads a body to its end.
+    async fn read(&mut self, body: Body) -> Result<(), NotRead> {
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            self.add(&chunk.map_err(|_| NotRead::TooLarge)?)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, chunk: &[u8]) -> Result<(), NotRead> {
+        let length = self.bytes.len() + chunk.len();
+        if length > LARGEST_DELIVERY {
+            return Err(NotRead::TooLarge);
+        }
+        let had = self.bytes.capacity();
+        if length > had {
+            // Twice as much as before, lest each byte that comes alone has all of them moved.
+            let room = length.max(had * 2).next_multiple_of(1_024);
+            let room = room.min(LARGEST_DELIVERY);
+            let more = (room.div_ceil(1_024) - had / 1_024) as u32;
+            let place = self.places.try_acquire_many(more);
+            let place = place.map_err(|_| NotRead::Busy)?;
+            match &mut self._place {
+                Some(known) => known.merge(place),
+                none => *none = Some(place),
+            }
+            self.bytes.reserve_exact(room - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
+}
+
+/// Reads what comes, up to the largest delivery, and keeps nothing.
+async fn forget(body: Body) {
+    let mut chunks = body.into_data_stream();
+    let mut heard = 0;
+    while let Some(Ok(chunk)) = chunks.next().await {
+        heard += chunk.len();
+        if heard > LARGEST_DELIVERY {
+            break;
+        }
+    }
 }
 
 /// Never ends. What cannot be written is no news either: then deliveries cannot be stored.
@@ -340,5 +423,72 @@ async fn keep_saying_that_we_listen(store: Store) {
             );
         }
         tokio::time::sleep(SAY_LISTENING_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::FutureExt as _;
+    use futures_util::stream::{iter, pending};
+
+    use super::*;
+
+    const KIB: usize = 1_024;
+
+    /// A body that goes on for ever after these chunks.
+    fn unfinished(chunks: Vec<Vec<u8>>) -> Body {
+        Body::from_stream(iter(chunks.into_iter().map(Ok::<_, Infallible>)).chain(pending()))
+    }
+
+    #[tokio::test]
+    async fn memory_is_taken_up_by_what_has_come_and_given_back() {
+        let places = Semaphore::new(LARGEST_DELIVERY / KIB);
+        for (chunks, kibibytes) in [
+            (vec![], 0),
+            (vec![1], 1),
+            (vec![KIB], 1),
+            (vec![KIB + 1], 2),
+            // In steps that grow.
+            (vec![1; 4 * KIB + 1], 8),
+            (vec![64 * KIB; 48], 3 * KIB),
+        ] {
+            let body = unfinished(chunks.iter().map(|length| vec![b' '; *length]).collect());
+            let mut held = Held::nothing(&places);
+            assert_eq!(held.read(body).now_or_never(), None);
+            assert_eq!(held.bytes.len(), chunks.iter().sum::<usize>());
+            let taken = LARGEST_DELIVERY / KIB - places.available_permits();
+            assert_eq!(taken, kibibytes, "{} chunks", chunks.len());
+            drop(held);
+            assert_eq!(places.available_permits(), LARGEST_DELIVERY / KIB);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_finds_no_room_or_is_too_large_is_read_no_further() {
+        let places = Semaphore::new(4 * KIB);
+        let mut first = Held::nothing(&places);
+        assert_eq!(
+            first.read(vec![b' '; LARGEST_DELIVERY].into()).await,
+            Ok(())
+        );
+        let mut second = Held::nothing(&places);
+        let chunks = vec![vec![b' '; KIB]; KIB + 1];
+        assert_eq!(second.read(unfinished(chunks)).await, Err(NotRead::Busy));
+        drop(second);
+        // An ordinary one finds room, and a large one again when others have gone.
+        let mut small = Held::nothing(&places);
+        assert_eq!(small.read("{}".into()).await, Ok(()));
+        drop(first);
+        let mut again = Held::nothing(&places);
+        assert_eq!(
+            again.read(vec![b' '; LARGEST_DELIVERY].into()).await,
+            Ok(())
+        );
+        drop(again);
+        let mut third = Held::nothing(&places);
+        let chunks = vec![vec![b' '; LARGEST_DELIVERY], vec![b' ']];
+        assert_eq!(third.read(unfinished(chunks)).await, Err(NotRead::TooLarge));
     }
 }

@@ -82,6 +82,11 @@ impl fmt::Debug for AppSecrets {
     }
 }
 
+/// Whether the header looks like a signature at all; whoever sends none need not be listened to.
+pub(super) fn is_signature(header: Option<&[u8]>) -> bool {
+    header.and_then(decode).is_some()
+}
+
 fn decode(header: &[u8]) -> Option<[u8; MAC_BYTES]> {
     let hex = header.strip_prefix(PREFIX)?;
     // The length first: nobody makes us decode a header of any size he likes.
@@ -209,7 +214,11 @@ mod tests {
                 Err(BadSignature),
                 "{header}"
             );
+            // Of the last one only the digits are wrong.
+            let is_last = header.ends_with(&"0".repeat(64));
+            assert_eq!(is_signature(Some(header.as_bytes())), is_last, "{header}");
         }
+        assert!(!is_signature(None) && is_signature(Some(RFC_HEADER.as_bytes())));
         assert_eq!(
             secrets(&[RFC_SECRET]).verify(None, RFC_BODY),
             Err(BadSignature)

@@ -73,6 +73,16 @@ async fn with_a_token_everything_but_health_asks_for_it() {
 }
 
 #[tokio::test]
+async fn below_the_open_files_there_is_nothing_else() {
+    let world = start(guarded()).await;
+    for path in ["/assets/", "/assets/x", "/assets/x/y"] {
+        assert_eq!(status(&world, path, None).await, 404, "{path}");
+    }
+    assert_eq!(status(&world, "/assets/style.css", None).await, 200);
+    assert_eq!(status(&world, "/assets", None).await, 401);
+}
+
+#[tokio::test]
 async fn a_scraper_may_have_a_token_of_its_own_that_opens_nothing_else() {
     let mut config = guarded();
     config.admin.metrics_token = Some(SecretRef::Env("SCRAPERS".to_owned()));

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use reqwest::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
+use serde_json::json;
 use wa_outbox::config::{Config, SecretRef};
 use wa_outbox::message::OnUncertain;
-use wa_outbox::simulator::Fault;
+use wa_outbox::simulator::{Fault, Statuses};
 use wa_outbox::store::campaign::{CampaignKey, NewCampaign};
 
+use crate::support::callbacks::a_status;
 use crate::support::make::{ALICE, a_text};
 use crate::support::world::{SENDER, World, quick_settings};
 
@@ -405,6 +407,142 @@ async fn a_browser_without_a_session_is_led_to_the_login_and_back() {
         "/login"
     );
     assert_eq!(browser.get("/senders").await.status, 303);
+}
+
+#[tokio::test]
+async fn a_logout_by_a_form_of_others_leaves_session_and_cookie_as_they_are() {
+    let world = guarded().await;
+    let mut browser = Browser::logged_in(&world, "ada", OPERATOR).await;
+    for fields in [&[("form", "guess")][..], &[]] {
+        let tried = browser.post("/logout", fields).await;
+        assert_eq!(tried.status, 403, "{}", tried.text);
+        assert!(!tried.headers.contains_key(SET_COOKIE));
+    }
+    assert_eq!(browser.get("/senders").await.status, 200);
+    let word = browser.get("/").await.form_word().to_owned();
+    let kept = browser.cookie.clone();
+    let ended = browser.post("/logout", &[("form", &word)]).await;
+    assert!(
+        ended.headers[SET_COOKIE]
+            .to_str()
+            .expect("text")
+            .contains("Max-Age=0")
+    );
+    browser.cookie = kept;
+    assert_eq!(
+        browser.get("/senders").await.leads_to(),
+        "/login?next=%2Fsenders"
+    );
+}
+
+#[tokio::test]
+async fn a_text_that_cannot_be_stored_is_not_told_as_an_outage() {
+    let world = World::start().await;
+    let mut browser = Browser::new(&world);
+    for path in [
+        "/messages?sender=%00",
+        "/messages?state=failed%00&status=%00read",
+        "/failures?sender=a%00b",
+        "/sequences?all=yes&sender=%00",
+        "/uncertain?before=%00",
+        "/live?at=%2Fnothing%3Fsender%3D%2500",
+    ] {
+        let seen = browser.get(path).await;
+        assert_ne!(seen.status, 503, "{path}: {}", seen.text);
+    }
+    let word = browser.get("/").await.form_word().to_owned();
+    for sought in ["\0", "order\0-17", "wamid.\0"] {
+        let seen = browser
+            .post("/search", &[("q", sought), ("form", &word)])
+            .await;
+        assert_eq!(seen.status, 303, "{}", seen.text);
+        assert_eq!(browser.get(seen.leads_to()).await.status, 200, "{sought:?}");
+    }
+    let reason = browser
+        .post(
+            &format!("/confirm/hold-sender/{SENDER}"),
+            &[("reason", "wh\0y"), ("by", "ada"), ("form", &word)],
+        )
+        .await;
+    assert_eq!(reason.status, 409, "{}", reason.text);
+}
+
+#[tokio::test]
+async fn who_does_something_is_one_short_line_in_log_and_audit() {
+    let world = World::start().await;
+    let mut browser = Browser::new(&world);
+    let by = format!("eve\n\u{1b}[31m WARN FORGED \0{}", "x".repeat(60_000));
+    let done = browser
+        .does(
+            &format!("hold-sender/{SENDER}"),
+            &[("reason", "why"), ("by", &by)],
+        )
+        .await;
+    assert_eq!(done.status, 303, "{}", done.text);
+    let author = world
+        .store
+        .audit(None, 1)
+        .await
+        .expect("the audit")
+        .remove(0)
+        .author;
+    assert!(author.starts_with("eve[31m WARN FORGED xxx"), "{author:?}");
+    assert_eq!(author.chars().count(), 80);
+    let word = browser.get("/").await.form_word().to_owned();
+    // What it is done to stands in the same line.
+    let forged = browser
+        .post(
+            &format!("/confirm/hold-sender/{SENDER}%0aWARN"),
+            &[("reason", "why"), ("by", "ada"), ("form", &word)],
+        )
+        .await;
+    assert_eq!(forged.status, 404, "{}", forged.text);
+    let nobody = Browser::new(&world)
+        .does(
+            &format!("hold-sender/{SENDER}"),
+            &[("reason", "why"), ("by", "\n\0")],
+        )
+        .await;
+    assert_eq!(nobody.status, 409, "{}", nobody.text);
+}
+
+#[tokio::test]
+async fn a_number_in_a_text_of_whatsapps_is_masked_like_the_recipient() {
+    let world = guarded().await;
+    world.simulator.set_statuses(Statuses::none());
+    let id = world.enqueue(a_text()).await;
+    let wamid = world
+        .until_state(id, "accepted")
+        .await
+        .wamid
+        .expect("a wamid");
+    let number = ALICE.trim_start_matches('+');
+    let mut failed = a_status(&wamid, "failed", 1_800_000_000);
+    failed["errors"] = json!([{
+        "code": 131_026,
+        "title": format!("Message to {number} undeliverable"),
+        "message": format!("Message to {number} undeliverable"),
+        "error_data": {"details": format!("The number +{number} is not on WhatsApp")},
+    }]);
+    world.deliver(&[failed]).await;
+    let mut viewer = Browser::logged_in(&world, "eve", VIEWER).await;
+    let page = format!("/messages/{id}");
+    for path in [page.as_str(), "/messages", "/failures"] {
+        let seen = viewer.get(path).await;
+        assert!(!seen.text.contains(number), "{path}: {}", seen.text);
+        assert!(seen.text.contains("165…01"), "{path}: {}", seen.text);
+    }
+    let mut operator = Browser::logged_in(&world, "ada", OPERATOR).await;
+    let done = operator
+        .does(&format!("reveal/{id}"), &[("reason", "she called")])
+        .await;
+    assert_eq!(done.status, 303, "{}", done.text);
+    let seen = operator.get(&page).await;
+    assert!(
+        seen.text.contains(&format!("The number +{number} is not")),
+        "{}",
+        seen.text
+    );
 }
 
 #[tokio::test]

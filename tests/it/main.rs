@@ -16,6 +16,7 @@ mod deploy;
 mod doctor;
 mod embedded;
 mod enqueue;
+mod floods;
 mod fuzz;
 mod g1_no_loss;
 mod g2_never_again;

@@ -40,6 +40,10 @@ pub(super) async fn asset(Path(name): Path<String>) -> Response {
             *text,
         )
             .into_response(),
-        None => (StatusCode::NOT_FOUND, "there is no such file\n").into_response(),
+        None => not_there(),
     }
+}
+
+pub(super) fn not_there() -> Response {
+    (StatusCode::NOT_FOUND, "there is no such file\n").into_response()
 }

@@ -31,11 +31,12 @@ use tracing::{info, warn};
 use action::{Action, Given, NotDone, Preview};
 use layout::{Shown, bare, framed, verdict};
 use page::Page;
-use session::{Role, Sessions, Visitor};
+use session::{Role, Sessions, Visitor, cleaned};
 
 use crate::clock::Clock;
 use crate::domain::id::MessageId;
 use crate::standing::facts::plain;
+use crate::standing::mask::Eyes;
 use crate::standing::reason::Reason;
 use crate::store::audit::Deed;
 use crate::store::uncertain::UncertainPolicy;
@@ -80,9 +81,10 @@ impl Dashboard {
 
     /// Where a message stands and why.
     async fn sentence(&self, id: i64) -> Result<String, NotDone> {
-        let Some(timeline) = self.store.timeline(MessageId(id)).await? else {
+        let Some(mut timeline) = self.store.timeline(MessageId(id)).await? else {
             return Err(NotDone::Because(format!("there is no message {id}")));
         };
+        pages::mask_texts(&mut timeline, Eyes { reveal: false });
         let message = timeline.message;
         let reason = Reason::of(&self.store, self.policy, &message).await?;
         Ok(reason.sentence(&message, self.clock.now()))
@@ -211,9 +213,13 @@ pub(super) async fn guarded_headers(mut response: Response) -> Response {
 /// A page.
 async fn show(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(visitor): Extension<Visitor>,
+    visitor: Option<Extension<Visitor>>,
     uri: Uri,
 ) -> Response {
+    // Below the open files nobody was asked who they are, and no page lies there.
+    let Some(Extension(visitor)) = visitor else {
+        return assets::not_there();
+    };
     let Some(page) = Page::at(&uri) else {
         let words = "There is no page at this address.".to_owned();
         return dashboard.trouble(&visitor, Trouble::NotThere(words));
@@ -239,6 +245,7 @@ async fn search(
         return dashboard.trouble(&visitor, Trouble::NotOurs);
     }
     let sought = fields.get("q").map_or("", |text| text.trim());
+    let sought = if is_storable(sought) { sought } else { "" };
     let id = sought.strip_prefix('#').unwrap_or(sought);
     if sought.is_empty() {
         return Redirect::to("/messages").into_response();
@@ -339,7 +346,7 @@ async fn done(
         fields
             .get(name)
             .map(|text| text.trim().to_owned())
-            .filter(|text| !text.is_empty())
+            .filter(|text| !text.is_empty() && is_storable(text))
     };
     let Some(reason) = given("reason").filter(|reason| reason.chars().count() <= REASON_AT_MOST)
     else {
@@ -347,7 +354,8 @@ async fn done(
             "say why, in 1 to {REASON_AT_MOST} characters"
         )));
     };
-    let Some(by) = visitor.name.clone().or_else(|| given("by")) else {
+    let by = || fields.get("by").and_then(|by| cleaned(by));
+    let Some(by) = visitor.name.clone().or_else(by) else {
         return Err(Trouble::NotDone("say who you are".to_owned()));
     };
     if let (Some(session), None) = (visitor.session, &visitor.name) {
@@ -412,6 +420,11 @@ pub(super) fn login_page(next: &str, wrong: Option<&str>) -> Response {
         StatusCode::OK
     };
     (status, Html(bare("Log in", body).into_string())).into_response()
+}
+
+/// Whether Postgres has such a text at all: none holds a NUL, and a look for one would end as if the database were away.
+fn is_storable(text: &str) -> bool {
+    !text.contains('\0')
 }
 
 /// A page of ours to go to, whatever was asked for.

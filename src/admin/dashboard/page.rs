@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::http::Uri;
 
+use super::is_storable;
+
 /// A page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Page {
@@ -41,7 +43,8 @@ impl Look {
         let pairs = serde_urlencoded::from_str::<Vec<(String, String)>>(query).unwrap_or_default();
         let given = |(name, value): (String, String)| {
             let value = value.trim().to_owned();
-            (!value.is_empty()).then_some((name, value))
+            // A text that cannot be stored is asked for by nobody.
+            (!value.is_empty() && is_storable(&value)).then_some((name, value))
         };
         Self(pairs.into_iter().filter_map(given).collect())
     }
@@ -193,5 +196,6 @@ mod tests {
         );
         assert_eq!(look.with("state", ""), "?sender=4711");
         assert_eq!(Look::of("a=1").with("a", ""), "");
+        assert_eq!(Look::of("sender=%00&state=a%00b"), Look::default());
     }
 }

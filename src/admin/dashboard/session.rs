@@ -234,7 +234,8 @@ impl Session {
     }
 }
 
-fn cleaned(name: &str) -> Option<String> {
+/// A name as it may stand in a line of a log and in the audit; none: nothing is left of it.
+pub(in crate::admin) fn cleaned(name: &str) -> Option<String> {
     let name: String = name
         .chars()
         .filter(|character| !character.is_control())

@@ -45,7 +45,7 @@ pub(super) async fn section() -> Section {
             Method::POST,
             "",
             "x".repeat(3 * 1024 * 1024 + 1),
-            None,
+            signature(&"x".repeat(3 * 1024 * 1024 + 1)),
         ),
         (
             "POST /webhook/unsigned, where webhook.unsigned_secrets is not set",

@@ -10,7 +10,7 @@ use maud::Markup;
 
 use super::layout::Tone;
 use super::session::Visitor;
-use super::{Dashboard, Fields};
+use super::{Dashboard, Fields, is_storable};
 use crate::domain::id::MessageId;
 use crate::store::StoreError;
 use crate::store::campaign::{Campaign, CampaignKey, CampaignVerb};
@@ -91,13 +91,17 @@ impl Given<'_> {
     /// What stands in a field, where anything does.
     fn field(&self, name: &str) -> Option<&str> {
         let text = self.fields.get(name).map(|text| text.trim());
-        text.filter(|text| !text.is_empty())
+        text.filter(|text| !text.is_empty() && is_storable(text))
     }
 }
 
 impl Action {
     /// What an address asks for; none: there is no such deed.
     pub(super) fn parse(verb: &str, target: &str) -> Option<Self> {
+        // It stands in a line of the log.
+        if target.contains(char::is_control) {
+            return None;
+        }
         let id = || target.parse().ok();
         Some(match verb {
             "hold-sender" => Self::HoldSender(target.to_owned()),

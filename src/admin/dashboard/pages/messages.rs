@@ -1,5 +1,7 @@
 //! Messages: found, listed a page at a time, and each with everything that happened to it.
 
+use std::borrow::Cow;
+
 use maud::{Markup, html};
 use tokio::time::Instant;
 
@@ -17,7 +19,7 @@ use crate::standing::failure::meaning;
 use crate::standing::mask::Eyes;
 use crate::standing::message::{facts, has_ended, history};
 use crate::standing::reason::Reason;
-use crate::store::message::Message;
+use crate::store::message::{Message, Timeline};
 use crate::store::messages::MessageFilter;
 
 const STATES: [&str; 8] = [
@@ -121,11 +123,9 @@ fn filters(look: &Look) -> Markup {
 fn rows(messages: &[Message]) -> Markup {
     let eyes = Eyes { reveal: false };
     let rows = messages.iter().map(|message| {
-        let why = message
-            .waiting_for
-            .as_deref()
-            .or(message.error_message.as_deref())
-            .unwrap_or_default();
+        let error = || message.error_message.as_deref().map(|text| eyes.text(text));
+        let why = message.waiting_for.as_deref().map(Cow::Borrowed);
+        let why = why.or_else(error).unwrap_or_default();
         [
             message_link(message.id),
             standing(message),
@@ -133,7 +133,7 @@ fn rows(messages: &[Message]) -> Markup {
             html! { a href={ "/senders/" (message.sender) } { (message.sender) } },
             html! { (short(message.reference.as_deref().unwrap_or("–"), 24)) },
             moment(message.created_at),
-            short(why, 90),
+            short(&why, 90),
         ]
     });
     let titles = [
@@ -194,13 +194,14 @@ pub(super) async fn one(
     id: i64,
 ) -> Result<Shown, Trouble> {
     let store = &dashboard.store;
-    let Some(timeline) = store.timeline(MessageId(id)).await? else {
+    let Some(mut timeline) = store.timeline(MessageId(id)).await? else {
         return Err(Trouble::NotThere(format!("There is no message {id}.")));
     };
     let reveal = visitor
         .session
         .is_some_and(|session| dashboard.sessions.is_revealed(session, id, Instant::now()));
     let eyes = Eyes { reveal };
+    mask_texts(&mut timeline, eyes);
     let wamids = store.wamids(MessageId(id)).await?;
     let ended_at = store.ended_at(MessageId(id)).await?;
     let payload = if reveal {
@@ -242,6 +243,26 @@ pub(super) async fn one(
         .section("content", html! {
             @if let Some(payload) = payload { h2 { "Content" } pre { (payload) } }
         }))
+}
+
+/// Hides what texts of WhatsApp's say of the recipient, wherever they are told.
+pub(in crate::admin::dashboard) fn mask_texts(timeline: &mut Timeline, eyes: Eyes) {
+    let requests = timeline.attempts.iter_mut().flat_map(|row| {
+        [
+            &mut row.error_title,
+            &mut row.error_details,
+            &mut row.note,
+            &mut row.settled_note,
+        ]
+    });
+    let statuses = timeline
+        .statuses
+        .iter_mut()
+        .flat_map(|row| [&mut row.error_title, &mut row.error_details]);
+    let texts = requests.chain(statuses).flatten();
+    for text in texts.chain(&mut timeline.message.error_message) {
+        *text = eyes.text(text).into_owned();
+    }
 }
 
 fn acts(visitor: &Visitor, message: &Message, is_revealed: bool) -> Markup {

@@ -10,6 +10,8 @@ mod sequences;
 mod uncertain;
 mod webhooks;
 
+pub(super) use messages::mask_texts;
+
 use super::layout::Shown;
 use super::page::Page;
 use super::session::Visitor;

@@ -11,6 +11,9 @@ use crate::admin::dashboard::page::Look;
 use crate::admin::dashboard::session::Visitor;
 use crate::admin::dashboard::{Dashboard, Trouble};
 use crate::standing::facts::thousands;
+use crate::standing::mask::Eyes;
+
+const CLOSED: Eyes = Eyes { reveal: false };
 
 pub(super) async fn list(
     dashboard: &Dashboard,
@@ -39,7 +42,7 @@ pub(super) async fn list(
     let by_group = groups.iter().map(|group| {
         [
             html! { a href={ "/senders/" (group.sender) } { (group.sender) } },
-            short(&group.doubt, 80),
+            short(&CLOSED.text(&group.doubt), 80),
             counted(group.messages),
             counted(group.needs_person),
             moment(group.oldest_begun_at),
@@ -58,7 +61,7 @@ pub(super) async fn list(
             html! { a href={ "/senders/" (message.sender) } { (message.sender) } },
             number(i64::from(message.attempt)),
             moment(message.begun_at),
-            short(&message.doubt, 80),
+            short(&CLOSED.text(&message.doubt), 80),
             short(&message.waiting_for, 80),
             html! { div.buttons {
                 (act(visitor, "accepted", id, "Accepted"))

@@ -1,0 +1,66 @@
+//! Floods: who proves nothing keeps nobody out.
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use wa_outbox::config::SecretRef;
+
+use crate::support::callbacks::signed_with;
+use crate::support::world::{APP_SECRET, World};
+
+/// Meta, "Webhooks": payloads can be up to 3 MB.
+const LARGEST: usize = 3 * 1024 * 1024;
+
+async fn connect(world: &World) -> TcpStream {
+    let url = world.webhook_url();
+    let address = url
+        .trim_start_matches("http://")
+        .trim_end_matches("/webhook");
+    TcpStream::connect(address).await.expect("a connection")
+}
+
+async fn status_of(world: &World, length: usize) -> u16 {
+    let body = vec![b' '; length];
+    let signature = signed_with(APP_SECRET, &body);
+    world.post_webhook(body, Some(&signature)).await.status
+}
+
+#[tokio::test]
+async fn what_is_announced_without_proof_keeps_no_delivery_out() {
+    let mut world = World::at_rest().await;
+    world.config.webhook.unsigned_secrets = vec![SecretRef::Env("UNSIGNED".to_owned())];
+    world.env.insert(
+        "UNSIGNED".to_owned(),
+        "a secret of the bare ones".to_owned(),
+    );
+    world.start_service().await;
+    let unproved = "sha256=".to_owned() + &"0".repeat(64);
+    let signed = format!("X-Hub-Signature-256: {unproved}\r\n");
+    let mut clients = Vec::new();
+    for (path, proof) in [
+        ("/webhook", ""),
+        ("/webhook", "X-Hub-Signature-256: sha256=0\r\n"),
+        ("/webhook", signed.as_str()),
+        ("/webhook/unsigned", "Authorization: Bearer wrong\r\n"),
+        ("/webhook/unsigned/wrong", ""),
+    ] {
+        for length in [
+            format!("Content-Length: {LARGEST}\r\n"),
+            "Transfer-Encoding: chunked\r\n".to_owned(),
+        ] {
+            for _ in 0..64 {
+                let mut client = connect(&world).await;
+                let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\n{proof}{length}\r\n");
+                client.write_all(head.as_bytes()).await.expect("it is sent");
+                clients.push(client);
+            }
+            // The last ones have just said it, and none of them has gone.
+            for _ in 0..3 {
+                assert_eq!(
+                    status_of(&world, LARGEST).await,
+                    200,
+                    "{path} {proof}{length}"
+                );
+            }
+        }
+    }
+}
