@@ -1,5 +1,7 @@
 //! What can go wrong with the database, in words for the one who runs it.
 
+use std::borrow::Cow;
+
 use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgDatabaseError;
@@ -86,42 +88,35 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the database is there and refuses the data itself (classes 22 and 23), so that another try of the same would
-    /// end the same. A lost connection, a deadlock or a time-out is no such thing.
-    pub fn is_refusal_of_data(&self) -> bool {
-        let Self::Database {
-            source: sqlx::Error::Database(error),
-            ..
-        } = self
-        else {
-            return false;
+    /// The SQLSTATE, where the server has answered with one.
+    pub fn code(&self) -> Option<Cow<'_, str>> {
+        let Self::Database { source, .. } = self else {
+            return None;
         };
-        error
-            .code()
-            .is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+        source.as_database_error().and_then(DatabaseError::code)
+    }
+
+    fn is_of(&self, codes: &[&str]) -> bool {
+        let code = self.code();
+        code.is_some_and(|code| codes.iter().any(|of| code.starts_with(of)))
+    }
+
+    /// Whether the database is there and refuses the data itself (classes 22 and 23, and 54: larger than a limit of its own), so that
+    /// another try of the same would end the same. A lost connection, a deadlock or a time-out is no such thing.
+    pub fn is_refusal_of_data(&self) -> bool {
+        self.is_of(&["22", "23", "54"])
     }
 
     /// Whether the same may go better in smaller parts: the data is refused, or the server took longer over it than a statement
     /// may run (class 57014, from `statement_timeout`).
     pub fn may_go_in_parts(&self) -> bool {
-        let Self::Database {
-            source: sqlx::Error::Database(error),
-            ..
-        } = self
-        else {
-            return false;
-        };
-        self.is_refusal_of_data() || error.code().is_some_and(|code| code == "57014")
+        self.is_refusal_of_data() || self.is_of(&["57014"])
     }
 
     /// Whether somebody else was in the way at that moment (a deadlock, a conflict of snapshots, a lock that was not had in time), so
     /// that the same may well be done when it is tried again.
     pub fn may_be_tried_again(&self) -> bool {
-        let Self::Database { source, .. } = self else {
-            return false;
-        };
-        let code = source.as_database_error().and_then(DatabaseError::code);
-        code.is_some_and(|code| ["40P01", "40001", "55P03"].contains(&&*code))
+        self.is_of(&["40P01", "40001", "55P03"])
     }
 
     /// Whether the role may not do that (42501).

@@ -225,8 +225,9 @@ impl Applier {
                     Report::default()
                 }
                 [id] if error.is_refusal_of_data() => {
+                    // Without the server's words: what it refuses may stand in them.
                     warn!(
-                        error = &error as &dyn std::error::Error,
+                        error.code = error.code().as_deref(),
                         "Webhook delivery {id} cannot be applied; it was put aside"
                     );
                     let why = "the database refuses what it holds";
@@ -479,20 +480,19 @@ impl Applier {
                 error: status.error,
             });
         }
-        report.bad += read.bad.len();
-        let bad_entries = (!read.bad.is_empty()).then(|| {
+        let bad = read.bad.len() + read.more_bad;
+        report.bad += bad;
+        let bad_entries = (bad > 0).then(|| {
             warn!(
-                "Webhook delivery {} has {} parts that cannot be read; the rest was applied",
-                delivery.id,
-                read.bad.len()
+                "Webhook delivery {} has {bad} parts that cannot be read; the rest was applied",
+                delivery.id
             );
-            json!(
-                read.bad
-                    .iter()
-                    .map(|bad| json!({"place": bad.path, "reason": bad.reason}))
-                    .collect::<Vec<_>>()
-            )
-            .to_string()
+            let told =
+                (read.bad.iter()).map(|bad| json!({"place": bad.path, "reason": bad.reason}));
+            let more = (read.more_bad > 0).then(
+                || json!({"place": "", "reason": format!("and {} more parts", read.more_bad)}),
+            );
+            json!(told.chain(more).collect::<Vec<_>>()).to_string()
         });
         Handled {
             id: delivery.id,

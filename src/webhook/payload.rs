@@ -33,6 +33,10 @@ pub use templates::{TemplateEffect, TemplateUpdate};
 /// The longest wamid that is taken, in bytes. Real ones have under 100; one that no index of ours could hold must not
 /// stop the rest of its delivery.
 pub const MAX_WAMID_BYTES: usize = 512;
+/// The longest id of a person that is taken, in bytes. Real ones (business-scoped user ids) have under 40.
+const MAX_USER_ID_BYTES: usize = 128;
+/// Of what cannot be read so many parts are told one by one; a delivery of three megabytes can have a million.
+const MOST_BAD: usize = 100;
 
 /// What one delivery says.
 #[derive(Debug, Default, PartialEq)]
@@ -50,8 +54,10 @@ pub struct Delivery {
     /// How many parts were understood to be none of ours: changes that carry no statuses (inbound messages, calls, good news of
     /// an account) and statuses of a name we do not know.
     pub others: usize,
-    /// What could not be read.
+    /// What could not be read: the first of it.
     pub bad: Vec<BadEntry>,
+    /// And so many more.
+    pub more_bad: usize,
 }
 
 /// A part of a delivery that could not be read. Holds nothing personal.
@@ -86,7 +92,7 @@ impl Delivery {
     /// Reads a delivery from its raw bytes.
     ///
     /// # Errors
-    /// When it is not JSON at all, or no object; all else is in [`Delivery::bad`].
+    /// When it is not JSON at all, or no object; all else is in [`Delivery::bad`], or counted in [`Delivery::more_bad`].
     pub fn read(body: &[u8]) -> Result<Self, NotJson> {
         // Bytes that are not UTF-8 spoil the string they stand in, not the delivery.
         let body = String::from_utf8_lossy(body);
@@ -168,10 +174,7 @@ impl Delivery {
             match read.and_then(|one| preferences(&one, &sender)) {
                 Ok(read) if read.is_empty() => self.others += 1,
                 Ok(read) => self.preferences.extend(read),
-                Err(reason) => self.bad.push(BadEntry {
-                    path: format!("{path}/{index}"),
-                    reason,
-                }),
+                Err(reason) => self.cannot_read(format_args!("{path}/{index}"), reason),
             }
         }
     }
@@ -197,14 +200,11 @@ impl Delivery {
 
     fn read_statuses(&mut self, statuses: &RawValue, sender: Option<&SenderId>, path: &str) {
         for (index, status) in self.items(statuses, path).into_iter().enumerate() {
-            let read = serde_json::from_str::<Value>(status.get()).map_err(|_| "cannot be decoded");
+            let read = Object::of(status).ok_or("is not an object");
             match read.and_then(|status| status_event(&status, sender)) {
                 Ok(Some(event)) => self.statuses.push(event),
                 Ok(None) => self.others += 1,
-                Err(reason) => self.bad.push(BadEntry {
-                    path: format!("{path}/{index}"),
-                    reason,
-                }),
+                Err(reason) => self.cannot_read(format_args!("{path}/{index}"), reason),
             }
         }
     }
@@ -217,10 +217,7 @@ impl Delivery {
         let read = serde_json::from_str::<Value>(value.get()).map_err(|_| "cannot be decoded");
         match read.and_then(|value| template_update(&value, entry.account.as_deref())) {
             Ok(update) => self.template_updates.push(update),
-            Err(reason) => self.bad.push(BadEntry {
-                path: path.to_owned(),
-                reason,
-            }),
+            Err(reason) => self.cannot_read(format_args!("{path}"), reason),
         }
     }
 
@@ -235,20 +232,24 @@ impl Delivery {
         match read.and_then(|value| news_of(&value, entry)) {
             Ok(Some(news)) => self.account_news.push(news),
             Ok(None) => self.others += 1,
-            Err(reason) => self.bad.push(BadEntry {
-                path: path.to_owned(),
+            Err(reason) => self.cannot_read(format_args!("{path}"), reason),
+        }
+    }
+
+    fn cannot_read(&mut self, path: fmt::Arguments<'_>, reason: &'static str) {
+        match self.bad.len() < MOST_BAD {
+            true => self.bad.push(BadEntry {
+                path: path.to_string(),
                 reason,
             }),
+            false => self.more_bad += 1,
         }
     }
 
     /// The items of an array; none, and a bad entry, when it is no array.
     fn items<'a>(&mut self, array: &'a RawValue, path: &str) -> Vec<&'a RawValue> {
         serde_json::from_str(array.get()).unwrap_or_else(|_| {
-            self.bad.push(BadEntry {
-                path: path.to_owned(),
-                reason: "is not an array",
-            });
+            self.cannot_read(format_args!("{path}"), "is not an array");
             Vec::new()
         })
     }
@@ -257,10 +258,7 @@ impl Delivery {
     fn object<'a>(&mut self, object: &'a RawValue, path: &str) -> Option<Object<'a>> {
         let read = Object::of(object);
         if read.is_none() {
-            self.bad.push(BadEntry {
-                path: path.to_owned(),
-                reason: "is not an object",
-            });
+            self.cannot_read(format_args!("{path}"), "is not an object");
         }
         read
     }
@@ -309,6 +307,45 @@ fn moment(raw: &RawValue) -> Option<OffsetDateTime> {
         .and_then(timestamp)
 }
 
+/// A value, also where a text in it was cut in the middle of a character: half of a surrogate pair cannot be decoded.
+fn decoded(raw: &RawValue) -> Option<Value> {
+    let whole = serde_json::from_str(raw.get());
+    whole
+        .or_else(|_| serde_json::from_str(&without_halves(raw.get())))
+        .ok()
+}
+
+/// JSON with U+FFFD in place of every half of a surrogate pair.
+fn without_halves(json: &str) -> String {
+    let unit = |at: usize| {
+        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let (mut mended, mut at) = (String::with_capacity(json.len()), 0);
+    while let Some(found) = json[at..].find('\\') {
+        let escape = at + found;
+        mended.push_str(&json[at..escape]);
+        let is_pair = |first| {
+            (0xD800..0xDC00).contains(&first)
+                && unit(escape + 6).is_some_and(|second| (0xDC00..0xE000).contains(&second))
+        };
+        let (length, is_half) = match unit(escape) {
+            Some(first) if is_pair(first) => (12, false),
+            Some(first) => (6, (0xD800..0xE000).contains(&first)),
+            None => (2, false),
+        };
+        let end = (escape + length..=json.len()).find(|end| json.is_char_boundary(*end));
+        let end = end.unwrap_or(json.len());
+        mended.push_str(if is_half {
+            "\\ufffd"
+        } else {
+            &json[escape..end]
+        });
+        at = end;
+    }
+    mended + &json[at..]
+}
+
 /// The string that a raw value is. An id that came as a number is taken by its digits.
 fn text(raw: &RawValue) -> Option<String> {
     serde_json::from_str::<Value>(raw.get())
@@ -335,14 +372,28 @@ fn first_text(object: &Value, names: &[&str]) -> Option<String> {
         .find(|text| !text.is_empty())
 }
 
-/// A status; `None` for one that WhatsApp has added since, or that only other APIs know.
+/// What is read of a status.
+const OF_A_STATUS: [&str; 10] = [
+    "id",
+    "status",
+    "timestamp",
+    "recipient_id",
+    "recipient_user_id",
+    "recipient_participant_id",
+    "participant_recipient_id",
+    "recipient_participant_user_id",
+    "biz_opaque_callback_data",
+    "errors",
+];
+
+/// A status; `None` for one that WhatsApp has added since, or that only other APIs know. Each member is decoded on its own: it counts
+/// without those that cannot be.
 fn status_event(
-    status: &Value,
+    status: &Object<'_>,
     sender: Option<&SenderId>,
 ) -> Result<Option<StatusEvent>, &'static str> {
-    if !status.is_object() {
-        return Err("is not an object");
-    }
+    let member = |name: &&str| Some(((*name).to_owned(), decoded(status.get(name)?)?));
+    let status = &Value::Object(OF_A_STATUS.iter().filter_map(member).collect());
     let name = status
         .get("status")
         .and_then(Value::as_str)
@@ -450,6 +501,7 @@ fn preferences(chosen: &Value, sender: &SenderId) -> Result<Vec<UserPreference>,
     let names: Vec<String> = phone
         .into_iter()
         .chain(first_text(chosen, &["user_id"]))
+        .filter(|name| is_somebody(name))
         .collect();
     if names.is_empty() {
         return Err("names nobody");
@@ -462,6 +514,22 @@ fn preferences(chosen: &Value, sender: &SenderId) -> Result<Vec<UserPreference>,
         at,
     };
     Ok(names.into_iter().map(of).collect())
+}
+
+/// Whether it is a phone number (E.164) or an id, as a suppression can be of: the database refuses what begins as a number does and is none.
+fn is_somebody(name: &str) -> bool {
+    match name.strip_prefix('+') {
+        Some(digits) => {
+            (7..=15).contains(&digits.len())
+                && !digits.starts_with('0')
+                && digits.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        None => {
+            name.len() <= MAX_USER_ID_BYTES
+                && name.starts_with(char::is_alphabetic)
+                && !name.contains(char::is_whitespace)
+        }
+    }
 }
 
 impl fmt::Display for BadEntry {

@@ -185,19 +185,24 @@ fn a_bad_entry_names_nobody() {
 }
 
 #[test]
-fn a_broken_string_spoils_only_its_own_status() {
+fn a_broken_value_costs_no_status() {
     let half_an_emoji = r#"{"entry":[{"changes":[{"field":"messages","value":{
         "contacts":[{"profile":{"name":"\ud83d"}}],
-        "statuses":[{"id":"1","status":"failed","errors":[{"title":"\ud83d"}]},{"id":"2","status":"sent"}]}}]}]}"#;
+        "statuses":[{"id":"1","status":"failed","errors":[{"code":131026,"title":"Hi \ud83d\ude00 \ud83d \\ud83d"}]},
+          {"id":"2","status":"sent","timestamp":1e400,"biz_opaque_callback_data":"\udc00x"}]}}]}]}"#;
     let delivery = Delivery::read(half_an_emoji.as_bytes()).expect("JSON");
+    assert_eq!(delivery.bad, []);
+    let [failed, sent] = &delivery.statuses[..] else {
+        panic!("{:?}", delivery.statuses);
+    };
+    let error = failed.error.as_ref().expect("an error");
+    assert_eq!(error.code, Some(131_026));
     assert_eq!(
-        delivery.bad,
-        [bad(
-            "/entry/0/changes/0/value/statuses/0",
-            "cannot be decoded"
-        )]
+        error.title.as_deref(),
+        Some("Hi \u{1F600} \u{FFFD} \\ud83d")
     );
-    assert_eq!(delivery.statuses[0].wamid.reveal(), "2");
+    assert_eq!((sent.wamid.reveal(), sent.at), ("2", None));
+    assert_eq!(sent.callback_data.as_deref(), Some("\u{FFFD}x"));
 
     let not_utf_8 = b"{\"statuses\":[{\"id\":\"1\",\"status\":\"failed\",\"errors\":[{\"title\":\"caf\xE9\"}]}]}";
     let delivery = Delivery::read(not_utf_8).expect("JSON");
@@ -361,16 +366,49 @@ fn nesting_of_any_depth_is_bounded() {
     );
 
     let decoded = body(&format!(
-        r#"{{"statuses":[{{"id":"1","status":"sent","x":{deep}}}]}}"#
+        r#"{{"statuses":[{{"id":"1","status":"failed","x":{deep},"errors":{deep}}}]}}"#
     ));
     let delivery = Delivery::read(decoded.as_bytes()).expect("JSON");
-    assert_eq!(
-        delivery.bad,
-        [bad(
-            "/entry/0/changes/0/value/statuses/0",
-            "cannot be decoded"
-        )]
+    assert_eq!((delivery.statuses.len(), delivery.bad), (1, vec![]));
+    assert_eq!(delivery.statuses[0].error, None);
+}
+
+#[test]
+fn of_a_million_bad_parts_the_first_are_told_and_the_rest_are_counted() {
+    let body = format!(r#"{{"statuses":[{}0]}}"#, "0,".repeat(999_999));
+    let delivery = Delivery::read(body.as_bytes()).expect("JSON");
+    assert_eq!((delivery.bad.len(), delivery.more_bad), (100, 999_900));
+    assert_eq!(delivery.bad[99], bad("/statuses/99", "is not an object"));
+}
+
+#[test]
+fn a_choice_of_nobody_is_bad_and_costs_no_other() {
+    let chosen = |who: Value| {
+        let mut choice = json!({"value": "stop", "category": "marketing_messages"});
+        for (name, value) in who.as_object().expect("members") {
+            choice[name] = value.clone();
+        }
+        choice
+    };
+    let delivery = read(
+        &json!({"entry": [{"id": "1", "changes": [{"field": "user_preferences", "value": {
+            "metadata": {"phone_number_id": "4711"},
+            "user_preferences": [
+                chosen(json!({"wa_id": "12345"})),
+                chosen(json!({"wa_id": "0016505551234567890"})),
+                chosen(json!({"user_id": "9abc"})),
+                chosen(json!({"user_id": "x".repeat(9_000)})),
+                chosen(json!({"user_id": "a b"})),
+                chosen(json!({"wa_id": "12345", "user_id": "US.13491208655302741918"})),
+                chosen(json!({"wa_id": "16505551234"})),
+            ],
+        }}]}]}),
     );
+    let names: Vec<&str> = (delivery.preferences.iter())
+        .map(|one| one.recipient.as_str())
+        .collect();
+    assert_eq!(names, ["US.13491208655302741918", "+16505551234"]);
+    assert_eq!(delivery.bad.len(), 5);
 }
 
 #[test]

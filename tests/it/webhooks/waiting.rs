@@ -5,7 +5,7 @@ use wa_outbox::domain::id::MessageId;
 
 use super::{AT, an_accepted_message, inbox, run};
 use crate::support::callbacks::{a_delivery, a_status};
-use crate::support::world::World;
+use crate::support::world::{SENDER, World};
 use wa_outbox::simulator::Statuses;
 
 /// Two messages that were accepted, with their wamids, and nobody who applies.
@@ -27,12 +27,22 @@ async fn states(world: &World) -> Vec<String> {
 
 #[tokio::test]
 async fn what_the_database_refuses_is_put_aside_and_what_was_stored_with_it_is_applied() {
+    for refusal in ["data_exception", "program_limit_exceeded"] {
+        is_put_aside(refusal).await;
+    }
+}
+
+/// What the database refuses with this error.
+async fn is_put_aside(refusal: &str) {
     let (mut world, [(one, first), (other, second)]) = two_accepted().await;
     run(
         &world,
-        "create function public.refuses() returns trigger language plpgsql as
-           $$begin raise exception using errcode = 'data_exception'; end$$;
-         create trigger refuses before insert on wa.status_events for each row when (new.wamid = 'wamid.bad') execute function public.refuses()",
+        &format!(
+            "create function public.refuses() returns trigger language plpgsql as
+               $$begin raise exception using errcode = '{refusal}'; end$$;
+             create trigger refuses before insert on wa.status_events
+               for each row when (new.wamid = 'wamid.bad') execute function public.refuses()"
+        ),
     )
     .await;
     let deliveries = [first.as_str(), "wamid.bad", &second]
@@ -47,6 +57,40 @@ async fn what_the_database_refuses_is_put_aside_and_what_was_stored_with_it_is_a
     assert_eq!(states(&world).await, ["stored", "bad", "stored"]);
     let why = json!([{"place": "", "reason": "the database refuses what it holds"}]);
     assert_eq!(inbox(&world).await[1].2, Some(why));
+}
+
+#[tokio::test]
+async fn a_choice_of_nobody_keeps_no_status_from_being_applied() {
+    let (mut world, [(one, first), _]) = two_accepted().await;
+    let status = a_delivery(&[a_status(&first, "read", AT)]);
+    let mut delivery: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    let changes = delivery["entry"][0]["changes"]
+        .as_array_mut()
+        .expect("changes");
+    for who in [
+        "12345".to_owned(),
+        "0016505551234567890".to_owned(),
+        "x".repeat(9_000),
+    ] {
+        changes.push(json!({"field": "user_preferences", "value": {
+            "metadata": {"phone_number_id": SENDER},
+            "user_preferences": [{"wa_id": who, "category": "marketing_messages", "value": "stop"}],
+        }}));
+    }
+    world
+        .deliveries_wait(&[delivery.to_string()], "1 minute")
+        .await;
+
+    world.start_service().await;
+    world.until_webhooks_are_applied().await;
+    assert_eq!(world.message(one).await.status.as_deref(), Some("read"));
+    assert_eq!(world.count("wa.suppressions").await, 0);
+    let told = inbox(&world)
+        .await
+        .remove(0)
+        .2
+        .expect("what could not be read");
+    assert_eq!(told.as_array().map(Vec::len), Some(3), "{told}");
 }
 
 #[tokio::test]
