@@ -11,7 +11,8 @@
 --
 -- All of this is about a sender whose statuses bring our callback data back. Where they do not, no status can ever name a message
 -- whose answer was lost: then silence says nothing at all, and to send again is to guess. That is done only where the message or
--- its sender asks for it in so many words; the worker's own setting does not reach it.
+-- its sender asks for it in so many words; the worker's own setting does not reach it. And so it is with a request of before the sender was
+-- moved to another provider: what is known is known of the new one.
 --
 -- What is in doubt because the database went back waits for a sign that webhooks flow now: what flowed before is not known any more.
 --
@@ -31,7 +32,8 @@ with heard as materialized (
   join wa.outbox o on o.id = u.id and o.sender = u.sender
   join wa.senders s on s.sender = u.sender
   left join wa.webhook_flow f on f.sender = u.sender
-  cross join lateral (select coalesce(s.callback_echo, s.provider = any($5::text[]) or coalesce(f.echoes, false)) as echoes) e
+  cross join lateral (select coalesce(s.callback_echo, s.provider = any($5::text[]) or coalesce(f.echoes, false))
+    and case when u.era is null then u.begun_at else u.since end >= coalesce(s.way_changed_at, '-infinity') as echoes) e
   where case when $6::bigint is null then not u.needs_person or u.expires_at <= now() else u.id = $6 end
 ), clocks as (
   select d.*, a.oldest_delivery, coalesce(h.is_listening, true) as is_heard, case

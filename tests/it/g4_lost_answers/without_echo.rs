@@ -6,7 +6,7 @@ use wa_outbox::store::sender::SenderChange;
 use wa_outbox::store::uncertain::Settled;
 
 use super::{
-    a_lost_one, a_lost_one_to, one_look, requests, requests_to, silent_for, until_it_waits_for,
+    a_lost_one, a_lost_one_to, one_look, requests, requests_to, run, silent_for, until_it_waits_for,
 };
 use crate::support::make::{ALICE, BOB, a_text};
 use crate::support::provider::Provided;
@@ -114,4 +114,44 @@ async fn a_setting_says_what_a_kind_of_provider_does_not() {
         }
         assert_eq!(requests_to(&world, &recipient), requests_made, "{echoes}");
     }
+}
+
+#[tokio::test]
+async fn what_is_known_of_one_provider_is_not_believed_of_the_next() {
+    let world = Provided::bsp("/messages").await;
+    let heard = world.enqueue(a_text().to(BOB)).await;
+    world.until_status(heard, "read").await;
+    let echoes = "wa.webhook_flow where echoes";
+    assert_eq!(world.count(echoes).await, 1);
+
+    let another = SenderChange {
+        path: Some("/turn/v1/messages".to_owned()),
+        ..SenderChange::default()
+    };
+    world.change_sender(SENDER, another).await;
+    assert_eq!(world.count(echoes).await, 0);
+    let unheard = a_lost_one(&world, Fault::CloseAfterReading).await;
+    silent_for(&world, unheard, 86_400).await;
+    until_it_waits_for(&world, unheard, NOBODY_KNOWS).await;
+
+    // And one that was lost on the way of before is not judged by what is known of the way of now.
+    let carol = "+16505553000";
+    let lost = a_lost_one_to(&world, carol, Fault::CloseAfterReading).await;
+    let back = SenderChange {
+        path: Some("/messages".to_owned()),
+        ..SenderChange::default()
+    };
+    world.change_sender(SENDER, back).await;
+    // Nothing is learned before all workers have certainly taken it up.
+    let heard_again = world.enqueue(a_text().to(BOB)).await;
+    world.until_status(heard_again, "read").await;
+    assert_eq!(world.count(echoes).await, 0);
+    run(&world, "update wa.senders set way_changed_at = now()").await;
+    while world.count(echoes).await == 0 {
+        let heard_again = world.enqueue(a_text().to(BOB)).await;
+        world.until_status(heard_again, "read").await;
+    }
+    silent_for(&world, lost, 86_400).await;
+    until_it_waits_for(&world, lost, NOBODY_KNOWS).await;
+    assert_eq!(requests_to(&world, carol), 1);
 }

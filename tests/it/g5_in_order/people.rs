@@ -336,3 +336,38 @@ async fn what_is_no_recipient_is_refused_wherever_a_person_writes_one() {
         1
     );
 }
+
+#[tokio::test]
+async fn what_is_written_after_a_cancellation_leaves_whoever_had_halted_it() {
+    let world = a_silent_world().await;
+    world.simulator.fault_next(ALICE, Fault::Error(131026));
+    let hold = ["sender", "hold", SENDER, "--reason", "for a moment"];
+    world.says(&hold).await;
+    let head = world.enqueue(part(1)).await;
+    let behind = world.enqueue(part(2)).await;
+    // The one behind halts the sequence, and the head fails meanwhile.
+    world
+        .says(&["message", "cancel", &behind.to_string()])
+        .await;
+    world.says(&["sender", "release", SENDER]).await;
+    world.until_state(head, "failed").await;
+
+    world.says(&about(&["sequence", "cancel"], &WHY)).await;
+    let anew = world.enqueue(part(3)).await;
+    world.until_state(anew, "accepted").await;
+}
+
+#[tokio::test]
+async fn messages_of_no_campaign_are_not_left_out_of_one() {
+    let world = World::at_rest().await;
+    let head = world.enqueue(part(1)).await;
+    let left_out: i64 = sqlx::query_scalar("select wa.leave_out(0, array[$1], array['x'])")
+        .bind(head.0)
+        .fetch_one(&world.database.pool)
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (left_out, world.state_of(head).await.as_str()),
+        (0, "queued")
+    );
+}
