@@ -6,7 +6,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::domain::placeholders::{Template, Variables};
-use crate::store::campaign_work::Lane;
+use crate::store::campaign_work::{Lane, UnreadLane};
 
 /// The variable that tells a recipient's time zone, by its IANA name.
 const TIME_ZONE: &str = "time_zone";
@@ -28,13 +28,20 @@ pub struct Content {
     template: Template,
 }
 
-/// A campaign whose content is no template: only SQL can have written it.
+/// A campaign that cannot be read, or whose content is no template: only SQL can have written it.
 #[derive(Debug)]
 pub struct Unusable {
     /// Its number.
     pub campaign: i64,
     /// In words.
     pub why: String,
+}
+
+impl From<UnreadLane> for Unusable {
+    fn from(lane: UnreadLane) -> Self {
+        let UnreadLane { campaign, why } = lane;
+        Self { campaign, why }
+    }
 }
 
 /// Campaigns that run, read once and kept: their content does not change.
@@ -51,7 +58,10 @@ impl Campaigns {
             let campaign = lane.campaign;
             match self.campaign(lane) {
                 Ok(campaign) => campaigns.push(Arc::new(campaign)),
-                Err(why) => unusable.push(Unusable { campaign, why }),
+                Err(why) => unusable.push(Unusable {
+                    campaign,
+                    why: format!("its template cannot be used: {why}"),
+                }),
             }
         }
         (campaigns, unusable)

@@ -384,8 +384,9 @@ impl Ownership {
         }
         self.store.end_template_holds(&ids).await?;
         let mut template_holds = self.store.template_holds(&ids).await?;
-        let lanes = self.store.lanes(&ids).await?;
-        let (mut campaigns, unusable) = self.campaigns.of(lanes);
+        let (lanes, unread) = self.store.lanes(&ids).await?;
+        let (mut campaigns, mut unusable) = self.campaigns.of(lanes);
+        unusable.extend(unread.into_iter().map(Unusable::from));
         let before = Arc::clone(&self.holding.borrow());
         let before: HashMap<&str, &Held> = (before.senders.iter())
             .map(|held| (held.held.sender.sender.as_str(), held))
@@ -437,7 +438,15 @@ impl Ownership {
                 .await?;
         }
         for one in unusable {
-            self.pause_unusable(&one).await?;
+            // It does not leave, paused or not: this look has more to do.
+            if let Err(error) = self.pause_unusable(&one).await {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Campaign {} cannot be sent, and could not be paused; trying again: {}",
+                    one.campaign,
+                    one.why
+                );
+            }
         }
         // What is left is brought back by the next looks.
         self.store.bring_back(BROUGHT_BACK_AT_ONCE).await?;
@@ -446,14 +455,11 @@ impl Ownership {
 
     /// Pauses a campaign of which nothing can be sent: left running it would only look as if it did.
     async fn pause_unusable(&self, one: &Unusable) -> Result<(), StoreError> {
-        let (campaign, reason) = (
-            one.campaign,
-            format!("its template cannot be used: {}", one.why),
-        );
+        let (campaign, reason) = (one.campaign, one.why.as_str());
         let pause = CampaignVerb::Pause;
         let paused = self
             .store
-            .lead_campaign(campaign, pause, MACHINE, Some(&reason));
+            .lead_campaign(campaign, pause, MACHINE, Some(reason));
         if paused.await? {
             warn!("Campaign {campaign} paused: {reason}");
         }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::campaign::ramp_of;
 use super::error::Doing;
 use super::hold::MACHINE;
 use super::{Store, StoreError};
@@ -48,13 +47,25 @@ pub struct Lane {
     pub quiet: Option<Quiet>,
 }
 
-fn quiet(hours: &str, time_zone: &str) -> Result<Quiet, StoreError> {
-    let hours = hours.parse().map_err(|_| StoreError::Inconsistent {
-        what: "wa.campaigns: quiet hours that are none",
-    })?;
+/// A campaign whose rows might leave now, if it could be read.
+#[derive(Clone, Debug)]
+pub struct UnreadLane {
+    /// Its number.
+    pub campaign: i64,
+    /// In words.
+    pub why: String,
+}
+
+fn quiet(hours: &str, time_zone: &str) -> Result<Quiet, String> {
+    let hours = (hours.parse()).map_err(|why| format!("its quiet hours cannot be read: {why}"))?;
     // Postgres knows the zone, or would have refused it; a name that is newer than we are must not stop the campaign.
     let own = Zones::named(time_zone).unwrap_or_else(|_| Zones::utc());
     Ok(Quiet::new(hours, own))
+}
+
+// Read from text: of a number that JSON has and we have not, the whole answer could not be read.
+fn ramp(kept: &str) -> Result<Ramp, String> {
+    serde_json::from_str(kept).map_err(|why| format!("its ramp cannot be read: {why}"))
 }
 
 /// A campaign whose state was changed by itself.
@@ -78,16 +89,22 @@ pub struct EndingPlaces(HashMap<i64, (OffsetDateTime, i64)>);
 
 impl Store {
     /// The campaigns of these senders whose lanes are to be read. What is not in it any more is paused, cancelled, over or not
-    /// begun, and what was read ahead of it is to be dropped.
-    pub async fn lanes(&self, senders: &[SenderId]) -> Result<Vec<Lane>, StoreError> {
+    /// begun, and what was read ahead of it is to be dropped. One that cannot be read costs no other its place.
+    pub async fn lanes(
+        &self,
+        senders: &[SenderId],
+    ) -> Result<(Vec<Lane>, Vec<UnreadLane>), StoreError> {
         let senders: Vec<&str> = senders.iter().map(SenderId::as_str).collect();
         let rows = sqlx::query_file!("src/store/sql/lanes.sql", &senders as &[&str])
             .fetch_all(&self.pool)
             .await
             .doing("read which campaigns run")?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(Lane {
+        let (mut lanes, mut unread) = (Vec::new(), Vec::new());
+        for row in rows {
+            let ramp = row.ramp.map(|kept| ramp(&kept)).transpose();
+            let quiet = row.quiet_hours.map(|hours| quiet(&hours, &row.time_zone));
+            match (ramp, quiet.transpose()) {
+                (Ok(ramp), Ok(quiet)) => lanes.push(Lane {
                     campaign: row.campaign,
                     name: row.name,
                     sender: SenderId::from(row.sender),
@@ -96,16 +113,18 @@ impl Store {
                     category: row.category,
                     rate_share: row.rate_share,
                     max_per_second: row.max_per_second,
-                    ramp: ramp_of(row.ramp)?,
+                    ramp,
                     began_at: row.began_at,
                     ends_at: row.ends_at,
-                    quiet: row
-                        .quiet_hours
-                        .map(|hours| quiet(&hours, &row.time_zone))
-                        .transpose()?,
-                })
-            })
-            .collect()
+                    quiet,
+                }),
+                (Err(why), _) | (_, Err(why)) => unread.push(UnreadLane {
+                    campaign: row.campaign,
+                    why,
+                }),
+            }
+        }
+        Ok((lanes, unread))
     }
 
     /// Whether there has ever been a campaign: most databases never have one.

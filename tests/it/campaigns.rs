@@ -9,6 +9,7 @@ mod reading;
 mod recipients;
 mod suppression;
 mod trouble;
+mod unreadable;
 mod verbs;
 
 use std::time::Duration;

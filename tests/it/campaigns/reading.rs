@@ -122,7 +122,7 @@ async fn large_messages_are_sent_one_after_the_other() {
 async fn only_lanes_of_campaigns_that_run_are_open() {
     let world = World::at_rest().await;
     let open = async || {
-        let lanes = world.store.lanes(&[the_sender()]).await.expect("the lanes");
+        let (lanes, _) = world.store.lanes(&[the_sender()]).await.expect("the lanes");
         lanes.into_iter().map(|lane| lane.name).collect::<Vec<_>>()
     };
     let campaign = world.a_draft("spring").await;

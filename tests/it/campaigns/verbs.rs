@@ -308,7 +308,7 @@ async fn another_priority_counts_for_every_recipient_at_once() {
         .set_campaign(campaign, &change, "ada", None)
         .await
         .expect("it is set");
-    let lanes = world
+    let (lanes, _) = world
         .store
         .lanes(&[super::the_sender()])
         .await
