@@ -103,23 +103,28 @@ impl Suppressions {
         let refused = |column: Column, reason: &str| Err(Fault::new(line, column.name(), reason));
         let kind = values.take(Column::RecipientKind);
         let text = values.take(Column::Recipient).unwrap_or_default();
-        let is_id = match kind.as_deref().map(str::trim) {
-            // As the database does: what begins as a number does is one.
-            _ if begins_as_a_number(text.trim()) => false,
-            None => looks_like_an_id(text.trim()),
-            Some("phone") => false,
-            Some("user" | "group") => true,
+        let id = text.trim();
+        let (is_id, may_be_id) = match kind.as_deref().map(str::trim) {
+            _ if has_no_letters(id) => (false, false),
+            None => (looks_like_an_id(id), false),
+            Some("phone") => (false, false),
+            Some("user" | "group") => (is_an_id(id), true),
             Some(_) => {
                 let reason = "it is no kind; write phone, user or group, or leave it empty";
                 return refused(Column::RecipientKind, reason);
             }
         };
         let recipient = match is_id {
+            true => id.to_owned(),
+            false if may_be_id && id.is_empty() => {
+                return Err(Fault::new(line, field, "it is missing; write the id"));
+            }
+            false if may_be_id => {
+                let reason =
+                    "it is no id; write the phone number with its +, or the id as WhatsApp gave it";
+                return Err(Fault::new(line, field, reason));
+            }
             false => recipient(&text, None, line, field)?,
-            true => match text.trim() {
-                "" => return Err(Fault::new(line, field, "it is missing; write the id")),
-                id => id.to_owned(),
-            },
         };
         let sender = values.take(Column::Sender);
         let sender = sender.map(|sender| sender.trim().to_owned());
@@ -154,22 +159,35 @@ impl Suppressions {
     }
 }
 
-fn begins_as_a_number(text: &str) -> bool {
-    text.starts_with(|first: char| matches!(first, '+' | '(') || first.is_ascii_digit())
+/// Every id has a letter: what has none is read as a number, whatever kind stands beside it.
+fn has_no_letters(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_alphabetic)
+}
+
+/// Whether it can be an id: the same rule as `wa.somebody` in the schema, which has the last word.
+fn is_an_id(text: &str) -> bool {
+    let begins_with_a_digit = text.starts_with(|first: char| first.is_ascii_digit());
+    let is_of_id = |c: char| {
+        c.is_ascii_alphanumeric()
+            || matches!(c, '_' | '-' | '=')
+            || (c == '.' && !begins_with_a_digit)
+    };
+    text.len() <= 256
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.chars().all(is_of_id)
+        && text.contains(|c: char| c.is_ascii_alphabetic())
 }
 
 /// Whether it is an id as WhatsApp gives them, such as `US.13491208655302741918`, rather than a word or a number with letters.
 fn looks_like_an_id(text: &str) -> bool {
-    let mut characters = text.chars();
-    let is_of_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '=');
-    characters.next().is_some_and(|c| c.is_ascii_alphabetic())
-        && characters.all(is_of_id)
+    is_an_id(text)
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.contains(|c: char| c == '.' || c.is_ascii_digit())
 }
 
 /// What kind of recipient it is, for the column `recipient_kind` of an export.
 pub(super) fn kind_of(recipient: &str) -> &'static str {
-    match begins_as_a_number(recipient) {
+    match recipient.starts_with('+') {
         true => "phone",
         false => "user",
     }
@@ -317,6 +335,49 @@ mod tests {
                 Err("recipient_kind")
             ]
         );
+    }
+
+    #[test]
+    fn what_names_nobody_is_refused_whatever_kind_stands_beside_it() {
+        let rows = entries(
+            "recipient,recipient_kind
+\u{a0}+16505551234,user
+\u{202f}+16505551234,
+\u{2010}+16505551234,customer
+whatsapp:+16505551234,user
+\u{200e}+16505551234,user
+\u{202f}16505551234,user
+16505551234@c.us,user
+4.91512E+12,user
+4.91512E12,user
+Y2FwaV9ncm91cDoxNzA1,group
+Y2FwaV9ncm91cDoxNzA1OQ==,
+12ab-C_d=,group
+"
+            .as_bytes(),
+            Format::Csv,
+        );
+        let refused = || Err("recipient");
+        assert_eq!(
+            recipients(&rows),
+            [
+                Ok("+16505551234"),
+                Ok("+16505551234"),
+                Ok("+16505551234"),
+                refused(),
+                refused(),
+                refused(),
+                refused(),
+                refused(),
+                refused(),
+                Ok("Y2FwaV9ncm91cDoxNzA1"),
+                Ok("Y2FwaV9ncm91cDoxNzA1OQ=="),
+                Ok("12ab-C_d=")
+            ]
+        );
+        let kinds = ["+16505551234", "US.1349", "12ab-C_d="].map(kind_of);
+        assert_eq!(kinds, ["phone", "user", "user"]);
+        assert!(!is_an_id(&"a".repeat(257)));
     }
 
     #[test]

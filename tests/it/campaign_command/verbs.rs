@@ -352,6 +352,46 @@ async fn suppressions_that_were_exported_are_imported_as_they_stood() {
 }
 
 #[tokio::test]
+async fn a_number_as_web_pages_have_it_is_suppressed_and_what_names_nobody_is_refused() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    let add = |recipient| ["suppress", "add", recipient, "--reason", "x"];
+    world.says(&add("\u{a0}+16505590007")).await;
+    for nobody in ["whatsapp:+16505590003", "\u{200e}+16505590002"] {
+        let refused = world.refuses(&add(nobody)).await;
+        assert!(
+            refused
+                .contains("fix: write the phone number with its +, or the id as WhatsApp gave it"),
+            "{refused}"
+        );
+    }
+    let file = desk.file(
+        "stopped.csv",
+        "recipient,recipient_kind\n\u{2010}+16505590004,\n\u{a0}+16505590005,user\nwhatsapp:+16505590006,user\n12ab-C_d=,group\n",
+    );
+    let import = ["suppress", "import", &file, "--reason", "x"];
+    let says = world.says(&import).await;
+    assert!(
+        says.starts_with("3 recipients are suppressed") && says.contains("1 lines"),
+        "{says}"
+    );
+    let written: Vec<String> = sqlx::query_scalar(
+        r#"select recipient from wa.suppressions order by recipient collate "C""#,
+    )
+    .fetch_all(&world.database.pool)
+    .await
+    .expect("an answer");
+    assert_eq!(
+        written,
+        ["+16505590004", "+16505590005", "+16505590007", "12ab-C_d="]
+    );
+    world
+        .says(&["suppress", "remove", "\u{a0}+1 650 559 0007"])
+        .await;
+    assert_eq!(world.count("wa.suppressions").await, 3);
+}
+
+#[tokio::test]
 async fn an_import_of_suppressions_leaves_out_what_has_ended_and_fills_in_what_is_not_said() {
     let world = World::at_rest().await;
     let desk = Desk::new();

@@ -259,6 +259,98 @@ async fn suppressions_are_listed_written_over_and_removed() {
 }
 
 #[tokio::test]
+async fn a_suppression_is_of_the_number_that_is_meant_or_is_refused() {
+    let world = World::at_rest().await;
+    let by_sql = async |text: &str, source: &str| {
+        sqlx::query_scalar::<_, String>(
+            "insert into wa.suppressions (recipient, reason, source) values ($1, 'x', $2) returning recipient",
+        )
+        .bind(text)
+        .bind(source)
+        .fetch_one(&world.database.pool)
+        .await
+        .map_err(|error| error.to_string())
+    };
+    let by_hand = async |text: &str| {
+        let one = NewSuppression {
+            recipient: text.into(),
+            ..nobody()
+        };
+        let written = world.store.suppress(&[one], "operator", "ada").await;
+        written.map_err(|error| error.refusal().expect("in words").0.to_owned())
+    };
+
+    for (n, before) in (1..).zip(["\u{a0}", "\u{202f} ", "\u{3000}(", "-"]) {
+        let text = format!("{before}+1 650 555\u{a0}{}", 1_000 + n);
+        assert_eq!(by_sql(&text, "operator").await, Ok(recipient(n)), "{text}");
+        assert_eq!(by_hand(&text).await, Ok(1), "{text}");
+        assert!(world.suppressed(&recipient(n)).await.is_some(), "{text}");
+    }
+    for (text, why) in [
+        ("whatsapp:+16505551001", "no phone number"),
+        ("tel:16505551001", "no phone number"),
+        ("16505551001@c.us", "no phone number"),
+        ("\u{200e}+16505551001", "no phone number"),
+        ("\u{feff}+16505551001", "no phone number"),
+        ("\u{202f}16505551001", "does not start with +"),
+        ("(650) 555-1001", "does not start with +"),
+        ("4.91512E+12", "no phone number"),
+        ("4.91512E12", "no phone number"),
+        ("+", "no phone number"),
+        ("123", "no phone number"),
+        ("US 1349", "no phone number"),
+    ] {
+        let refused = by_sql(text, "operator").await.expect_err(text);
+        assert!(refused.contains(why), "{text}: {refused}");
+        let refused = by_hand(text).await.expect_err(text);
+        assert!(refused.contains(why), "{text}: {refused}");
+    }
+    for id in [
+        "US.13491208655302741918",
+        "Y2FwaV9ncm91cDoxNzA1OQ==",
+        "12ab-C_d",
+        "ada",
+    ] {
+        assert_eq!(by_sql(id, "operator").await.as_deref(), Ok(id));
+        assert_eq!(by_hand(id).await, Ok(1), "{id}");
+    }
+    // What WhatsApp tells is kept, and whoever was written to by that id can be spoken of.
+    assert_eq!(
+        by_sql("a:b", "webhook").await.as_deref(),
+        Ok("a:b"),
+        "as it was told"
+    );
+    let group = "120363012345678901";
+    by_hand(group).await.expect_err("nobody");
+    world
+        .run_sql(&format!(
+            "insert into wa.outbox (recipient, recipient_kind, payload)
+             values ('{group}', 'group', '{{\"type\":\"text\",\"text\":{{\"body\":\"a\"}}}}')"
+        ))
+        .await;
+    assert_eq!(by_hand(group).await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_suppression_of_nobody_that_stands_can_be_ended() {
+    let world = World::at_rest().await;
+    for statement in [
+        "alter table wa.suppressions disable trigger suppression_is_checked",
+        "insert into wa.suppressions (recipient, reason) values ('whatsapp:+16505551001', 'x')",
+        "alter table wa.suppressions enable trigger suppression_is_checked",
+        "update wa.suppressions set expires_at = now()",
+    ] {
+        world.run_sql(statement).await;
+    }
+    assert_eq!(
+        world
+            .count("wa.suppressions where expires_at <= now()")
+            .await,
+        1
+    );
+}
+
+#[tokio::test]
 async fn an_answer_that_somebody_has_stopped_marketing_suppresses_them_for_that_sender() {
     let world = World::at_rest().await;
     world.add_sender("2000").await;
