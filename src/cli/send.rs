@@ -233,7 +233,7 @@ impl Options {
             }
             if is_settled(&message) || over {
                 if self.json {
-                    let eyes = Eyes { reveal: false };
+                    let eyes = Eyes::CLOSED;
                     output::print_json(&MessageJson::of(&message, eyes))?;
                 }
                 return Ok(verdict(&message)?);

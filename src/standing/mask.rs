@@ -17,6 +17,9 @@ pub struct Eyes {
 }
 
 impl Eyes {
+    /// Of those who were not asked, or not allowed, to see it.
+    pub const CLOSED: Self = Self { reveal: false };
+
     /// A recipient, as `+165…34`.
     pub fn recipient<'a>(&self, recipient: &'a str) -> Cow<'a, str> {
         self.show(recipient, "+")
@@ -75,23 +78,21 @@ fn masked(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const CLOSED: Eyes = Eyes { reveal: false };
-
     #[test]
     fn only_the_ends_of_a_number_or_a_wamid_are_shown() {
-        assert_eq!(CLOSED.recipient("+16505551234"), "+165…34");
-        assert_eq!(CLOSED.recipient("US.13491208655302741918"), "US.…18");
+        assert_eq!(Eyes::CLOSED.recipient("+16505551234"), "+165…34");
+        assert_eq!(Eyes::CLOSED.recipient("US.13491208655302741918"), "US.…18");
         assert_eq!(
-            CLOSED.wamid("wamid.HBgLMTY1MDU1NTEyMzQVAg0A"),
+            Eyes::CLOSED.wamid("wamid.HBgLMTY1MDU1NTEyMzQVAg0A"),
             "wamid.HBg…0A"
         );
     }
 
     #[test]
     fn of_a_short_one_nothing_is_shown() {
-        assert_eq!(CLOSED.recipient("+1234567"), "+…");
-        assert_eq!(CLOSED.wamid("wamid.ab"), "wamid.…");
-        assert_eq!(CLOSED.wamid(""), "…");
+        assert_eq!(Eyes::CLOSED.recipient("+1234567"), "+…");
+        assert_eq!(Eyes::CLOSED.wamid("wamid.ab"), "wamid.…");
+        assert_eq!(Eyes::CLOSED.wamid(""), "…");
     }
 
     #[test]
@@ -106,7 +107,7 @@ mod tests {
             ("nothing", "nothing"),
             ("", ""),
         ] {
-            assert_eq!(CLOSED.text(text), shown);
+            assert_eq!(Eyes::CLOSED.text(text), shown);
             assert_eq!(Eyes { reveal: true }.text(text), text);
         }
     }

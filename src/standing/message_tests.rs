@@ -9,8 +9,6 @@ use crate::domain::id::Wamid;
 use crate::store::message::{AcceptanceRow, AttemptRow, Message, StatusRow, Timeline};
 
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
-const CLOSED: Eyes = Eyes { reveal: false };
-
 fn message(state: &str) -> Message {
     Message {
         id: 7,
@@ -175,7 +173,7 @@ fn a_double_acceptance_and_a_conflict_are_said() {
 #[test]
 fn facts_hide_recipient_and_wamid_unless_asked() {
     let message = accepted(None);
-    let closed = facts(&message, CLOSED, NOW).render();
+    let closed = facts(&message, Eyes::CLOSED, NOW).render();
     assert!(closed.contains("+165…34") && closed.contains("wamid.HBg…0A"));
     assert!(!closed.contains("6505551234") && !closed.contains("LMTY1MDU1"));
     let open = facts(&message, Eyes { reveal: true }, NOW).render();
@@ -220,7 +218,7 @@ fn the_history_runs_from_the_outbox_to_the_last_status() {
     };
     let wamids = [(learned, Wamid::from("wamid.HBgLMTY1MDU1NTEyMzQVAg0A"))];
 
-    let told = history(&timeline, &wamids, Some(NOW), CLOSED);
+    let told = history(&timeline, &wamids, Some(NOW), Eyes::CLOSED);
 
     let told: Vec<_> = told
         .iter()
@@ -272,7 +270,7 @@ fn a_status_of_the_second_in_which_the_message_was_written_does_not_come_before_
     };
     let wamids = [(learned, Wamid::from("wamid.HBgLMTY1MDU1NTEyMzQVAg0A"))];
 
-    let told = history(&timeline, &wamids, None, CLOSED);
+    let told = history(&timeline, &wamids, None, Eyes::CLOSED);
     let told: Vec<&str> = told.iter().map(|event| event.what.as_str()).collect();
     assert_eq!(
         told,

@@ -197,8 +197,6 @@ mod tests {
     use super::*;
 
     const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
-    const CLOSED: Eyes = Eyes { reveal: false };
-
     fn idle() -> SequenceStanding {
         SequenceStanding {
             sender: "4711".into(),
@@ -240,7 +238,7 @@ mod tests {
     #[test]
     fn an_accepted_head_is_named_with_what_releases_it_and_when_it_is_overdue() {
         assert_eq!(
-            sentence(&accepted("ordinary"), CLOSED, NOW),
+            sentence(&accepted("ordinary"), Eyes::CLOSED, NOW),
             "Sequence 'story' to +165…34 waits for message 17 to be delivered or read, since its acceptance at \
              2026-03-01 11:50:00 UTC (10 min ago); the timeout comes 2026-03-01 13:00:00 UTC (in 60 min), then it halts. \
              3 messages wait behind it."
@@ -249,13 +247,13 @@ mod tests {
             on_timeout: "proceed".into(),
             ..accepted("reaction")
         };
-        let says = sentence(&proceeds, CLOSED, NOW);
+        let says = sentence(&proceeds, Eyes::CLOSED, NOW);
         assert!(says.contains("message 17 to be sent, since"), "{says}");
         assert!(
             says.contains("then the next one leaves all the same"),
             "{says}"
         );
-        let says = sentence(&accepted("voice_note"), CLOSED, NOW);
+        let says = sentence(&accepted("voice_note"), Eyes::CLOSED, NOW);
         assert!(says.contains("to be delivered, read or played,"), "{says}");
     }
 
@@ -270,7 +268,7 @@ mod tests {
             ..accepted("ordinary")
         };
         assert_eq!(
-            sentence(&queued, CLOSED, NOW),
+            sentence(&queued, Eyes::CLOSED, NOW),
             "Sequence 'story' to +165…34 waits for message 17 to be delivered or read; it is in front since \
              2026-03-01 11:49:00 UTC (11 min ago), is queued and waits for its sender, held: under review; the timeout starts when \
              it is accepted. One message waits behind it."
@@ -288,7 +286,7 @@ mod tests {
             ..accepted("ordinary")
         };
         assert_eq!(
-            sentence(&halted, CLOSED, NOW),
+            sentence(&halted, Eyes::CLOSED, NOW),
             "Sequence 'story' to +165…34 is halted, since 2026-03-01 11:55:00 UTC (5 min ago): message 17 failed: (131026) \
              Message undeliverable; it goes on if that is delivered after all, or by a person's word (sequence resume). More than 10,000 messages wait behind it."
         );
@@ -297,7 +295,7 @@ mod tests {
     #[test]
     fn an_idle_sequence_waits_for_nothing() {
         assert_eq!(
-            sentence(&idle(), CLOSED, NOW),
+            sentence(&idle(), Eyes::CLOSED, NOW),
             "Sequence 'story' to +165…34 waits for nothing: its next message leaves at once."
         );
     }

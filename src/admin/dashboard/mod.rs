@@ -84,7 +84,7 @@ impl Dashboard {
         let Some(mut timeline) = self.store.timeline(MessageId(id)).await? else {
             return Err(NotDone::Because(format!("there is no message {id}")));
         };
-        pages::mask_texts(&mut timeline, Eyes { reveal: false });
+        pages::mask_texts(&mut timeline, Eyes::CLOSED);
         let message = timeline.message;
         let reason = Reason::of(&self.store, self.policy, &message).await?;
         Ok(reason.sentence(&message, self.clock.now()))

@@ -208,7 +208,7 @@ impl<'a> Show<'a> {
 
 fn rows(seen: &[Seen], board: &Board) -> Vec<Row> {
     // Others may look at this screen.
-    let eyes = Eyes { reveal: false };
+    let eyes = Eyes::CLOSED;
     seen.iter()
         .map(|message| Row {
             id: message.id,

@@ -145,7 +145,7 @@ mod tests {
             reference: None,
         };
         let message = event.message.map(|_| message);
-        of(event, message.as_ref(), Eyes { reveal: false }, false)
+        of(event, message.as_ref(), Eyes::CLOSED, false)
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
             text: Some("\u{1b}[2Jgone".into()),
             ..event(EventKind::SenderHeld)
         };
-        let line = of(&held, None, Eyes { reveal: false }, true);
+        let line = of(&held, None, Eyes::CLOSED, true);
         assert_eq!(line.matches('\u{1b}').count(), 2, "{line:?}");
         assert!(line.contains("\u{1b}[31msender_held"));
     }

@@ -268,7 +268,7 @@ async fn sequence_preview(
     let Some(standing) = dashboard.store.sequence(&key).await? else {
         return because("the sequence is gone");
     };
-    let sentence = sequence::sentence(&standing, Eyes { reveal: false }, dashboard.clock.now());
+    let sentence = sequence::sentence(&standing, Eyes::CLOSED, dashboard.clock.now());
     Ok(Preview {
         title: title.to_owned(),
         tone,

@@ -13,7 +13,6 @@ use crate::standing::failure::meaning;
 use crate::standing::mask::Eyes;
 use crate::store::failures::FailureFilter;
 
-const CLOSED: Eyes = Eyes { reveal: false };
 /// How far back: the word in the address, its name, and hours.
 const BACK: [(&str, &str, i64); 4] = [
     ("1h", "An hour", 1),
@@ -58,7 +57,7 @@ pub(super) async fn list(
             when,
             html! { a href={ "/senders/" (group.sender) } { (group.sender) } },
             moment(group.last_at),
-            html! { (message_link(group.sample)) " " (short(&CLOSED.text(group.sample_message.as_deref().unwrap_or_default()), 70)) },
+            html! { (message_link(group.sample)) " " (short(&Eyes::CLOSED.text(group.sample_message.as_deref().unwrap_or_default()), 70)) },
             html! { div.buttons {
                 (act(visitor, "failures-again", &target, "Send again"))
                 (act(visitor, "suppress-failures", &target, "Suppress"))

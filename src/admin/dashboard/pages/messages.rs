@@ -121,7 +121,7 @@ fn filters(look: &Look) -> Markup {
 }
 
 fn rows(messages: &[Message]) -> Markup {
-    let eyes = Eyes { reveal: false };
+    let eyes = Eyes::CLOSED;
     let rows = messages.iter().map(|message| {
         let error = || message.error_message.as_deref().map(|text| eyes.text(text));
         let why = message.waiting_for.as_deref().map(Cow::Borrowed);

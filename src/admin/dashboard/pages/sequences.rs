@@ -16,8 +16,6 @@ use crate::standing::sequence::{facts, sentence};
 use crate::store::sequence::{SequenceFilter, SequenceStanding};
 
 const EVENTS: i64 = 20;
-const CLOSED: Eyes = Eyes { reveal: false };
-
 fn tone(standing: &SequenceStanding) -> Tone {
     match (&standing.halted_reason, standing.head_id) {
         (Some(_), _) => Tone::Bad,
@@ -52,12 +50,12 @@ pub(super) async fn list(dashboard: &Dashboard, look: &Look) -> Result<Shown, Tr
                 }
             },
             pill(tone(one), word(one)),
-            html! { (CLOSED.recipient(&one.recipient)) },
+            html! { (Eyes::CLOSED.recipient(&one.recipient)) },
             html! { a href={ "/senders/" (one.sender) } { (one.sender) } },
             one.head_id.map_or_else(|| html! { "–" }, message_link),
             number(one.waiting),
             some_moment(one.halted_at.or(one.head_since)),
-            html! { (sentence(one, CLOSED, now)) },
+            html! { (sentence(one, Eyes::CLOSED, now)) },
         ]
     });
     let titles = [
@@ -96,11 +94,11 @@ pub(super) async fn one(
     let standing = store.sequence(&key).await?.ok_or_else(none)?;
     let events = store.sequence_events(&key, EVENTS).await?;
     let now = dashboard.clock.now();
-    let told = facts(&standing, CLOSED, now);
+    let told = facts(&standing, Eyes::CLOSED, now);
     Ok(Shown::new(format!("Sequence {}", key.sequence))
         .section(
             "verdict",
-            verdict(tone(&standing), &sentence(&standing, CLOSED, now)),
+            verdict(tone(&standing), &sentence(&standing, Eyes::CLOSED, now)),
         )
         .section("acts", acts(visitor, &standing, id))
         .section(

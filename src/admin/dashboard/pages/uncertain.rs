@@ -13,8 +13,6 @@ use crate::admin::dashboard::{Dashboard, Trouble};
 use crate::standing::facts::thousands;
 use crate::standing::mask::Eyes;
 
-const CLOSED: Eyes = Eyes { reveal: false };
-
 pub(super) async fn list(
     dashboard: &Dashboard,
     visitor: &Visitor,
@@ -42,7 +40,7 @@ pub(super) async fn list(
     let by_group = groups.iter().map(|group| {
         [
             html! { a href={ "/senders/" (group.sender) } { (group.sender) } },
-            short(&CLOSED.text(&group.doubt), 80),
+            short(&Eyes::CLOSED.text(&group.doubt), 80),
             counted(group.messages),
             counted(group.needs_person),
             moment(group.oldest_begun_at),
@@ -61,7 +59,7 @@ pub(super) async fn list(
             html! { a href={ "/senders/" (message.sender) } { (message.sender) } },
             number(i64::from(message.attempt)),
             moment(message.begun_at),
-            short(&CLOSED.text(&message.doubt), 80),
+            short(&Eyes::CLOSED.text(&message.doubt), 80),
             short(&message.waiting_for, 80),
             html! { div.buttons {
                 (act(visitor, "accepted", id, "Accepted"))
