@@ -69,6 +69,56 @@ pub struct Forecast {
     pub too_late: u64,
 }
 
+/// When each may leave at the earliest: as if nobody had quiet hours, in the order of the lane.
+#[derive(Clone, Debug)]
+pub struct Turns {
+    /// The campaign begins then.
+    pub begins: OffsetDateTime,
+    /// Messages a second, as sender and settings allow.
+    pub per_second: f64,
+    /// Its slow start, and how long that has been running at the beginning.
+    pub ramp: Option<(Ramp, Duration)>,
+    /// So many have had theirs.
+    taken: u32,
+}
+
+impl Turns {
+    /// None was taken yet.
+    pub fn new(begins: OffsetDateTime, per_second: f64, ramp: Option<(Ramp, Duration)>) -> Self {
+        Self {
+            begins,
+            per_second,
+            ramp,
+            taken: 0,
+        }
+    }
+
+    /// Gives the next turn to one who expires then; `false`: that is before it.
+    pub fn take(&mut self, expires_at: Option<OffsetDateTime>) -> bool {
+        let turn = self
+            .begins
+            .saturating_add(self.next().try_into().unwrap_or_default());
+        if expires_at.is_some_and(|at| at <= turn) {
+            return false;
+        }
+        self.taken = self.taken.saturating_add(1);
+        true
+    }
+
+    /// How long after the begin the next turn is.
+    fn next(&self) -> Duration {
+        let by_rate = Duration::try_from_secs_f64(f64::from(self.taken) / self.per_second);
+        let by_rate = by_rate.unwrap_or(Duration::MAX).min(LOOKED_AHEAD);
+        let by_ramp = self.ramp.as_ref().and_then(|(ramp, ran)| {
+            // Of those that may have left by then the next one is the last.
+            let before = ramp.allowed(*ran)?.saturating_sub(1);
+            let at = ramp.next_at(before + u64::from(self.taken));
+            Some(at.saturating_sub(*ran))
+        });
+        by_rate.max(by_ramp.unwrap_or_default())
+    }
+}
+
 const STEP: Duration = Duration::from_secs(300);
 /// Nobody plans further.
 pub const LOOKED_AHEAD: Duration = Duration::from_secs(60 * 86_400);

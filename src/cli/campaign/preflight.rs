@@ -19,12 +19,11 @@ use crate::cli::failure::Problem;
 use crate::cli::recipients::LINE;
 use crate::cli::rows::Progress;
 use crate::cli::{Context, output};
-use crate::domain::forecast::{Group, LOOKED_AHEAD, Plan};
+use crate::domain::forecast::{Group, Plan, Turns};
 use crate::domain::id::MessageId;
 use crate::domain::numbering;
 use crate::domain::placeholders::{FillError, Template, Variables};
 use crate::domain::quiet_hours::Zones;
-use crate::domain::ramp::Ramp;
 use crate::message::rules::{self, Class, Finding, To};
 use crate::standing::facts::thousands;
 use crate::store::Store;
@@ -246,7 +245,7 @@ impl<'a> Check<'a> {
             template,
             sender,
             now,
-            turns: Turns::new(campaign, sender, now),
+            turns: turns(campaign, sender, now),
             too_late: 0,
             rows: 0,
             faulty: 0,
@@ -382,7 +381,7 @@ impl<'a> Check<'a> {
             begins: self.turns.begins,
             ends: campaign.ends_at,
             per_second: self.turns.per_second,
-            ramp: campaign.ramp.clone().map(|ramp| (ramp, self.turns.ran)),
+            ramp: self.turns.ramp.clone(),
             quiet: campaign
                 .quiet_hours
                 .as_deref()
@@ -396,57 +395,19 @@ impl<'a> Check<'a> {
     }
 }
 
-/// When each may leave at the earliest: as if nobody had quiet hours, in the order of the lane.
-struct Turns {
-    begins: OffsetDateTime,
-    /// Messages a second, as sender and settings allow.
-    per_second: f64,
-    ramp: Option<Ramp>,
-    /// How long the campaign has run when it begins.
-    ran: Duration,
-    /// So many have had theirs.
-    taken: u32,
-}
-
-impl Turns {
-    fn new(campaign: &Campaign, sender: &Sender, now: OffsetDateTime) -> Self {
-        let begins = campaign.starts_at.map_or(now, |at| at.max(now));
-        let ran = campaign
-            .started_at
-            .map_or(time::Duration::ZERO, |at| begins - at);
-        let share = sender.rate_per_second * campaign.rate_share;
-        Self {
-            begins,
-            per_second: campaign
-                .max_per_second
-                .map_or(share, |most| most.min(share)),
-            ramp: campaign.ramp.clone(),
-            ran: ran.try_into().unwrap_or_default(),
-            taken: 0,
-        }
-    }
-
-    /// Gives the next turn to one who expires then; `false`: that is before it.
-    fn take(&mut self, expires_at: Option<OffsetDateTime>) -> bool {
-        if expires_at.is_some_and(|at| at <= self.begins + self.next()) {
-            return false;
-        }
-        self.taken = self.taken.saturating_add(1);
-        true
-    }
-
-    /// How long after the begin the next turn is.
-    fn next(&self) -> Duration {
-        let by_rate = Duration::try_from_secs_f64(f64::from(self.taken) / self.per_second);
-        let by_rate = by_rate.unwrap_or(Duration::MAX).min(LOOKED_AHEAD);
-        let by_ramp = self.ramp.as_ref().and_then(|ramp| {
-            // Of those that may have left by then the next one is the last.
-            let before = ramp.allowed(self.ran)?.saturating_sub(1);
-            let at = ramp.next_at(before + u64::from(self.taken));
-            Some(at.saturating_sub(self.ran))
-        });
-        by_rate.max(by_ramp.unwrap_or_default())
-    }
+/// When its rows may leave at the earliest.
+fn turns(campaign: &Campaign, sender: &Sender, now: OffsetDateTime) -> Turns {
+    let begins = campaign.starts_at.map_or(now, |at| at.max(now));
+    let ran = campaign
+        .started_at
+        .map_or(time::Duration::ZERO, |at| begins - at);
+    let ran = ran.try_into().unwrap_or_default();
+    let share = sender.rate_per_second * campaign.rate_share;
+    let per_second = campaign
+        .max_per_second
+        .map_or(share, |most| most.min(share));
+    let ramp = campaign.ramp.clone().map(|ramp| (ramp, ran));
+    Turns::new(begins, per_second, ramp)
 }
 
 /// Whether one of them is certain.
