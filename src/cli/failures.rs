@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use super::failure::Problem;
 use super::sender::must_exist;
 use super::table::{Table, numbers, words};
+use super::text::CATEGORIES;
 use super::{Context, duration, output};
 use crate::provider::{Dialect, explain};
 use crate::standing::facts::thousands;
@@ -117,7 +118,7 @@ struct Suppress {
     #[command(flatten)]
     group: Group,
     /// Only from campaigns of this category
-    #[arg(long, value_parser = ["marketing", "utility", "authentication"])]
+    #[arg(long, value_parser = CATEGORIES)]
     category: Option<String>,
     /// Only from campaigns of the sender that --sender names
     #[arg(long, requires = "sender")]

@@ -18,12 +18,13 @@ use super::duration::later;
 use super::failure::Problem;
 use super::rows::{Entry, Format, open};
 use super::table::{Table, numbers, words};
+use super::text::CATEGORIES;
 use super::{Context, duration, output};
 use crate::standing::mask::Eyes;
 use crate::standing::time::age;
 use crate::store::Store;
 use crate::store::suppression::{NewSuppression, Suppression, SuppressionFilter};
-use file::{CATEGORIES, Suppressions, kind_of};
+use file::{Suppressions, kind_of};
 
 /// Say who must not be written to by campaigns: add, remove, list, import, export
 #[derive(Debug, clap::Args)]

@@ -4,6 +4,9 @@
 
 use crate::cli::output::plain;
 
+/// What a template is for, as it is typed.
+pub(super) const CATEGORIES: [&str; 3] = ["marketing", "utility", "authentication"];
+
 /// A message's id, as it is typed.
 pub(super) fn message_id(text: &str) -> Result<i64, &'static str> {
     text.parse().map_err(|_| {

@@ -58,6 +58,21 @@ pub struct AttemptNumber(pub i32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub i64);
 
+/// Whether it can be what WhatsApp calls a person or a group, in place of a phone number: `US.13491208655302741918`, or base64. The same rule as
+/// `wa.somebody` in the schema. (What begins with a digit and has a dot is a number of a spreadsheet.)
+pub fn is_id_of_somebody(text: &str) -> bool {
+    let begins_with_a_digit = text.starts_with(|first: char| first.is_ascii_digit());
+    let is_of_id = |c: char| {
+        c.is_ascii_alphanumeric()
+            || matches!(c, '_' | '-' | '=')
+            || (c == '.' && !begins_with_a_digit)
+    };
+    text.len() <= 256
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.chars().all(is_of_id)
+        && text.contains(|c: char| c.is_ascii_alphabetic())
+}
+
 /// WhatsApp's id of an accepted message, opaque to us.
 ///
 /// It holds the recipient's number in base64, so it is personal data: `Debug` hides it and there is no `Display`.

@@ -23,8 +23,9 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::domain::account_news::{AccountNews, OurNumber};
-use crate::domain::id::{SenderId, Wamid};
+use crate::domain::id::{SenderId, Wamid, is_id_of_somebody};
 use crate::domain::outcome::ApiError;
+use crate::domain::phone;
 use crate::domain::status::{Status, StatusEvent};
 use accounts::Entry;
 use templates::template_update;
@@ -33,8 +34,6 @@ pub use templates::{TemplateEffect, TemplateUpdate};
 /// The longest wamid that is taken, in bytes. Real ones have under 100; one that no index of ours could hold must not
 /// stop the rest of its delivery.
 pub const MAX_WAMID_BYTES: usize = 512;
-/// The longest id of a person that is taken, in bytes. Real ones (business-scoped user ids) have under 40.
-const MAX_USER_ID_BYTES: usize = 128;
 /// Of what cannot be read so many parts are told one by one; a delivery of three megabytes can have a million.
 const MOST_BAD: usize = 100;
 
@@ -501,7 +500,7 @@ fn preferences(chosen: &Value, sender: &SenderId) -> Result<Vec<UserPreference>,
     let names: Vec<String> = phone
         .into_iter()
         .chain(first_text(chosen, &["user_id"]))
-        .filter(|name| is_somebody(name))
+        .filter(|name| phone::is_normal(name) || is_id_of_somebody(name))
         .collect();
     if names.is_empty() {
         return Err("names nobody");
@@ -514,22 +513,6 @@ fn preferences(chosen: &Value, sender: &SenderId) -> Result<Vec<UserPreference>,
         at,
     };
     Ok(names.into_iter().map(of).collect())
-}
-
-/// Whether it is a phone number (E.164) or an id, as a suppression can be of: the database refuses what begins as a number does and is none.
-fn is_somebody(name: &str) -> bool {
-    match name.strip_prefix('+') {
-        Some(digits) => {
-            (7..=15).contains(&digits.len())
-                && !digits.starts_with('0')
-                && digits.bytes().all(|byte| byte.is_ascii_digit())
-        }
-        None => {
-            name.len() <= MAX_USER_ID_BYTES
-                && name.starts_with(char::is_alphabetic)
-                && !name.contains(char::is_whitespace)
-        }
-    }
 }
 
 impl fmt::Display for BadEntry {

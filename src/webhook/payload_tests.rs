@@ -396,7 +396,7 @@ fn a_choice_of_nobody_is_bad_and_costs_no_other() {
             "user_preferences": [
                 chosen(json!({"wa_id": "12345"})),
                 chosen(json!({"wa_id": "0016505551234567890"})),
-                chosen(json!({"user_id": "9abc"})),
+                chosen(json!({"user_id": "+x"})),
                 chosen(json!({"user_id": "x".repeat(9_000)})),
                 chosen(json!({"user_id": "a b"})),
                 chosen(json!({"wa_id": "12345", "user_id": "US.13491208655302741918"})),

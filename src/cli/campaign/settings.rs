@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use crate::cli::duration;
 use crate::cli::failure::Problem;
 use crate::cli::send::{Due, parse_due};
+use crate::cli::text::CATEGORIES;
 use crate::domain::quiet_hours::{QuietHours, Zones};
 use crate::domain::ramp::Ramp;
 use crate::standing::time::moment as in_words;
@@ -159,9 +160,9 @@ fn span(text: &str) -> Result<Given<Duration>, duration::NotADuration> {
 }
 
 fn category(text: &str) -> Result<Given<String>, String> {
-    Given::parse(text, |text| match text {
-        "marketing" | "utility" | "authentication" => Ok(text.to_owned()),
-        _ => Err("use marketing, utility or authentication".to_owned()),
+    Given::parse(text, |text| match CATEGORIES.contains(&text) {
+        true => Ok(text.to_owned()),
+        false => Err("use marketing, utility or authentication".to_owned()),
     })
 }
 

@@ -10,6 +10,8 @@ use crate::cli::recipients::{no_recipient, recipient_column};
 use crate::cli::rows::{
     BadFile, Fault, NUL, RECIPIENTS, Schema, TIME, cannot_be_kept, moment, recipient,
 };
+use crate::cli::text::CATEGORIES;
+use crate::domain::id::is_id_of_somebody;
 use crate::domain::placeholders::Variables;
 use crate::store::imports::KnownSender;
 
@@ -45,8 +47,6 @@ impl Column {
         found.map_or(RECIPIENTS[0], |(_, name)| name)
     }
 }
-
-pub(super) const CATEGORIES: [&str; 3] = ["marketing", "utility", "authentication"];
 
 /// What a row of suppressions looks like.
 #[derive(Default)]
@@ -108,7 +108,7 @@ impl Suppressions {
             _ if has_no_letters(id) => (false, false),
             None => (looks_like_an_id(id), false),
             Some("phone") => (false, false),
-            Some("user" | "group") => (is_an_id(id), true),
+            Some("user" | "group") => (is_id_of_somebody(id), true),
             Some(_) => {
                 let reason = "it is no kind; write phone, user or group, or leave it empty";
                 return refused(Column::RecipientKind, reason);
@@ -164,23 +164,9 @@ fn has_no_letters(text: &str) -> bool {
     !text.is_empty() && !text.contains(char::is_alphabetic)
 }
 
-/// Whether it can be an id: the same rule as `wa.somebody` in the schema, which has the last word.
-fn is_an_id(text: &str) -> bool {
-    let begins_with_a_digit = text.starts_with(|first: char| first.is_ascii_digit());
-    let is_of_id = |c: char| {
-        c.is_ascii_alphanumeric()
-            || matches!(c, '_' | '-' | '=')
-            || (c == '.' && !begins_with_a_digit)
-    };
-    text.len() <= 256
-        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && text.chars().all(is_of_id)
-        && text.contains(|c: char| c.is_ascii_alphabetic())
-}
-
 /// Whether it is an id as WhatsApp gives them, such as `US.13491208655302741918`, rather than a word or a number with letters.
 fn looks_like_an_id(text: &str) -> bool {
-    is_an_id(text)
+    is_id_of_somebody(text)
         && text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.contains(|c: char| c == '.' || c.is_ascii_digit())
 }
@@ -377,7 +363,7 @@ Y2FwaV9ncm91cDoxNzA1OQ==,
         );
         let kinds = ["+16505551234", "US.1349", "12ab-C_d="].map(kind_of);
         assert_eq!(kinds, ["phone", "user", "user"]);
-        assert!(!is_an_id(&"a".repeat(257)));
+        assert!(!is_id_of_somebody(&"a".repeat(257)));
     }
 
     #[test]
