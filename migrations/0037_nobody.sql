@@ -25,7 +25,8 @@ begin
 end
 $$;
 
--- As before (the migration by_hand), for whatever is looked for. It looks into the outbox now.
+-- As before, for whatever a person writes. A number without its + is refused, as the outbox refuses it: looked for as it stands, it would be
+-- nobody's, and "nobody is suppressed" a wrong answer.
 create or replace function wa.plain_recipient(recipient text) returns text
 language plpgsql stable security definer set search_path = pg_catalog as $$
 begin

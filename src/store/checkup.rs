@@ -30,8 +30,8 @@ pub struct ServerFacts {
 pub struct CareFacts {
     /// `synchronous_commit` of our connections.
     pub synchronous_commit: String,
-    /// Whether we had to set it: those of others have it off.
-    pub forgets_others: bool,
+    /// We had to set it: a crash of the server forgets what others have committed.
+    pub others_forget: bool,
     /// Whether anything is forced to disk at all.
     pub fsync: bool,
     /// Whether tables are cleaned up.
@@ -121,7 +121,7 @@ impl Store {
     pub async fn care_facts(&self) -> Result<CareFacts, StoreError> {
         sqlx::query_as!(
             CareFacts,
-            r#"select c.setting as "synchronous_commit!", c.source in ('client', 'session') as "forgets_others!",
+            r#"select c.setting as "synchronous_commit!", c.source in ('client', 'session') as "others_forget!",
                  current_setting('fsync')::bool as "fsync!", current_setting('autovacuum')::bool as "autovacuum!",
                  coalesce(t.n_dead_tup, 0) as "dead_rows!", coalesce(t.n_live_tup, 0) as "live_rows!",
                  (select coalesce(max(extract(epoch from clock_timestamp() - a.xact_start)), 0)::float8

@@ -311,3 +311,39 @@ async fn within<T>(
     let done = tokio::time::timeout(patience, work).await;
     done.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_undoes_a_promise_does_not_fit_and_what_a_standby_is_waited_for_does() {
+        let fits = |commit: &str, isolation: &str| {
+            let seen = Seen {
+                mark: None,
+                synchronous_commit: commit.to_owned(),
+                isolation: isolation.to_owned(),
+            };
+            seen.must_fit().map_err(|refusal| refusal.to_string())
+        };
+        for commit in ["on", "local", "remote_write", "remote_apply"] {
+            assert_eq!(fits(commit, "read committed"), Ok(()));
+        }
+        for (commit, isolation, fix) in [
+            ("off", "read committed", "set synchronous_commit = 'on'"),
+            (
+                "on",
+                "serializable",
+                "set default_transaction_isolation = 'read committed'",
+            ),
+            (
+                "on",
+                "repeatable read",
+                "set default_transaction_isolation = 'read committed'",
+            ),
+        ] {
+            let refusal = fits(commit, isolation).expect_err("it does not fit");
+            assert!(refusal.contains(fix), "{refusal}");
+        }
+    }
+}

@@ -84,7 +84,7 @@ async fn a_database_that_is_set_to_forget_or_to_look_back_does_neither_for_us() 
             assert_eq!(set(&store, "transaction_isolation").await, "read committed");
             let facts = store.care_facts().await.expect("facts");
             assert_eq!(
-                facts.forgets_others,
+                facts.others_forget,
                 commit == "off",
                 "{commit}: what doctor says"
             );

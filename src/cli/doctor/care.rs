@@ -123,7 +123,7 @@ fn durability(facts: &CareFacts, found: &mut Findings) {
             "synchronous_commit is off: an intent may be forgotten in a crash of the server, and its message sent twice",
             fix,
         ),
-        (true, commit) if facts.forgets_others => found.note(
+        (true, commit) if facts.others_forget => found.note(
             "durability",
             format!(
                 "synchronous_commit is off; wa-outbox has it {commit} for its own connections, so it forgets no intent and no answer, but what \
@@ -218,7 +218,7 @@ mod tests {
     fn well() -> CareFacts {
         CareFacts {
             synchronous_commit: "on".to_owned(),
-            forgets_others: false,
+            others_forget: false,
             fsync: true,
             autovacuum: true,
             dead_rows: 10,
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(with("remote_apply"), Standing::Fine);
         assert_eq!(with("off"), Standing::Broken);
         assert_eq!(
-            stands("durability", |facts| facts.forgets_others = true),
+            stands("durability", |facts| facts.others_forget = true),
             Standing::Note
         );
         // Whoever runs it so has no durability to lose.

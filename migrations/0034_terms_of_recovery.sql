@@ -1,15 +1,3 @@
--- What people write by hand.
-
--- A recipient as it is stored: a phone number without its separators, an id as it is. A number without its + is refused, as the outbox
--- refuses it: looked for as it stands, it would be nobody's, and "nobody is suppressed" a wrong answer.
-create or replace function wa.plain_recipient(recipient text) returns text
-language sql immutable security definer set search_path = pg_catalog as $$
-  select wa.checked_recipient(recipient, case
-    when recipient ~ '^\s*\+' then 'phone'
-    when recipient ~ '^[0-9\s().\-/]+$' and length(regexp_replace(recipient, '\D', '', 'g')) between 5 and 15 then 'phone'
-    else 'user' end)
-$$;
-
 -- Begins to settle an era, on these terms; if that was begun before, on the terms of then. False: it is settled. Terms by which nothing was
 -- lost are refused: what is not in doubt is sent again.
 create or replace function wa.start_recovery(of_era bigint, since timestamptz, until timestamptz, longer interval, keep boolean) returns boolean
