@@ -1,6 +1,6 @@
 //! Floods: who proves nothing keeps nobody out.
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use wa_outbox::config::SecretRef;
 
@@ -62,5 +62,32 @@ async fn what_is_announced_without_proof_keeps_no_delivery_out() {
                 );
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_proved_any_more_is_not_waited_for() {
+    let mut world = World::at_rest().await;
+    world.config.webhook.unsigned_secrets = vec![SecretRef::Env("UNSIGNED".to_owned())];
+    world.env.insert(
+        "UNSIGNED".to_owned(),
+        "a secret of the bare ones".to_owned(),
+    );
+    world.start_service().await;
+    for (path, proof) in [
+        ("/webhook", ""),
+        ("/webhook", "X-Hub-Signature-256: sha256=0\r\n"),
+        ("/webhook/unsigned", "Authorization: Bearer wrong\r\n"),
+        ("/webhook/unsigned/wrong", ""),
+    ] {
+        let mut client = connect(&world).await;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\n{proof}Content-Length: {LARGEST}\r\n\r\n{{"
+        );
+        client.write_all(head.as_bytes()).await.expect("it is sent");
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.expect("an answer");
+        // Who is waited for to the end is told 408.
+        assert_eq!(&answer, b"HTTP/1.1 401", "{path} {proof}");
     }
 }

@@ -8,6 +8,7 @@ use wa_outbox::store::uncertain::Settled;
 use super::{
     a_lost_one, a_lost_one_to, one_look, requests, requests_to, run, silent_for, until_it_waits_for,
 };
+use crate::support::callbacks::{a_status, with_data};
 use crate::support::make::{ALICE, BOB, a_text};
 use crate::support::provider::Provided;
 use crate::support::world::SENDER;
@@ -120,7 +121,7 @@ async fn a_setting_says_what_a_kind_of_provider_does_not() {
 async fn what_is_known_of_one_provider_is_not_believed_of_the_next() {
     let world = Provided::bsp("/messages").await;
     let heard = world.enqueue(a_text().to(BOB)).await;
-    world.until_status(heard, "read").await;
+    let read = world.until_status(heard, "read").await;
     let echoes = "wa.webhook_flow where echoes";
     assert_eq!(world.count(echoes).await, 1);
 
@@ -129,6 +130,12 @@ async fn what_is_known_of_one_provider_is_not_believed_of_the_next() {
         ..SenderChange::default()
     };
     world.change_sender(SENDER, another).await;
+    assert_eq!(world.count(echoes).await, 0);
+    // What comes late of the way of before teaches nothing of the way of now.
+    let wamid = read.wamid.expect("it was accepted");
+    let token = world.token(heard, 1).await;
+    let late = a_status(&wamid, "read", 1_900_000_000);
+    world.deliver(&[with_data(late, &token)]).await;
     assert_eq!(world.count(echoes).await, 0);
     let unheard = a_lost_one(&world, Fault::CloseAfterReading).await;
     silent_for(&world, unheard, 86_400).await;
