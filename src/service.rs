@@ -195,7 +195,7 @@ impl Service {
         roles: &BTreeSet<Role>,
     ) -> Result<Self, ServiceError> {
         let name = config.worker.name.clone().unwrap_or_else(default_name);
-        let watch = Watch::new(store.clone(), name, config.worker.heartbeat);
+        let watch = Watch::new(store.clone(), name.clone(), config.worker.heartbeat);
         // Before anything else: where the database has gone back, all senders are held first.
         watch.look().await?;
         // Before anything is sent: a worker must not be ended by what its listener lacks.
@@ -204,6 +204,10 @@ impl Service {
             Some(key) => key,
             None => TokenKey::from_bytes(&store.callback_token_key().await?),
         };
+        if roles.contains(&Role::Worker) || roles.contains(&Role::Webhook) {
+            let fingerprint = token_key.fingerprint();
+            store.use_token_key(&fingerprint, &name).await?;
+        }
         let mut service = Self {
             store,
             webhook_address: None,

@@ -28,7 +28,9 @@
 use std::fmt;
 
 use aws_lc_rs::{constant_time, hmac};
-use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+use data_encoding::{
+    BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE,
+};
 
 use super::id::{AttemptNumber, Era, MessageId};
 
@@ -105,6 +107,13 @@ impl TokenKey {
         .find_map(|bytes| <[u8; 32]>::try_from(bytes).ok())
         .map(|bytes| Self::from_bytes(&bytes))
         .ok_or(BadTokenKey)
+    }
+
+    /// What tells this key from others, and does not tell it: the first 48 bits of an HMAC-SHA256, in hex.
+    pub fn fingerprint(&self) -> String {
+        // No claim begins so.
+        let tag = hmac::sign(&self.0, b"fingerprint of the key of callback tokens");
+        HEXLOWER.encode(&tag.as_ref()[..6])
     }
 
     /// The key for the requests of an era.
@@ -302,6 +311,14 @@ mod tests {
             other.verify(&issue(4711, 2, Some("order-77"))),
             Callback::Forged
         );
+    }
+
+    #[test]
+    fn a_fingerprint_tells_keys_apart_and_is_short() {
+        let other = TokenKey::from_bytes(&[8; 32]);
+        assert_eq!(key().fingerprint(), key().fingerprint());
+        assert_ne!(key().fingerprint(), other.fingerprint());
+        assert_eq!(key().fingerprint().len(), 12);
     }
 
     #[test]

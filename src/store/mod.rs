@@ -63,6 +63,7 @@ use connections::{Connections, Terms};
 use era::Memory;
 use error::Doing;
 pub use error::StoreError;
+use inbox::LISTENING_GAP;
 use pooler::{Limit, Pooling};
 pub use schema::{MigrationState, Schema, migrator};
 
@@ -210,6 +211,23 @@ impl Store {
         key.try_into().map_err(|_| StoreError::Inconsistent {
             what: "wa.keys: the key has not 32 bytes",
         })
+    }
+
+    /// Has this process work with a key of the callback token, known by its fingerprint. `process`: its name, for people.
+    ///
+    /// # Errors
+    /// When messages are sent with another key, and somebody is at it or an answer is missing that only that one can read.
+    pub async fn use_token_key(&self, fingerprint: &str, process: &str) -> Result<(), StoreError> {
+        sqlx::query!(
+            "select wa.use_token_key($1, $2, make_interval(secs => $3))",
+            fingerprint,
+            process,
+            LISTENING_GAP.as_secs_f64()
+        )
+        .execute(&self.pool)
+        .await
+        .doing("use the key of the callback token")
+        .map(drop)
     }
 
     /// Closes every connection.

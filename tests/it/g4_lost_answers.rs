@@ -1,5 +1,6 @@
 //! G4: a lost answer is not a failure. Evidence settles it; policy does only when the evidence clock has run out.
 
+mod other_key;
 mod policy;
 mod without_echo;
 
