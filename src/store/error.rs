@@ -108,9 +108,9 @@ impl StoreError {
     }
 
     /// Whether the same may go better in smaller parts: the data is refused, or the server took longer over it than a statement
-    /// may run (class 57014, from `statement_timeout`).
+    /// may run (57014, from `statement_timeout`), had no memory for it (53200), or met something broken (class XX).
     pub fn may_go_in_parts(&self) -> bool {
-        self.is_refusal_of_data() || self.is_of(&["57014"])
+        self.is_refusal_of_data() || self.is_of(&["57014", "53200", "XX"])
     }
 
     /// Whether somebody else was in the way at that moment (a deadlock, a conflict of snapshots, a lock that was not had in time), so

@@ -68,6 +68,11 @@ impl Groups {
         self.ids.len()
     }
 
+    /// Their numbers.
+    pub fn ids(&self) -> &[i64] {
+        &self.ids
+    }
+
     /// When the last of them came.
     pub fn last_received_at(&self) -> Option<OffsetDateTime> {
         self.received_at.last().copied()
@@ -114,11 +119,12 @@ impl Store {
     }
 
     /// Sets the oldest waiting deliveries that came after the time given aside for one applier: at most so many groups, and no more after
-    /// so many deliveries. `None`: none waits.
+    /// so many deliveries; without the groups `but`. `None`: none waits.
     pub async fn take_deliveries(
         &self,
         (groups, deliveries): (i64, i64),
         after: OffsetDateTime,
+        but: &[i64],
     ) -> Result<Option<InboxBatch>, StoreError> {
         let doing = "take webhook deliveries";
         let mut transaction = self.begin_here().await.doing(doing)?;
@@ -126,7 +132,8 @@ impl Store {
             "src/store/sql/take_deliveries.sql",
             groups,
             deliveries,
-            after
+            after,
+            but
         )
         .fetch_all(&mut *transaction)
         .await

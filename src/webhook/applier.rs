@@ -1,7 +1,8 @@
 //! Takes deliveries from the inbox and applies what they say.
 //!
 //! Apart from receiving, so that WhatsApp never waits for it, and repeatable: a batch is one transaction, and applying the
-//! same status twice changes nothing. One delivery that the database refuses is put aside and shown; it keeps back nothing.
+//! same status twice changes nothing. One delivery that the database refuses is put aside and shown; one that fails otherwise is tried
+//! again later. Neither keeps back what came after it.
 //!
 //! Safe to run in every process at once: deliveries that one applier has taken are skipped by the others.
 
@@ -235,6 +236,13 @@ impl Applier {
                     self.metrics.webhooks.bad.inc();
                     Report::default()
                 }
+                [id] if error.may_go_in_parts() && self.leave(&group) => {
+                    warn!(
+                        error.code = error.code().as_deref(),
+                        "Webhook delivery {id} could not be applied; it is tried again in a minute, and others go before it"
+                    );
+                    Report::default()
+                }
                 _ => return Err(error),
             },
         };
@@ -242,6 +250,14 @@ impl Applier {
             more_may_wait: true,
             ..report
         })
+    }
+
+    fn leave(&mut self, groups: &Groups) -> bool {
+        let now = Instant::now();
+        groups
+            .ids()
+            .iter()
+            .all(|group| self.place.leave(*group, now))
     }
 
     async fn apply(&mut self, at_most: (i64, i64)) -> Result<Report, Failure> {
@@ -267,10 +283,11 @@ impl Applier {
     }
 
     async fn take(&mut self, at_most: (i64, i64)) -> Result<Option<InboxBatch>, StoreError> {
-        let mut after = self.place.after(Instant::now());
+        let now = Instant::now();
+        let (mut after, left) = (self.place.after(now), self.place.left(now));
         loop {
             let since = Instant::now();
-            let batch = self.store.take_deliveries(at_most, after).await?;
+            let batch = self.store.take_deliveries(at_most, after, &left).await?;
             let from_the_front = after == FRONT;
             if from_the_front {
                 self.place.looked_from_the_front(since, Instant::now());

@@ -12,6 +12,10 @@ use crate::store::inbox::FRONT;
 const OVERLAP: time::Duration = time::Duration::milliseconds(250);
 /// From one look from the front to the next, where those between them find something.
 const FRONT_EVERY: Duration = Duration::from_secs(1);
+/// What cannot be applied now is passed over for so long …
+const LEFT_FOR: Duration = Duration::from_secs(60);
+/// … and so many at most: where more fail it is the database, and nothing is gained by looking further.
+const MOST_LEFT: usize = 100;
 
 /// Where the next look begins.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub(super) struct Place {
     /// When to look from the front, whatever is found elsewhere.
     front_at: Instant,
     front_is_dear: bool,
+    /// Groups that are passed over, and until when.
+    left: Vec<(i64, Instant)>,
 }
 
 impl Place {
@@ -29,7 +35,23 @@ impl Place {
             after: FRONT,
             front_at: now,
             front_is_dear: false,
+            left: Vec::new(),
         }
+    }
+
+    /// A group is left where it is for a while, so that what came after it is applied. `false`: too many are.
+    pub(super) fn leave(&mut self, group: i64, now: Instant) -> bool {
+        let there_is_room = self.left.len() < MOST_LEFT;
+        if there_is_room {
+            self.left.push((group, now + LEFT_FOR));
+        }
+        there_is_room
+    }
+
+    /// The groups that are passed over at this time.
+    pub(super) fn left(&mut self, now: Instant) -> Vec<i64> {
+        self.left.retain(|(_, until)| *until > now);
+        self.left.iter().map(|(group, _)| *group).collect()
     }
 
     /// What came after this is to be looked at.
@@ -105,5 +127,16 @@ mod tests {
         assert!(!place.found_nothing(place.after(now)));
         assert_eq!(place.after(now + FRONT_EVERY), at(5) - OVERLAP);
         assert_eq!(place.after(now + rest_after(4 * DEAR)), FRONT);
+    }
+
+    #[test]
+    fn what_is_left_is_passed_over_for_a_while_and_not_too_much_of_it() {
+        let now = Instant::now();
+        let mut place = Place::new(now);
+        assert!((0..100).all(|group| place.leave(group, now)));
+        assert!(!place.leave(100, now));
+        assert_eq!(place.left(now), (0..100).collect::<Vec<_>>());
+        assert!(place.left(now + LEFT_FOR).is_empty());
+        assert!(place.leave(100, now));
     }
 }

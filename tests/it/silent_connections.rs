@@ -184,7 +184,7 @@ async fn a_look_at_an_empty_inbox_costs_no_connection() {
     let before = backend(&mut store.pool().acquire().await.expect("a connection")).await;
 
     let taken = store
-        .take_deliveries((10, 10), FRONT)
+        .take_deliveries((10, 10), FRONT, &[])
         .await
         .expect("it looks");
     assert!(taken.is_none());

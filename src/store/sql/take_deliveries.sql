@@ -1,9 +1,9 @@
--- Sets deliveries aside that wait, with their bodies: the oldest $1 groups that came after $3, and of those no more when there are $2 deliveries.
+-- Sets deliveries aside that wait, with their bodies: the oldest $1 groups that came after $3 and are not $4, and of those no more when there are $2 deliveries.
 -- A group whose deliveries are gone is told without any.
 with front as materialized (
   select p.received_at, p.id, p.deliveries
   from wa.webhook_pending p
-  where p.received_at > $3
+  where p.received_at > $3 and p.id <> all ($4)
   order by p.received_at, p.id
   limit $1
   for update skip locked

@@ -111,7 +111,7 @@ async fn meet_on_three_messages(are_out: bool) {
     let applier = tokio::spawn(async move {
         store.store_deliveries(&[b"{}".to_vec()]).await?;
         let mut batch = store
-            .take_deliveries((1, 1), FRONT)
+            .take_deliveries((1, 1), FRONT, &[])
             .await?
             .expect("a delivery");
         batch.apply(&webhooks).await?;

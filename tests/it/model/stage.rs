@@ -697,7 +697,7 @@ impl<'a> Stage<'a> {
         self.store.store_deliveries(&[b"{}".to_vec()]).await?;
         let mut batch = self
             .store
-            .take_deliveries((1, 1), FRONT)
+            .take_deliveries((1, 1), FRONT, &[])
             .await?
             .expect("a delivery");
         let handled = Handled {

@@ -79,7 +79,7 @@ async fn nothing_is_begun_recorded_applied_or_renewed_in_another_database() {
             "{moved}"
         );
         assert!(
-            store.take_deliveries((10, 10), FRONT).await.is_err(),
+            store.take_deliveries((10, 10), FRONT, &[]).await.is_err(),
             "{moved}"
         );
         let renewed = store.heartbeat(worker, LONG, LONG).await;

@@ -32,22 +32,48 @@ async fn what_the_database_refuses_is_put_aside_and_what_was_stored_with_it_is_a
     }
 }
 
-/// What the database refuses with this error.
-async fn is_put_aside(refusal: &str) {
-    let (mut world, [(one, first), (other, second)]) = two_accepted().await;
+/// Three deliveries that wait together; applying the second ends with this error.
+async fn fails_between(world: &World, error: &str, first: &str, third: &str) {
     run(
-        &world,
+        world,
         &format!(
             "create function public.refuses() returns trigger language plpgsql as
-               $$begin raise exception using errcode = '{refusal}'; end$$;
+               $$begin raise exception using errcode = '{error}'; end$$;
              create trigger refuses before insert on wa.status_events
                for each row when (new.wamid = 'wamid.bad') execute function public.refuses()"
         ),
     )
     .await;
-    let deliveries = [first.as_str(), "wamid.bad", &second]
-        .map(|wamid| a_delivery(&[a_status(wamid, "read", AT)]));
+    let deliveries =
+        [first, "wamid.bad", third].map(|wamid| a_delivery(&[a_status(wamid, "read", AT)]));
     world.deliveries_wait(&deliveries, "1 minute").await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_applied_now_keeps_nothing_back_and_waits() {
+    for error in ["query_canceled", "out_of_memory", "data_corrupted"] {
+        let (mut world, [(one, first), (other, second)]) = two_accepted().await;
+        fails_between(&world, error, &first, &second).await;
+        world.start_service().await;
+        for id in [one, other] {
+            world.until_status(id, "read").await;
+        }
+        assert_eq!(states(&world).await, ["stored"; 3]);
+        assert_eq!(world.count("wa.webhook_pending").await, 1);
+
+        // Whoever comes anew tries it at once.
+        assert!(world.stop_service().await);
+        run(&world, "drop trigger refuses on wa.status_events").await;
+        world.start_service().await;
+        world.until_webhooks_are_applied().await;
+        assert_eq!(states(&world).await, ["stored"; 3]);
+    }
+}
+
+/// What the database refuses with this error.
+async fn is_put_aside(refusal: &str) {
+    let (mut world, [(one, first), (other, second)]) = two_accepted().await;
+    fails_between(&world, refusal, &first, &second).await;
 
     world.start_service().await;
     world.until_webhooks_are_applied().await;
