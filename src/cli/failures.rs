@@ -15,6 +15,7 @@ use super::text::CATEGORIES;
 use super::{Context, duration, output};
 use crate::provider::{Dialect, explain};
 use crate::standing::facts::thousands;
+use crate::standing::mask::Eyes;
 use crate::standing::time::age;
 use crate::store::failures::{
     Counted, Decider, FailureCount, FailureFilter, FailureGroup, Failures, SuppressFrom,
@@ -198,10 +199,16 @@ fn table(groups: &[FailureCount], now: OffsetDateTime) -> Table<7> {
             group.rejected.to_string(),
             age(group.last_at, now),
             group.sample.to_string(),
-            group.sample_message.clone().unwrap_or_default(),
+            veiled(group).unwrap_or_default(),
         ]);
     }
     table
+}
+
+/// What WhatsApp said of the sample; it may name a recipient.
+fn veiled(group: &FailureCount) -> Option<String> {
+    let said = group.sample_message.as_deref()?;
+    Some(Eyes::CLOSED.text(said).into_owned())
 }
 
 /// Each code once, in the order of the groups.
@@ -375,7 +382,7 @@ struct GroupJson<'a> {
     #[serde(with = "time::serde::rfc3339")]
     last_at: OffsetDateTime,
     sample: i64,
-    sample_message: Option<&'a str>,
+    sample_message: Option<String>,
 }
 
 impl<'a> FailuresJson<'a> {
@@ -391,7 +398,7 @@ impl<'a> FailuresJson<'a> {
                 rejected: group.rejected,
                 last_at: group.last_at,
                 sample: group.sample,
-                sample_message: group.sample_message.as_deref(),
+                sample_message: veiled(group),
             }
         };
         Self {

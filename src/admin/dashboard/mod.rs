@@ -37,6 +37,7 @@ use crate::clock::Clock;
 use crate::domain::id::MessageId;
 use crate::standing::facts::plain;
 use crate::standing::mask::Eyes;
+use crate::standing::message::veil_all;
 use crate::standing::reason::Reason;
 use crate::store::audit::Deed;
 use crate::store::uncertain::UncertainPolicy;
@@ -84,7 +85,7 @@ impl Dashboard {
         let Some(mut timeline) = self.store.timeline(MessageId(id)).await? else {
             return Err(NotDone::Because(format!("there is no message {id}")));
         };
-        pages::mask_texts(&mut timeline, Eyes::CLOSED);
+        veil_all(&mut timeline, Eyes::CLOSED);
         let message = timeline.message;
         let reason = Reason::of(&self.store, self.policy, &message).await?;
         Ok(reason.sentence(&message, self.clock.now()))

@@ -11,6 +11,7 @@ use crate::cli::table::{Table, numbers, words};
 use crate::cli::text::message_id;
 use crate::cli::{Context, output};
 use crate::standing::mask::Eyes;
+use crate::standing::message::veil;
 use crate::standing::time::age;
 use crate::store::Store;
 use crate::store::campaign::CampaignKey;
@@ -113,7 +114,10 @@ impl List {
             duplicates_only: self.duplicates,
             before: self.before,
         };
-        let page = store.messages(&filter, usize::from(self.limit)).await?;
+        let mut page = store.messages(&filter, usize::from(self.limit)).await?;
+        for message in &mut page.messages {
+            veil(message, eyes);
+        }
         if self.json {
             let messages = page.messages.iter();
             let messages = messages

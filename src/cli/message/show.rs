@@ -11,7 +11,7 @@ use crate::cli::{Context, output};
 use crate::domain::id::MessageId;
 use crate::service::uncertain_policy;
 use crate::standing::mask::Eyes;
-use crate::standing::message::{Event, facts, history};
+use crate::standing::message::{Event, facts, history, veil_all};
 use crate::standing::reason::Reason;
 use crate::standing::time::{age, stamp};
 use crate::store::Store;
@@ -62,12 +62,13 @@ pub(in crate::cli) struct Why {
     json: bool,
 }
 
-async fn find(store: &Store, id: i64) -> anyhow::Result<Timeline> {
-    let found = store.timeline(MessageId(id)).await?;
-    found.ok_or_else(|| {
+async fn find(store: &Store, id: i64, eyes: Eyes) -> anyhow::Result<Timeline> {
+    let Some(mut timeline) = store.timeline(MessageId(id)).await? else {
         let fix = "see the latest ones: wa-outbox message list";
-        Problem::failed(format!("there is no message {id}"), fix).into()
-    })
+        return Err(Problem::failed(format!("there is no message {id}"), fix).into());
+    };
+    veil_all(&mut timeline, eyes);
+    Ok(timeline)
 }
 
 /// What workers do where neither message nor sender says, as far as their settings are the same here.
@@ -92,7 +93,7 @@ impl Show {
             },
         );
         let store = context.store().await?;
-        let timeline = find(store, self.id).await?;
+        let timeline = find(store, self.id, eyes).await?;
         let wamids = store.wamids(id).await?;
         let payload = if self.reveal {
             store.payload(id).await?
@@ -129,7 +130,7 @@ impl Why {
             reveal: self.reveal,
         };
         let store = context.store().await?;
-        let message = find(store, self.id).await?.message;
+        let message = find(store, self.id, eyes).await?.message;
         let now = context.clock().now();
         let reason = Reason::of(store, policy(context)?, &message).await?;
         let sentence = reason.sentence(&message, now);

@@ -144,3 +144,28 @@ async fn a_summary_counts_what_is_open_and_what_has_ended() {
     let told = world.says(&["summary"]).await;
     assert!(told.contains("460 messages in the outbox."), "{told}");
 }
+
+#[tokio::test]
+async fn a_number_in_a_text_of_whatsapps_is_masked_until_it_is_asked_for() {
+    let world = some_of_everything().await;
+    let id = ids_where(&world, "state = 'failed'").await[0];
+    let told = "update wa.results set error_message = 'the number +16505551234 is not on WhatsApp' where id =";
+    world.run_sql(&format!("{told} {id}")).await;
+    let id = id.to_string();
+    let looks: [&[&str]; 6] = [
+        &["message", "show", &id],
+        &["message", "show", &id, "--json"],
+        &["why", "message", &id],
+        &["why", "message", &id, "--json"],
+        &["message", "list", "--state", "failed", "--json"],
+        &["failures", "list"],
+    ];
+    for look in looks {
+        let shown = world.says(look).await;
+        assert!(!shown.contains("16505551234"), "{look:?}: {shown}");
+    }
+    for look in &looks[..5] {
+        let shown = world.says(&[look, &["--reveal"][..]].concat()).await;
+        assert!(shown.contains("+16505551234 is not"), "{look:?}: {shown}");
+    }
+}

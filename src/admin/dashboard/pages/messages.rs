@@ -17,9 +17,9 @@ use crate::domain::id::MessageId;
 use crate::domain::status::Status;
 use crate::standing::failure::meaning;
 use crate::standing::mask::Eyes;
-use crate::standing::message::{facts, has_ended, history};
+use crate::standing::message::{facts, has_ended, history, veil_all};
 use crate::standing::reason::Reason;
-use crate::store::message::{Message, Timeline};
+use crate::store::message::Message;
 use crate::store::messages::MessageFilter;
 
 const STATES: [&str; 8] = [
@@ -201,7 +201,7 @@ pub(super) async fn one(
         .session
         .is_some_and(|session| dashboard.sessions.is_revealed(session, id, Instant::now()));
     let eyes = Eyes { reveal };
-    mask_texts(&mut timeline, eyes);
+    veil_all(&mut timeline, eyes);
     let wamids = store.wamids(MessageId(id)).await?;
     let ended_at = store.ended_at(MessageId(id)).await?;
     let payload = if reveal {
@@ -243,26 +243,6 @@ pub(super) async fn one(
         .section("content", html! {
             @if let Some(payload) = payload { h2 { "Content" } pre { (payload) } }
         }))
-}
-
-/// Hides what texts of WhatsApp's say of the recipient, wherever they are told.
-pub(in crate::admin::dashboard) fn mask_texts(timeline: &mut Timeline, eyes: Eyes) {
-    let requests = timeline.attempts.iter_mut().flat_map(|row| {
-        [
-            &mut row.error_title,
-            &mut row.error_details,
-            &mut row.note,
-            &mut row.settled_note,
-        ]
-    });
-    let statuses = timeline
-        .statuses
-        .iter_mut()
-        .flat_map(|row| [&mut row.error_title, &mut row.error_details]);
-    let texts = requests.chain(statuses).flatten();
-    for text in texts.chain(&mut timeline.message.error_message) {
-        *text = eyes.text(text).into_owned();
-    }
 }
 
 fn acts(visitor: &Visitor, message: &Message, is_revealed: bool) -> Markup {

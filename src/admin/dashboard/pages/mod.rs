@@ -10,8 +10,6 @@ mod sequences;
 mod uncertain;
 mod webhooks;
 
-pub(super) use messages::mask_texts;
-
 use super::layout::Shown;
 use super::page::Page;
 use super::session::Visitor;
