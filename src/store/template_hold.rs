@@ -363,11 +363,13 @@ impl InboxBatch {
     /// account and no sender. Says how many holds were released.
     pub async fn apply_template_news(&mut self, news: &[TemplateNews]) -> Result<u64, StoreError> {
         let mut released = 0;
-        for one in news {
-            if one.is_usable {
-                released += self.release_by_webhook(one).await?;
+        for run in news.chunk_by(|one, next| one.is_usable == next.is_usable) {
+            if run.iter().any(|one| one.is_usable) {
+                for one in run {
+                    released += self.release_by_webhook(one).await?;
+                }
             } else {
-                self.hold_by_webhook(one).await?;
+                self.hold_by_webhook(run).await?;
             }
         }
         Ok(released)
@@ -393,19 +395,27 @@ impl InboxBatch {
         Ok(released.rows_affected())
     }
 
-    async fn hold_by_webhook(&mut self, news: &TemplateNews) -> Result<(), StoreError> {
+    /// Together: each look at who uses templates is a look at thousands of messages.
+    async fn hold_by_webhook(&mut self, news: &[TemplateNews]) -> Result<(), StoreError> {
+        let names: Vec<&str> = news.iter().map(|one| one.template.name.as_str()).collect();
+        let languages: Vec<_> = news
+            .iter()
+            .map(|one| one.template.language.as_deref())
+            .collect();
+        let reasons: Vec<String> = news.iter().map(|one| storable(&one.reason)).collect();
+        let accounts: Vec<_> = news.iter().map(|one| one.account.as_deref()).collect();
         sqlx::query_file!(
             "src/store/sql/hold_for_webhook.sql",
-            news.template.name,
-            news.template.language,
-            storable(&news.reason),
-            news.account,
+            &names as &[&str],
+            &languages as &[Option<&str>],
+            &reasons,
+            &accounts as &[Option<&str>],
             MACHINE,
             WEBHOOK_HOLD.as_secs_f64()
         )
-        .fetch_all(&mut *self.transaction)
+        .execute(&mut *self.transaction)
         .await
-        .doing("hold a template by its webhook")
+        .doing("hold templates by their webhooks")
         .map(drop)
     }
 }
