@@ -14,8 +14,8 @@
 //! kept apart by the pooler.
 //!
 //! A database or a role may be set to undo what is promised: commits that a crash of the server forgets, snapshots that stay as they were
-//! while a lock is waited for. Our connections are not so, whatever is set; through a pooler in transaction mode that cannot be had, and
-//! such a database is refused.
+//! while a lock is waited for. Our connections are not so, whatever is set, and look for names in Postgres' own schema alone; through a
+//! pooler in transaction mode that cannot be had, and a database that undoes what is promised is refused.
 
 use std::time::Duration;
 
@@ -74,6 +74,10 @@ const ISOLATION: Limit<&str> = ("default_transaction_isolation", "read committed
 /// What is committed outlives a crash of the server, an intent above all. Only where it is off: whoever waits for a standby, or for none,
 /// goes on so.
 const COMMIT: Limit<&str> = ("synchronous_commit", "on");
+/// What a name means is not for somebody to say who may make functions in a schema that is looked through …
+const NAMES: Limit<&str> = ("search_path", "pg_catalog, pg_temp");
+/// … and a pattern means the same in every session.
+const LITERALS: Limit<&str> = ("standard_conforming_strings", "on");
 
 /// Turns that two connections take. On an idle pooler the first one tells; more are for one that is busy, where who gets
 /// which server connection is left to chance.
@@ -94,7 +98,7 @@ pub(super) async fn explore(
         None => look(&plain, patience).await?.unwrap_or_default(),
     };
     let commit = (seen.synchronous_commit == "off").then_some(COMMIT);
-    let fitting = [ISOLATION].into_iter().chain(commit);
+    let fitting = [ISOLATION, NAMES, LITERALS].into_iter().chain(commit);
     let fitting = fitting.map(|(name, value)| (name, value.to_owned()));
     let settings: Vec<Limit> = limits.iter().cloned().chain(fitting).collect();
     if seen.mark.as_ref() == Some(&mark) {
@@ -149,8 +153,8 @@ impl Seen {
 fn greeting(limits: &[Limit]) -> String {
     let limits = limits
         .iter()
-        .map(|(name, value)| format!("set {name} = '{value}'"));
-    limits.collect::<Vec<_>>().join("; ")
+        .map(|(name, value)| format!("set_config('{name}', '{value}', false)"));
+    format!("select {}", limits.collect::<Vec<_>>().join(", "))
 }
 
 /// What a connection with these options is given. None: a pooler refuses them. (It may ignore them, too.)

@@ -3,6 +3,7 @@
 mod content;
 mod dialled;
 mod from_rust;
+mod names;
 mod refused;
 
 use sqlx::postgres::{PgConnection, PgDatabaseError};
