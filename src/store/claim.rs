@@ -6,7 +6,8 @@
 //! for it and nothing of an old epoch can begin after a new one.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
@@ -115,6 +116,27 @@ pub struct Begun {
     pub begun_at: OffsetDateTime,
     /// In this era of the database.
     pub era: Era,
+}
+
+/// A row that somebody else holds is waited for so long, as PostgreSQL writes it: all that is begun with it waits, too.
+const LOCKED_FOR: &str = "50ms";
+/// After that has happened rows that are locked are left out for so long.
+const IMPATIENT_FOR: Duration = Duration::from_secs(10);
+
+/// Whether rows that somebody else holds are waited for.
+#[derive(Default)]
+pub(super) struct Patience(Mutex<Option<Instant>>);
+
+impl Patience {
+    fn is_lost(&self) -> bool {
+        let lost_until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lost_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn lose(&self) {
+        let until = Instant::now() + IMPATIENT_FOR;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
 }
 
 impl Store {
@@ -276,8 +298,8 @@ impl Store {
     }
 
     /// Writes down that these messages are about to be sent. Those that are no longer queued (cancelled, settled), whose
-    /// sender has changed hands, whose campaign does not run any more or whose recipient was suppressed meanwhile are left out
-    /// of the answer and must not be sent.
+    /// sender has changed hands, whose campaign does not run any more or whose recipient was suppressed meanwhile, and those that somebody
+    /// holds locked, are left out of the answer and must not be sent.
     ///
     /// `answer_due_in`: after this long no answer can come any more; a later holder takes them for uncertain then.
     pub async fn begin(
@@ -292,19 +314,29 @@ impl Store {
         let senders: Vec<&str> = claims.iter().map(|claim| claim.sender.as_str()).collect();
         let epochs: Vec<i64> = claims.iter().map(|claim| claim.epoch.0).collect();
         let (era, tick) = self.here();
-        let rows = sqlx::query_file!(
-            "src/store/sql/begin.sql",
-            worker.0,
-            &ids,
-            &senders as &[&str],
-            &epochs,
-            answer_due_in.as_secs_f64(),
-            era,
-            tick
-        )
-        .fetch_all(&self.pool)
-        .await
-        .doing("begin attempts")?;
+        let begin = async |leaves_locked_out: bool| {
+            sqlx::query_file!(
+                "src/store/sql/begin.sql",
+                worker.0,
+                &ids,
+                &senders as &[&str],
+                &epochs,
+                answer_due_in.as_secs_f64(),
+                era,
+                tick,
+                leaves_locked_out,
+                LOCKED_FOR
+            )
+            .fetch_all(&self.pool)
+            .await
+            .doing("begin attempts")
+        };
+        let mut rows = begin(self.patience.is_lost()).await;
+        if rows.as_ref().is_err_and(StoreError::may_be_tried_again) {
+            self.patience.lose();
+            rows = begin(true).await;
+        }
+        let rows = rows?;
         if rows.is_empty() {
             // Perhaps all were cancelled. Perhaps it is another database.
             self.suspect();

@@ -59,6 +59,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
+use claim::Patience;
 use connections::{Connections, Terms};
 use era::Memory;
 use error::Doing;
@@ -140,6 +141,7 @@ pub struct Store {
     pool: Connections,
     pooling: Pooling,
     memory: Arc<Memory>,
+    patience: Arc<Patience>,
 }
 
 impl Store {
@@ -163,6 +165,7 @@ impl Store {
             }),
             pooling: way.pooling,
             memory: Arc::default(),
+            patience: Arc::default(),
         })
     }
 
@@ -180,6 +183,7 @@ impl Store {
             }),
             pooling: Pooling::Direct,
             memory: Arc::default(),
+            patience: Arc::default(),
         }
     }
 

@@ -171,7 +171,9 @@ async fn no_index_but_that_of_its_key_can_find_a_message() {
     let mut of_a_message = vec![
         filled(
             include_str!("../../src/store/sql/begin.sql"),
-            &["1", "'{1}'", "'{a}'", "'{1}'", "1", "1", "1"],
+            &[
+                "1", "'{1}'", "'{a}'", "'{1}'", "1", "1", "1", "false", "'50ms'",
+            ],
         ),
         filled(
             include_str!("../../src/store/sql/end_suppressed.sql"),

@@ -174,7 +174,9 @@ async fn g8_messages_of_many_senders_are_begun_each_under_the_epoch_of_its_own()
     // Whether a sender is held is looked up for each message. To join them is to compare each message with each sender.
     let begin = filled(
         include_str!("../../src/store/sql/begin.sql"),
-        &["1", "'{1}'", "'{a}'", "'{1}'", "1", "1", "1"],
+        &[
+            "1", "'{1}'", "'{a}'", "'{1}'", "1", "1", "1", "false", "'50ms'",
+        ],
     );
     let plan = plan_of(&world.database.pool, &begin).await;
     let joins = plan
@@ -185,7 +187,7 @@ async fn g8_messages_of_many_senders_are_begun_each_under_the_epoch_of_its_own()
 }
 
 #[tokio::test]
-async fn what_somebody_has_locked_is_begun_as_he_leaves_it() {
+async fn what_somebody_has_locked_keeps_nobody_waiting_and_is_begun_as_he_leaves_it() {
     let (world, store, worker, claims) = one_of_each().await;
     let (put_off, cancelled) = (claims[3].id, claims[7].id);
     let mut somebody = world.database.pool.begin().await.expect("a transaction");
@@ -198,18 +200,48 @@ async fn what_somebody_has_locked_is_begun_as_he_leaves_it() {
             .await
             .expect("it is done");
     }
-    let begin = tokio::spawn(async move { store.begin(worker, &claims, LONG).await });
-    world
-        .until_true("it waits", async || {
-            world.count("pg_locks where not granted").await > 0
-        })
-        .await;
+    let begin = async || store.begin(worker, &claims, LONG).await.expect("begun");
+    let is_locked = |one: &Begun| one.id == put_off || one.id == cancelled;
+    let begun = begin().await;
+    assert_eq!(begun.len(), SENDERS as usize - 2);
+    assert!(!begun.iter().any(is_locked));
+    assert!(begin().await.is_empty());
     somebody.commit().await.expect("it is committed");
 
-    let begun: Vec<Begun> = begin.await.expect("it ends").expect("begun");
-    assert!(begun.iter().any(|one| one.id == put_off));
-    assert!(begun.iter().all(|one| one.id != cancelled));
+    let begun: Vec<MessageId> = begin().await.iter().map(|one| one.id).collect();
+    assert_eq!(begun, [put_off]);
     let expected = i64::from(SENDERS) - 1;
-    assert_eq!(begun.len() as i64, expected);
     assert_eq!(begun_under_their_epochs(&world).await, expected);
+}
+
+#[tokio::test]
+async fn a_transaction_that_stays_open_over_cancelled_messages_holds_up_nothing_else() {
+    let mut world = World::at_rest().await;
+    let other = sender(0);
+    world.add_sender(&other).await;
+    let all = format!(
+        "insert into wa.outbox (sender, recipient, payload)
+         select sender, '+1650555' || 1000 + n, '{{\"type\":\"text\",\"text\":{{\"body\":\"Hello\"}}}}'
+         from generate_series(1, 40) as n cross join wa.senders"
+    );
+    world.run_sql(&all).await;
+    let mut somebody = world.database.pool.begin().await.expect("a transaction");
+    let cancel = "select wa.cancel(id) from wa.queue where id % 4 = 0";
+    somebody.execute(cancel).await.expect("it is done");
+    world.start_service().await;
+    world
+        .until_true("all others are sent", async || {
+            world.count("wa.messages where state = 'accepted'").await == 60
+        })
+        .await;
+    assert!(world.stop_service().await, "nothing is out that cannot end");
+    assert_eq!(world.count("wa.messages where state = 'queued'").await, 20);
+
+    somebody.rollback().await.expect("it is rolled back");
+    world.start_service().await;
+    world
+        .until_true("they are sent, too", async || {
+            world.count("wa.messages where state = 'accepted'").await == 80
+        })
+        .await;
 }

@@ -1,9 +1,10 @@
--- Ends queued rows of campaigns whose recipients must not be messaged. One that was begun meanwhile is on its way and is left.
+-- Ends queued rows of campaigns whose recipients must not be messaged. One that was begun meanwhile is on its way and is left; one that
+-- somebody holds locked is met again.
 with asked as (
   select q.id, q.sender, q.attempts, q.campaign from wa.queue q
   where q.id = any ($1) and (q.campaign <> 0) is true and q.state = 'queued'
   order by q.id
-  for update
+  for update skip locked
 ), suppressed as (
   select a.*, wa.suppressed_because(o.recipient, a.sender, c.category) as reason
   from asked a

@@ -59,12 +59,20 @@ async fn a_hand_over_and_a_takeover_wait_for_a_begin_under_way() {
     store.take_senders(old).await.expect("a look");
     let (_, epoch) = world.lease().await;
     let message = world.enqueue(a_text()).await;
+    // A begin does not wait long for a row, but however long for this.
+    for statement in [
+        "create function public.waits() returns trigger language plpgsql set lock_timeout = 0 as
+           $$begin perform pg_advisory_xact_lock_shared(7); return new; end$$",
+        "create trigger waits before update on wa.queue for each row execute function public.waits()",
+    ] {
+        world.run_sql(statement).await;
+    }
     let mut connection = world.connection().await;
     let mut in_the_way = connection.begin().await.expect("a transaction");
-    sqlx::query("select from wa.queue for update")
+    sqlx::query("select pg_advisory_xact_lock(7)")
         .execute(&mut *in_the_way)
         .await
-        .expect("the message is locked");
+        .expect("it is ours");
 
     let begin = world.begins(old, message, epoch);
     let others = async {
