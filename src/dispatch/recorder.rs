@@ -159,6 +159,12 @@ impl Recorder {
                 new.bygone
             );
         }
+        if new.borrowed > 0 {
+            warn!(
+                "{} answers had the id of another message; a person must say what became of their own: wa-outbox uncertain list",
+                new.borrowed
+            );
+        }
         let messages = &self.metrics.messages;
         messages.accepted.inc_by(new.accepted);
         messages.failed.inc_by(new.failed);

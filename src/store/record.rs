@@ -68,6 +68,8 @@ pub struct Recorded {
     pub failed: u64,
     /// Messages that became uncertain.
     pub uncertain: u64,
+    /// Answers that named the id of another message. What became of their own is in doubt, for a person.
+    pub borrowed: u64,
     /// Answers of an earlier era that this database has no use for: their messages were lost, or are in doubt as a whole.
     pub bygone: u64,
 }
@@ -93,13 +95,19 @@ impl Store {
         if records.iter().all(|record| record.is_plain()) {
             let written = write_acceptances(&self.pool, records, here).await?;
             if let Some((accepted_ids, late)) = written {
-                return Ok(Recorded {
+                let mut recorded = Recorded {
                     accepted: accepted_ids.len() as u64,
                     accepted_ids,
                     late,
                     bygone,
                     ..Recorded::default()
-                });
+                };
+                if records.len() > recorded.accepted_ids.len() {
+                    let mut transaction = self.begin_here().await.doing(doing)?;
+                    write_borrowed(&mut transaction, records, &mut recorded).await?;
+                    transaction.commit().await.doing(doing)?;
+                }
+                return Ok(recorded);
             }
         }
         let mut transaction = self.begin_here().await.doing(doing)?;
@@ -112,15 +120,18 @@ impl Store {
         write_returns(&mut transaction, records).await?;
         // Last: what is known by now of the messages settles the doubts among them (`record_accounts.sql`).
         write_accounts(&mut transaction, records).await?;
-        transaction.commit().await.doing(doing)?;
-        Ok(Recorded {
+        let mut recorded = Recorded {
             accepted: accepted_ids.len() as u64 + nameless,
             accepted_ids,
             late,
             failed,
             uncertain,
             bygone,
-        })
+            borrowed: 0,
+        };
+        write_borrowed(&mut transaction, records, &mut recorded).await?;
+        transaction.commit().await.doing(doing)?;
+        Ok(recorded)
     }
 }
 
@@ -199,6 +210,66 @@ async fn write_acceptances(
         let accepted = new.accepted.into_iter().map(MessageId).collect();
         (accepted, new.late as u64)
     }))
+}
+
+/// Acceptances that name a message which has that wamid already: the answer is not about this one. (A provider that answers with what it
+/// has said before, or always the same.) It may have taken ours all the same, so nothing but a person sends it again.
+async fn write_borrowed(
+    transaction: &mut Transaction,
+    records: &[&Record],
+    recorded: &mut Recorded,
+) -> Result<(), StoreError> {
+    let unheard: Vec<(&Record, &str)> = records
+        .iter()
+        .copied()
+        .filter(|record| !recorded.accepted_ids.contains(&record.id))
+        .filter_map(|record| match &record.transition {
+            Transition::Accept(Acceptance {
+                wamid: Some(wamid), ..
+            }) => Some((record, wamid.reveal())),
+            _ => None,
+        })
+        .collect();
+    if unheard.is_empty() {
+        return Ok(());
+    }
+    let keys = Keys::of(unheard.iter().map(|(record, _)| *record));
+    let wamids: Vec<&str> = unheard.iter().map(|(_, wamid)| *wamid).collect();
+    let borrowed = sqlx::query_file!(
+        "src/store/sql/borrowed_ids.sql",
+        &wamids as &[&str],
+        &keys.senders as &[&str],
+        &keys.ids,
+        &keys.attempts
+    )
+    .fetch_all(&mut **transaction)
+    .await
+    .doing("look for the messages that acceptances are of")?;
+    let mut doubts = Vec::with_capacity(borrowed.len());
+    for row in borrowed {
+        let request = (MessageId(row.id), AttemptNumber(row.attempt));
+        let of = |record: &&&Record| (record.id, record.attempt) == request;
+        let Some(record) = records.iter().find(of) else {
+            continue;
+        };
+        let doubt = format!("the answer has the id of message {}", row.owner);
+        doubts.push(Record {
+            transition: Transition::Doubt {
+                doubt: doubt.clone(),
+                may_resend: false,
+            },
+            account: Some(Account {
+                outcome: "uncertain",
+                error: ApiError::default(),
+                note: Some(doubt),
+            }),
+            ..(**record).clone()
+        });
+    }
+    let doubts: Vec<&Record> = doubts.iter().collect();
+    recorded.borrowed = doubts.len() as u64;
+    recorded.uncertain += write_doubts(transaction, &doubts).await?;
+    write_accounts(transaction, &doubts).await
 }
 
 /// Accepted, and never to get an id: a mark-as-read, a typing indicator. Also when a new holder has swept it meanwhile: no

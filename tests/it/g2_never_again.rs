@@ -12,7 +12,7 @@ use wa_outbox::domain::outcome::Acceptance;
 use wa_outbox::domain::transition::Transition;
 use wa_outbox::store::claim::{Begun, Claim};
 use wa_outbox::store::lease::WorkerId;
-use wa_outbox::store::record::Record;
+use wa_outbox::store::record::{Record, Recorded};
 use wa_outbox::store::sweep::Place;
 
 use crate::support::make::a_text;
@@ -71,7 +71,11 @@ impl<'a> Hand<'a> {
     }
 
     async fn records(&self, begun: Begun, transition: Transition) {
-        let record = Record {
+        self.records_all(vec![(begun, transition)]).await;
+    }
+
+    async fn records_all(&self, told: Vec<(Begun, Transition)>) -> Recorded {
+        let record = |(begun, transition): (Begun, Transition)| Record {
             id: begun.id,
             sender: SenderId::from(SENDER),
             attempt: begun.attempt,
@@ -80,11 +84,9 @@ impl<'a> Hand<'a> {
             transition,
             account: None,
         };
-        self.world
-            .store
-            .record(&[record])
-            .await
-            .expect("it is written");
+        let records: Vec<Record> = told.into_iter().map(record).collect();
+        let recorded = self.world.store.record(&records).await;
+        recorded.expect("it is written")
     }
 
     /// Takes what an earlier worker had begun for uncertain.

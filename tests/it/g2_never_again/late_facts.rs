@@ -70,6 +70,75 @@ async fn an_answer_that_comes_while_the_resend_is_queued_stops_the_resend() {
     assert_never_again(&world, id, "late answer").await;
 }
 
+/// In doubt, and kept for a person.
+async fn assert_left_to_a_person(world: &World, id: MessageId, doubt: &str) {
+    let kept: (String, bool) =
+        sqlx::query_as("select doubt, may_resend from wa.uncertain where id = $1")
+            .bind(id.0)
+            .fetch_one(&world.database.pool)
+            .await
+            .expect("it is uncertain");
+    assert_eq!(kept, (doubt.to_owned(), false));
+}
+
+#[tokio::test]
+async fn an_answer_with_the_id_of_another_message_is_taken_for_none_of_ours() {
+    let world = World::at_rest().await;
+    let [one, two, three, four] = [
+        world.enqueue(a_text()).await,
+        world.enqueue(a_text()).await,
+        world.enqueue(a_text()).await,
+        world.enqueue(a_text()).await,
+    ];
+    let hand = Hand::takes_the_sender(&world).await;
+    let mut told = Vec::new();
+    for id in [one, two, three] {
+        let begun = hand.begins(id).await.expect("begun");
+        told.push((begun, accepted_as("wamid.A")));
+    }
+    let last = hand.begins(four).await.expect("begun");
+    // Together, and one that comes later, with others that end otherwise.
+    let third = told.pop().expect("the third");
+    let recorded = hand.records_all(told).await;
+    assert_eq!((recorded.accepted, recorded.borrowed), (1, 1));
+    let recorded = hand.records_all(vec![third, (last, lost())]).await;
+    assert_eq!((recorded.accepted, recorded.borrowed), (0, 1));
+
+    assert_never_again(&world, one, "the first").await;
+    let doubt = format!("the answer has the id of message {one}");
+    for id in [two, three] {
+        assert_left_to_a_person(&world, id, &doubt).await;
+        let attempts = world.timeline(id).await.attempts;
+        assert_eq!(attempts[0].note.as_deref(), Some(doubt.as_str()));
+    }
+    // Told again it changes nothing.
+    assert_eq!(world.timeline(one).await.acceptances.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_told_late_of_a_request_that_was_swept_keeps_policy_from_sending_it_again() {
+    let world = World::at_rest().await;
+    let first = world.enqueue(a_text()).await;
+    let slow = Hand::takes_the_sender(&world).await;
+    let begun = slow.begins(first).await.expect("begun");
+    slow.records(begun, accepted_as("wamid.A")).await;
+    let borrowed = accepted_as("wamid.A");
+    let unreadable = Transition::Doubt {
+        doubt: "it said yes".to_owned(),
+        may_resend: false,
+    };
+    let of_first = format!("the answer has the id of message {first}");
+    for (told, doubt) in [(borrowed, of_first.as_str()), (unreadable, "it said yes")] {
+        let id = world.enqueue(a_text()).await;
+        let slow = Hand::takes_the_sender(&world).await;
+        let begun = slow.begins(id).await.expect("begun");
+        let next = Hand::takes_the_sender(&world).await;
+        next.sweeps().await;
+        slow.records(begun, told).await;
+        assert_left_to_a_person(&world, id, doubt).await;
+    }
+}
+
 #[tokio::test]
 async fn a_late_refusal_of_one_request_does_not_end_a_message_whose_next_request_is_out() {
     let world = World::at_rest().await;
