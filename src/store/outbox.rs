@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use super::error::{Doing, Refusal};
 use super::{Store, StoreError};
 use crate::domain::id::MessageId;
+use crate::domain::phone;
 use crate::message::{Outgoing, RowContent};
 
 /// Why a message was not written into the outbox.
@@ -102,17 +103,44 @@ pub async fn enqueue_all(
     Ok(ids.into_iter().map(|(_, id)| MessageId(id)).collect())
 }
 
-/// The places of messages in the order in which they are written: without a sequence first, as they come, then by recipient and
-/// sequence. Those of one sequence keep their order.
+/// The places of messages in the order in which they are written: without a sequence first, as they come, then by sender, recipient and
+/// sequence. Those of one sequence keep their order, however their recipient is written.
 pub(super) fn in_order_of_sequences(messages: &[Outgoing]) -> Vec<usize> {
+    let members = || messages.iter().filter(|message| message.sequence.is_some());
+    // Who is meant by none is known to the database alone, and so is the country that a number is dialled in. Where some are named and
+    // others are not, what is surely the same of both has to do.
+    let (named, unnamed): (Vec<_>, Vec<_>) =
+        members().partition(|message| message.sender.is_some());
+    let senders_are_told = named.is_empty() || unnamed.is_empty();
+    let numbers_are_told = members().all(|message| in_full(message).is_some());
+    let key = |message: &Outgoing| {
+        let sequence = message.sequence.clone()?;
+        let sender = message.sender.clone().filter(|_| senders_are_told);
+        let recipient = match in_full(message) {
+            Some(number) if numbers_are_told => number,
+            _ => last_digits(message.recipient.as_str()),
+        };
+        Some((sender, recipient, sequence))
+    };
     let mut order: Vec<usize> = (0..messages.len()).collect();
     // The sort is stable.
-    order.sort_by_key(|&place| {
-        let message = &messages[place];
-        let sequence = message.sequence.as_deref();
-        sequence.map(|sequence| (&message.sender, message.recipient.as_str(), sequence))
-    });
+    order.sort_by_cached_key(|&place| key(&messages[place]));
     order
+}
+
+/// Its recipient as the database writes it; none: only the database knows.
+fn in_full(message: &Outgoing) -> Option<String> {
+    let recipient = message.recipient.as_str();
+    match message.recipient.kind() {
+        "phone" => phone::normalised(recipient, None).ok(),
+        _ => Some(recipient.to_owned()),
+    }
+}
+
+/// What a number ends with, in whatever form it is written.
+fn last_digits(recipient: &str) -> String {
+    let digits = recipient.chars().filter(char::is_ascii_digit).rev();
+    digits.take(4).collect()
 }
 
 async fn enqueue_by(

@@ -352,3 +352,39 @@ async fn a_connection_without_a_transaction_will_do() {
     );
     drop(pooled.begin().await.expect("no transaction was left open"));
 }
+
+#[tokio::test]
+async fn messages_of_one_sequence_keep_their_order_however_sender_and_recipient_are_written() {
+    let database = a_database().await;
+    sqlx::query("update wa.senders set default_country = 'US'")
+        .execute(&database.pool)
+        .await
+        .expect("a country");
+    let mut producer = a_producer(&database).await;
+    for spellings in [
+        ["+16505558801", "+1 650 555 8801", "+1(650)555-8801"],
+        ["+16505558802", "(650) 555-8802", "+1-650-555-8802"],
+    ] {
+        for senders in [
+            [None; 3],
+            [Some(SENDER), None, Some(SENDER)],
+            [None, Some(SENDER), None],
+        ] {
+            let message = |(recipient, sender): (&&str, &Option<&str>)| {
+                let message = message::text("Hello").to(*recipient).in_sequence("story");
+                match sender {
+                    Some(sender) => message.from_sender(*sender),
+                    None => message,
+                }
+            };
+            let story: Vec<Outgoing> = spellings.iter().zip(&senders).map(message).collect();
+            let ids = enqueue_all(&mut producer, &story).await.expect("taken");
+            assert!(ids.is_sorted(), "{spellings:?} {senders:?}: {ids:?}");
+        }
+    }
+    let lines: i64 = sqlx::query_scalar("select count(*) from wa.sequences")
+        .fetch_one(&database.pool)
+        .await
+        .expect("a count");
+    assert_eq!(lines, 2);
+}
