@@ -2,7 +2,10 @@
 //!
 //! Settings and the database name the place and never hold the secret, so they can be shown, logged and checked in. An error
 //! names the place and never what was found there; a text that is no reference may be the secret itself and is not repeated.
+//!
+//! A file is read only if it is one, and a small one ([`file`]): a pipe would be waited for, and a device may never end.
 
+pub mod file;
 pub mod shared;
 pub mod tries;
 
@@ -14,12 +17,15 @@ use std::str::FromStr;
 
 use secrecy::SecretString;
 
+/// No token, key or password is longer; a file that is was meant for something else.
+const AT_MOST: u64 = 64 * 1024;
+
 /// A reference to a secret: `env:NAME` or `file:PATH`. What it shows is the place, never the secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretRef {
     /// The environment variable of this name.
     Env(String),
-    /// The content of this file, without the line break at its end.
+    /// The content of this file, without the line break at its end: an ordinary file of 64 kB at most.
     File(PathBuf),
 }
 
@@ -81,7 +87,7 @@ impl SecretRef {
             },
             Self::File(path) => {
                 let content =
-                    std::fs::read_to_string(path).map_err(|source| SecretError::Unreadable {
+                    file::text(path, AT_MOST).map_err(|source| SecretError::Unreadable {
                         path: path.clone(),
                         source,
                     })?;

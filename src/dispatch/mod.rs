@@ -24,6 +24,7 @@ mod lanes;
 pub mod media;
 pub mod ownership;
 mod places;
+mod reaching;
 mod reading;
 pub mod reconciler;
 pub mod recorder;

@@ -15,13 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::campaign::{Campaign, Campaigns, Unusable};
 use super::departures::Departures;
+use super::reaching::{Reach, Reaching};
 use crate::clock::{BootInstant, Clock};
 use crate::crash::crash_point;
 use crate::domain::hold::{Fingerprint, FingerprintKey};
@@ -89,28 +89,6 @@ pub struct Held {
     pub campaigns: Vec<Arc<Campaign>>,
 }
 
-/// How a sender's provider is reached.
-#[derive(Default)]
-struct Reach {
-    endpoint: Option<Arc<Endpoint>>,
-    fingerprint: Option<Arc<Fingerprint>>,
-    /// Why it is not.
-    problem: Option<String>,
-}
-
-impl Held {
-    /// As before, where nothing of it has changed: so it mostly is, and there may be hundreds of them.
-    fn reach_still(&self, now: &HeldSender) -> Option<Reach> {
-        let (endpoint, address) = (self.endpoint.as_ref()?, now.sender.address());
-        let is_same = self.held.sender.address() == address && endpoint.is_current(&address);
-        is_same.then(|| Reach {
-            endpoint: Some(Arc::clone(endpoint)),
-            fingerprint: self.fingerprint.clone(),
-            problem: None,
-        })
-    }
-}
-
 /// What this worker holds at the moment.
 #[derive(Clone, Debug, Default)]
 pub struct Holding {
@@ -124,7 +102,7 @@ pub struct Holding {
 pub struct Ownership {
     store: Store,
     clock: Clock,
-    fingerprints: FingerprintKey,
+    reaching: Reaching,
     settings: OwnershipSettings,
     trust: Arc<Trust>,
     holding: watch::Sender<Arc<Holding>>,
@@ -148,6 +126,8 @@ const JITTER: f64 = 0.2;
 /// What has been begun for a sender leaves within this time, or the sender is handed over all the same: what is left is nobody
 /// else's to send, but may leave while the receiver is sending already.
 pub const LEAVES_WITHIN: Duration = Duration::from_millis(500);
+/// Files that credentials are in are waited for no longer, nor a quarter of what a look may take.
+const READ_WITHIN: Duration = Duration::from_secs(1);
 /// Messages of released templates that one look makes due again.
 const BROUGHT_BACK_AT_ONCE: i64 = 5_000;
 /// Dead workers are forgotten once in so many looks.
@@ -164,7 +144,7 @@ impl Ownership {
         Self {
             store,
             clock,
-            fingerprints,
+            reaching: Reaching::new(fingerprints, READ_WITHIN.min(settings.lease / 12)),
             settings,
             trust: Arc::default(),
             holding: watch::Sender::new(Arc::default()),
@@ -391,16 +371,14 @@ impl Ownership {
         let before: HashMap<&str, &Held> = (before.senders.iter())
             .map(|held| (held.held.sender.sender.as_str(), held))
             .collect();
-        for held in all {
+        let reaches = self.reaching.look(&all, &before).await;
+        for (held, reach) in all.into_iter().zip(reaches) {
             let name = held.sender.sender.as_str();
             let Reach {
                 endpoint,
                 fingerprint,
                 problem,
-            } = (before
-                .get(name)
-                .and_then(|before| before.reach_still(&held)))
-            .unwrap_or_else(|| self.reach(&held));
+            } = reach;
             if problem != held.problem {
                 if let Some(problem) = &problem {
                     warn!(
@@ -464,25 +442,6 @@ impl Ownership {
             warn!("Campaign {campaign} paused: {reason}");
         }
         Ok(())
-    }
-
-    /// Where the sender's requests go, or why nowhere.
-    fn reach(&self, held: &HeldSender) -> Reach {
-        let sender = &held.sender;
-        match Endpoint::of(&sender.id(), &sender.address()) {
-            Ok(endpoint) => {
-                let credential = endpoint.credential().expose_secret();
-                Reach {
-                    fingerprint: Some(Arc::new(self.fingerprints.fingerprint(credential))),
-                    endpoint: Some(Arc::new(endpoint)),
-                    problem: None,
-                }
-            }
-            Err(error) => Reach {
-                problem: Some(error.in_words()),
-                ..Reach::default()
-            },
-        }
     }
 
     /// The worker's row, renewed when it is time; a new one when it is gone.

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use data_encoding::BASE64;
@@ -17,6 +18,10 @@ use super::credential::{self, CredentialError};
 use super::kind::{Entrance, Envelope, HarmlessCall, ProviderKind, UnknownProvider};
 use super::wire::Payload;
 use crate::domain::id::SenderId;
+use crate::secret::file;
+
+/// All authorities that a machine knows are a quarter of it.
+const CERTIFICATES_AT_MOST: u64 = 1024 * 1024;
 
 /// The part of a sender's settings that says how its provider is reached; columns of `wa.senders`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,10 +156,15 @@ pub enum AddressError {
 }
 
 impl AddressError {
-    /// The error and its cause on one line, for people.
+    /// The error and its causes on one line, for people.
     pub fn in_words(&self) -> String {
-        let cause = std::error::Error::source(self);
-        cause.map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"))
+        let mut words = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(one) = cause {
+            words.push_str(&format!(": {one}"));
+            cause = one.source();
+        }
+        words
     }
 }
 
@@ -166,8 +176,16 @@ const fn wrong(setting: &'static str, wrong: &'static str, fix: &'static str) ->
     }
 }
 
+impl AddressSettings<'_> {
+    /// Whether a file has to be read to make an endpoint of them: its disk may be slow, or gone.
+    pub fn name_a_file(&self) -> bool {
+        self.ca_file.is_some() || self.credential.trim_start().starts_with("file:")
+    }
+}
+
 impl Endpoint {
-    /// The endpoint of `sender`, with its credential and certificates read from where the settings say.
+    /// The endpoint of `sender`, with its credential and certificates read from where the settings say; blocks for as long as that
+    /// takes.
     ///
     /// # Errors
     /// When a setting does not lead anywhere.
@@ -202,7 +220,8 @@ impl Endpoint {
         })
     }
 
-    /// Whether it would be made the same of these settings now, which it was made of before: the credential is read anew.
+    /// Whether it would be made the same of these settings now, which it was made of before: the credential is read anew, which
+    /// may block.
     pub fn is_current(&self, settings: &AddressSettings<'_>) -> bool {
         settings.ca_file.is_none()
             && credential::token(settings.credential)
@@ -359,9 +378,11 @@ fn header_value(text: &str) -> Result<HeaderValue, AddressError> {
 }
 
 fn authority(path: &str) -> Result<Authority, AddressError> {
-    let pem = std::fs::read(path).map_err(|source| AddressError::Authority {
-        path: path.to_owned(),
-        source,
+    let pem = file::bytes(Path::new(path), CERTIFICATES_AT_MOST).map_err(|source| {
+        AddressError::Authority {
+            path: path.to_owned(),
+            source,
+        }
     })?;
     let authority = Authority(pem.into());
     match authority.certificates() {

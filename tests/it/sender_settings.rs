@@ -81,6 +81,32 @@ async fn no_more_requests_of_a_sender_are_out_than_it_may_have() {
 }
 
 #[tokio::test]
+async fn a_credential_that_is_no_file_stops_its_own_sender_and_no_other() {
+    let world = World::start().await;
+    world.add_sender(ANOTHER).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo runs").success());
+    for path in [pipe.display().to_string(), "/dev/zero".to_owned()] {
+        let change = SenderChange {
+            credential: Some(format!("file:{path}")),
+            ..SenderChange::default()
+        };
+        world.change_sender(ANOTHER, change).await;
+        world
+            .until_true("it is said why it cannot be worked", async || {
+                let said = format!("problem like '%{path}%no ordinary file%'");
+                world.count(&format!("wa.leases where {said}")).await == 1
+            })
+            .await;
+
+        let message = world.enqueue(a_text()).await;
+        world.until_state(message, "accepted").await;
+    }
+}
+
+#[tokio::test]
 async fn senders_are_of_the_same_versions_until_one_changes() {
     let world = World::at_rest().await;
     world.add_sender(ANOTHER).await;

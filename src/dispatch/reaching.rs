@@ -1,0 +1,219 @@
+//! Finds out how the providers of senders are reached, and lets none of them hold up the others.
+//!
+//! A credential may be in a file, and a file on a disk that has gone away: whoever reads it stands still. So each is read by a
+//! thread of its own, all are waited for no longer than a moment, and none that stands still is joined by a second one. Until
+//! its file answers, a sender is worked as it was before, and one that is new cannot be worked; the others go on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use secrecy::ExposeSecret;
+use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::time::{Instant, timeout_at};
+
+use super::ownership::Held;
+use crate::domain::hold::{Fingerprint, FingerprintKey};
+use crate::provider::{AddressError, Endpoint};
+use crate::store::lease::HeldSender;
+
+/// Threads that read at once: enough that a few slow files delay nobody, few for a machine with hundreds of senders.
+const AT_ONCE: usize = 16;
+
+/// How a sender's provider is reached.
+#[derive(Clone, Default)]
+pub(super) struct Reach {
+    pub(super) endpoint: Option<Arc<Endpoint>>,
+    pub(super) fingerprint: Option<Arc<Fingerprint>>,
+    /// Why it is not.
+    pub(super) problem: Option<String>,
+}
+
+impl Reach {
+    fn not(problem: String) -> Self {
+        Self {
+            problem: Some(problem),
+            ..Self::default()
+        }
+    }
+
+    /// As it was until now, where nothing of the settings has changed.
+    fn known_of(before: &Held, now: &HeldSender) -> Option<Self> {
+        let is_same = before.held.sender.address() == now.sender.address();
+        let endpoint = before.endpoint.as_ref().filter(|_| is_same)?;
+        Some(Self {
+            endpoint: Some(Arc::clone(endpoint)),
+            fingerprint: before.fingerprint.clone(),
+            problem: None,
+        })
+    }
+}
+
+/// What reading a sender's settings came to.
+enum Found {
+    /// All is as it was: so it mostly is, and there may be hundreds of senders.
+    Unchanged,
+    /// The file has not answered yet, or nobody has had the time to ask it.
+    Waits(Option<Answer>),
+    Anew(Box<Result<Endpoint, AddressError>>),
+}
+
+/// What a thread will say.
+type Answer = oneshot::Receiver<Found>;
+
+/// A sender to look at.
+struct Question {
+    held: Arc<HeldSender>,
+    known: Option<Arc<Endpoint>>,
+}
+
+impl Question {
+    /// Reads here and now; blocks where a file is named.
+    fn read(self) -> Found {
+        let address = self.held.sender.address();
+        if self.known.is_some_and(|known| known.is_current(&address)) {
+            return Found::Unchanged;
+        }
+        let read = Endpoint::of(&self.held.sender.id(), &address);
+        Found::Anew(Box::new(read))
+    }
+
+    async fn answered(self, until: Instant) -> Found {
+        match self.held.sender.address().name_a_file() {
+            true => on_a_thread(until, || self.read()).await,
+            false => self.read(),
+        }
+    }
+}
+
+/// Does the work beside the runtime, and waits for it until then.
+async fn on_a_thread(until: Instant, work: impl FnOnce() -> Found + Send + 'static) -> Found {
+    if Instant::now() >= until {
+        return Found::Waits(None);
+    }
+    let (tell, mut answer) = oneshot::channel();
+    // Not a thread of the runtime's: the end of the process would wait for it.
+    let started = std::thread::Builder::new().spawn(move || tell.send(work()));
+    if started.is_err() {
+        return Found::Waits(None);
+    }
+    match timeout_at(until, &mut answer).await {
+        Ok(Ok(found)) => found,
+        // It panicked: the next look asks again.
+        Ok(Err(_)) => Found::Waits(None),
+        Err(_) => Found::Waits(Some(answer)),
+    }
+}
+
+/// Knows how senders are reached, and whose files have not answered.
+pub(super) struct Reaching {
+    fingerprints: FingerprintKey,
+    within: Duration,
+    late: HashMap<String, Answer>,
+}
+
+impl Reaching {
+    /// One look takes so long at most.
+    pub(super) fn new(fingerprints: FingerprintKey, within: Duration) -> Self {
+        Self {
+            fingerprints,
+            within,
+            late: HashMap::new(),
+        }
+    }
+
+    /// How each of `senders` is reached now, in their order. `before`: as they were worked until now.
+    pub(super) async fn look(
+        &mut self,
+        senders: &[Arc<HeldSender>],
+        before: &HashMap<&str, &Held>,
+    ) -> Vec<Reach> {
+        self.late
+            .retain(|_, answer| matches!(answer.try_recv(), Err(TryRecvError::Empty)));
+        let known: Vec<_> = (senders.iter())
+            .map(|now| Reach::known_of(before.get(now.sender.sender.as_str())?, now))
+            .collect();
+        let found = self.ask(senders, &known).await;
+        let all = senders.iter().zip(known).zip(found);
+        all.map(|((held, known), found)| self.reach(held, known, found))
+            .collect()
+    }
+
+    async fn ask(&self, senders: &[Arc<HeldSender>], known: &[Option<Reach>]) -> Vec<Found> {
+        let until = Instant::now() + self.within;
+        let asked: Vec<_> = (senders.iter().zip(known))
+            .map(|(held, known)| {
+                let is_asked = !self.late.contains_key(&held.sender.sender);
+                is_asked.then(|| Question {
+                    held: Arc::clone(held),
+                    known: known.as_ref().and_then(|known| known.endpoint.clone()),
+                })
+            })
+            .collect();
+        let answers = asked.into_iter().map(async |question| match question {
+            Some(question) => question.answered(until).await,
+            None => Found::Waits(None),
+        });
+        stream::iter(answers).buffered(AT_ONCE).collect().await
+    }
+
+    fn reach(&mut self, held: &HeldSender, known: Option<Reach>, found: Found) -> Reach {
+        match found {
+            Found::Unchanged => known.unwrap_or_default(),
+            Found::Waits(answer) => {
+                let sender = &held.sender.sender;
+                self.late
+                    .extend(answer.map(|answer| (sender.clone(), answer)));
+                known.unwrap_or_else(|| Reach::not(no_answer(held)))
+            }
+            Found::Anew(read) => match *read {
+                Ok(endpoint) => {
+                    let credential = endpoint.credential().expose_secret();
+                    Reach {
+                        fingerprint: Some(Arc::new(self.fingerprints.fingerprint(credential))),
+                        endpoint: Some(Arc::new(endpoint)),
+                        problem: None,
+                    }
+                }
+                Err(error) => Reach::not(error.in_words()),
+            },
+        }
+    }
+}
+
+fn no_answer(held: &HeldSender) -> String {
+    let address = held.sender.address();
+    let (credential, ca_file) = (address.credential, address.ca_file);
+    let files = ca_file.map_or(credential.to_owned(), |file| {
+        format!("{credential} or ca_file {file}")
+    });
+    format!("could not read {files}: no answer yet; see that the disk it is on works")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_does_not_answer_is_waited_for_no_longer_than_agreed() {
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let work = move || {
+            gate.recv().expect("is opened");
+            Found::Unchanged
+        };
+        let found = on_a_thread(Instant::now() + Duration::from_millis(20), work).await;
+        let Found::Waits(Some(answer)) = found else {
+            panic!("it has not answered");
+        };
+
+        open.send(()).expect("it still reads");
+        assert!(matches!(answer.await, Ok(Found::Unchanged)));
+    }
+
+    #[tokio::test]
+    async fn when_the_time_is_over_no_thread_is_started() {
+        let found = on_a_thread(Instant::now(), || unreachable!()).await;
+        assert!(matches!(found, Found::Waits(None)));
+    }
+}
