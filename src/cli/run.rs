@@ -1,7 +1,8 @@
 //! `run`: works until it is told to stop.
 //!
-//! The first SIGTERM or SIGINT ends it in order: nothing new is begun, what is out gets its answer, every answer is
-//! written, the senders are given back. A second one ends it at once; what is out is settled later, by evidence.
+//! The first SIGTERM, SIGINT or SIGHUP (a terminal that is closed) ends it in order: nothing new is begun, what is out gets its
+//! answer, every answer is written, the senders are given back. A second one ends it at once; what is out is settled later, by
+//! evidence.
 //! Signals are listened for before anything is started, so none that comes early is lost.
 //!
 //! A part that breaks off ends it too, with 1: what is out gets its answer, the senders go to other workers, and whatever watches
@@ -39,8 +40,8 @@ pub struct Options {
     drain: bool,
 }
 
-const EXAMPLES: &str = "SIGTERM or ctrl-c ends it in order: what is out gets its answer, then it exits with 0. A second \
-one ends it at once, with 1. Any number of processes may run on one database; they share the senders.
+const EXAMPLES: &str = "SIGTERM, ctrl-c or the end of the terminal ends it in order: what is out gets its answer, then it exits with 0. A second \
+signal ends it at once, with 1. Any number of processes may run on one database; they share the senders.
 
 Examples:
   wa-outbox run
@@ -190,6 +191,7 @@ fn end_at_once(name: &str) -> ! {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -197,6 +199,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -205,6 +208,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => "SIGHUP",
         }
     }
 }

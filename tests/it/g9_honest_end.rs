@@ -52,6 +52,23 @@ async fn a_process_told_to_stop_ends_with_every_answer_recorded() {
 }
 
 #[tokio::test]
+async fn a_process_whose_terminal_is_closed_takes_in_the_answers_that_it_is_owed() {
+    let world = World::at_rest_with(slowed_settings()).await;
+    world
+        .simulator
+        .set_latency(Duration::from_millis(300), Duration::ZERO);
+    let process = world.start_process("in-a-terminal").await;
+    world.enqueue(a_text()).await;
+    world.until_asked(1).await;
+
+    process.close_the_terminal();
+
+    assert_eq!(process.ended().await.code(), Some(0));
+    assert_eq!(world.count("wa.known_wamids").await, 1);
+    assert_eq!(world.count("wa.uncertain").await, 0);
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let mut config = slowed_settings();
     // Longer than anybody waits: only the second signal can end it.

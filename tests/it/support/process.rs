@@ -123,6 +123,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// SIGHUP: its terminal is closed.
+    pub(crate) fn close_the_terminal(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// SIGSTOP: it executes nothing until it is thawed.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
