@@ -103,10 +103,13 @@ fn listed(verb: &str, migrations: &[&MigrationState]) -> String {
 
 fn told(sender: &DefaultSender) -> String {
     let id = &sender.sender;
-    let done = match (sender.added, sender.changed) {
-        (true, _) => "was added",
-        (false, true) => "was brought up to date with the settings",
-        (false, false) => "is there already",
+    let done = match (sender.added, sender.changed.as_slice()) {
+        (true, _) => "was added".to_owned(),
+        (false, []) => "is there already".to_owned(),
+        (false, changed) => format!(
+            "was changed to what the settings say: {}",
+            changed.join(", ")
+        ),
     };
     let default = if sender.made_default {
         " and is the default now"

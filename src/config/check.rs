@@ -328,24 +328,26 @@ impl Sender {
             reason,
             "set WHATSAPP_PHONE_NUMBER_ID",
         )?;
-        let base = &self.base_url;
-        let fix = "write it as in https://graph.facebook.com, without a version";
-        refuse(
-            !is_http(base),
-            "sender.base_url",
-            without_user(base),
-            "is no address of an API",
-            fix,
-        )?;
-        let version = &self.api_version;
-        let fix = "write it as in v23.0";
-        refuse(
-            !is_version(version),
-            "sender.api_version",
-            format!("{version:?}"),
-            "is no version",
-            fix,
-        )
+        if let Some(base) = &self.base_url {
+            let fix = "write it as in https://graph.facebook.com, without a version";
+            refuse(
+                !is_http(base),
+                "sender.base_url",
+                without_user(base),
+                "is no address of an API",
+                fix,
+            )?;
+        }
+        match &self.api_version {
+            None => Ok(()),
+            Some(version) => refuse(
+                !is_version(version),
+                "sender.api_version",
+                format!("{version:?}"),
+                "is no version",
+                "write it as in v23.0",
+            ),
+        }
     }
 }
 

@@ -252,18 +252,19 @@ fn a_sender_has_an_id_a_credential_and_an_address() {
         "ftp://host",
         "https://a b",
     ] {
-        let message = refused(|config| config.sender.base_url = base.to_owned());
+        let message = refused(|config| config.sender.base_url = Some(base.to_owned()));
         assert!(message.starts_with("sender.base_url = "), "{message}");
     }
     for version in ["23.0", "v23", "v", "v.0", "vx.0", "v23.0/"] {
-        let message = refused(|config| config.sender.api_version = version.to_owned());
+        let message = refused(|config| config.sender.api_version = Some(version.to_owned()));
         assert!(message.starts_with("sender.api_version = "), "{message}");
     }
 }
 
 #[test]
 fn a_refused_address_shows_no_password() {
-    let message = refused(|config| config.sender.base_url = "https://user:hunter2@host".to_owned());
+    let message =
+        refused(|config| config.sender.base_url = Some("https://user:hunter2@host".to_owned()));
     assert!(!message.contains("hunter2"), "{message}");
 }
 

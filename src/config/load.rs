@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::error::ConfigError;
 use super::fields::{Section, sections};
-use super::{APP_SECRET, Config};
+use super::{ACCESS_TOKEN, APP_SECRET, Config};
 use crate::secret::SecretRef;
 
 /// The environment variables of the process, or a test's own. A variable that is empty counts as not set, as
@@ -32,7 +32,7 @@ const VALUES: [(&str, &str, &str); 7] = [
 /// Short forms that hold a secret: the setting then refers to the variable.
 const SECRETS: [(&str, &str, &str); 4] = [
     ("DATABASE_URL", "database", "url"),
-    ("WHATSAPP_ACCESS_TOKEN", "sender", "credential"),
+    (ACCESS_TOKEN, "sender", "credential"),
     ("WHATSAPP_VERIFY_TOKEN", "webhook", "verify_token"),
     ("WA_OUTBOX_ADMIN_TOKEN", "admin", "token"),
 ];

@@ -211,8 +211,12 @@ fn the_short_forms_make_a_sender_and_keep_its_token_out_of_the_settings() {
     let env = env(&variables);
 
     assert_eq!(config.sender.sender.as_deref(), Some("106540352242922"));
-    assert_eq!(config.sender.base_url, "http://127.0.0.1:9999");
-    assert_eq!(config.sender.api_version, "v24.0");
+    assert_eq!(
+        config.sender.base_url.as_deref(),
+        Some("http://127.0.0.1:9999")
+    );
+    assert_eq!(config.sender.api_version.as_deref(), Some("v24.0"));
+    assert!(config.sender.has_token_of_short_form());
     let token = config
         .sender
         .credential

@@ -32,6 +32,8 @@ pub use secret::DatabaseUrl;
 const SHORTEST_LIMIT: Duration = Duration::from_secs(1);
 /// Where the app secret is kept unless settings say otherwise.
 const APP_SECRET: &str = "WHATSAPP_APP_SECRET";
+/// Where the access token of the sender is kept that is made at a first start.
+const ACCESS_TOKEN: &str = "WHATSAPP_ACCESS_TOKEN";
 
 /// All settings. `Config::default()` has the defaults that are documented at each field.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -446,28 +448,28 @@ pub enum LogFormat {
     Json,
 }
 
-/// The sender that is made, or brought up to date, at start.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// The sender that is made, or brought up to date, at start: in what is said here, and in nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sender {
     /// Its phone number id. No default, and then no sender is made; short form `WHATSAPP_PHONE_NUMBER_ID`.
     pub sender: Option<String>,
-    /// Its access token. No default; short form `WHATSAPP_ACCESS_TOKEN`.
+    /// Its access token. No default; short form `WHATSAPP_ACCESS_TOKEN`, which is for a sender that is made: one that exists
+    /// keeps the credential that it has.
     pub credential: Option<SecretRef>,
-    /// The API's address, without a version. Default `https://graph.facebook.com`; short form `WHATSAPP_API_BASE`.
-    pub base_url: String,
-    /// The API's version. Default `v23.0`; short form `WHATSAPP_API_VERSION`.
-    pub api_version: String,
+    /// The API's address, without a version. No default: a sender that is made gets the database's,
+    /// `https://graph.facebook.com`; short form `WHATSAPP_API_BASE`.
+    pub base_url: Option<String>,
+    /// The API's version. No default: a sender that is made gets the database's, `v23.0`; short form `WHATSAPP_API_VERSION`.
+    pub api_version: Option<String>,
 }
 
-impl Default for Sender {
-    fn default() -> Self {
-        Self {
-            sender: None,
-            credential: None,
-            base_url: "https://graph.facebook.com".to_owned(),
-            api_version: "v23.0".to_owned(),
-        }
+impl Sender {
+    /// Whether the credential is that of the short form, which says where the token of a first run is, and not that it has to stay
+    /// there.
+    pub fn has_token_of_short_form(&self) -> bool {
+        let short_form = SecretRef::Env(ACCESS_TOKEN.to_owned());
+        self.credential.as_ref() == Some(&short_form)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::iter::repeat_n;
 
+use wa_outbox::cli::default_sender;
 use wa_outbox::simulator::Fault;
 use wa_outbox::store::sender::{SenderChange, Unset};
 
@@ -104,6 +105,59 @@ async fn a_credential_that_is_no_file_stops_its_own_sender_and_no_other() {
         let message = world.enqueue(a_text()).await;
         world.until_state(message, "accepted").await;
     }
+}
+
+/// A start with these settings of the sender.
+async fn started(world: &World, base_url: Option<&str>, credential: &str) -> Vec<String> {
+    let mut config = quick_settings();
+    config.sender.sender = Some(SENDER.to_owned());
+    config.sender.credential = Some(credential.parse().expect("a reference"));
+    config.sender.base_url = base_url.map(str::to_owned);
+    let done = default_sender(&config, &world.store).await;
+    let done = done.expect("it is asked").expect("a sender is named");
+    assert!(!done.added);
+    done.changed
+}
+
+#[tokio::test]
+async fn a_start_changes_of_a_sender_what_the_settings_say_and_nothing_that_an_operator_has_set() {
+    let world = World::at_rest().await;
+    let set = SenderChange {
+        api_version: Some("v24.0".to_owned()),
+        base_url: Some("https://waba.example.com".to_owned()),
+        credential: Some("env:OF_THE_OPERATOR".to_owned()),
+        ..SenderChange::default()
+    };
+    world.change_sender(SENDER, set).await;
+    let row = async || {
+        let one = world.store.senders().await.expect("the senders").remove(0);
+        (one.base_url, one.api_version, one.credential)
+    };
+    let as_it_was = row().await;
+
+    let changed = started(&world, None, "env:WHATSAPP_ACCESS_TOKEN").await;
+    assert_eq!((changed, row().await), (vec![], as_it_was.clone()));
+
+    let base = "https://graph.facebook.com";
+    let changed = started(&world, Some(base), "env:NAMED").await;
+    let said = [
+        "credential env:NAMED (was env:OF_THE_OPERATOR)".to_owned(),
+        format!("base_url {base} (was https://waba.example.com)"),
+    ];
+    assert_eq!(changed, said);
+    let named = (base.to_owned(), "v24.0".to_owned(), "env:NAMED".to_owned());
+    assert_eq!(row().await, named);
+
+    let moved = SenderChange {
+        provider: Some("bsp".to_owned()),
+        path: Some("/messages".to_owned()),
+        base_url: Some("https://waba.example.com".to_owned()),
+        ..SenderChange::default()
+    };
+    world.change_sender(SENDER, moved).await;
+    let as_it_was = row().await;
+    let changed = started(&world, Some(base), "env:ANOTHER").await;
+    assert_eq!((changed, row().await), (vec![], as_it_was));
 }
 
 #[tokio::test]
