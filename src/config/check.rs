@@ -8,6 +8,7 @@ use super::{
     Admin, Config, Database, Http, Reconcile, Retention, Retry, Sender, Sequence, Traces, Webhook,
     Worker,
 };
+use crate::domain::base_url::{NoBaseUrl, base_url, refuse_version};
 use crate::domain::retention::{AT_MOST_DAYS, MESSAGES_AT_LEAST_DAYS, WEBHOOKS_AT_LEAST_DAYS};
 
 type Checked = Result<(), ConfigError>;
@@ -329,13 +330,18 @@ impl Sender {
             "set WHATSAPP_PHONE_NUMBER_ID",
         )?;
         if let Some(base) = &self.base_url {
-            let fix = "write it as in https://graph.facebook.com, without a version";
+            let found = base_url(base).and_then(|base| refuse_version(&base));
+            if let Err(NoBaseUrl { wrong, fix }) = found {
+                let shown = without_user(base);
+                return Err(ConfigError::refused("sender.base_url", shown, wrong, fix));
+            }
+            // The path is put behind it as it stands.
             refuse(
-                !is_http(base),
+                base.ends_with('/') || base.trim() != base,
                 "sender.base_url",
-                without_user(base),
-                "is no address of an API",
-                fix,
+                format!("{:?}", without_user(base)),
+                "has a / or a blank at an end",
+                "write it like https://graph.facebook.com",
             )?;
         }
         match &self.api_version {

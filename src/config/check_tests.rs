@@ -251,6 +251,13 @@ fn a_sender_has_an_id_a_credential_and_an_address() {
         "https://",
         "ftp://host",
         "https://a b",
+        "https://graph.facebook.com/v23.0",
+        "http://graph.facebook.com",
+        "https://host:99999",
+        "https://[::1",
+        "https://graph.facebook.com?x=1",
+        "https://graph.facebook.com/",
+        " https://graph.facebook.com",
     ] {
         let message = refused(|config| config.sender.base_url = Some(base.to_owned()));
         assert!(message.starts_with("sender.base_url = "), "{message}");

@@ -4,6 +4,7 @@
 //! and nothing here ever asks the time: a rule that needs it takes `now`.
 
 pub mod account_news;
+pub mod base_url;
 mod country_zones;
 pub mod era;
 pub mod event;

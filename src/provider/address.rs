@@ -5,7 +5,6 @@
 //! once a message has begun. A secret is never part of an error, a log line or a `Debug` text.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::credential::{self, CredentialError};
 use super::kind::{Entrance, Envelope, HarmlessCall, ProviderKind, UnknownProvider};
 use super::wire::Payload;
+use crate::domain::base_url::{self, NoBaseUrl, is_version};
 use crate::domain::id::SenderId;
 use crate::secret::file;
 
@@ -396,52 +396,15 @@ fn authority(path: &str) -> Result<Authority, AddressError> {
 }
 
 fn base_of(base_url: &str) -> Result<Url, AddressError> {
-    const FIX: &str = "write it like https://graph.facebook.com";
-    let base = Url::parse(base_url.trim()).map_err(|_| wrong("base_url", "is no address", FIX))?;
-    let Some(host) = base.host_str() else {
-        return Err(wrong("base_url", "names no host", FIX));
-    };
-    if !base.username().is_empty() || base.password().is_some() {
-        let fix = "put it into the sender's credential";
-        return Err(wrong("base_url", "contains a user or password", fix));
-    }
-    if base.query().is_some() || base.fragment().is_some() {
-        return Err(wrong("base_url", "has a part after ? or #", FIX));
-    }
-    match base.scheme() {
-        "https" => Ok(base),
-        "http" if is_loopback(host) => Ok(base),
-        "http" => {
-            let fix = "use https; plain http is for this machine only (localhost, 127.0.0.1, ::1)";
-            Err(wrong(
-                "base_url",
-                "would send the token and the message unencrypted",
-                fix,
-            ))
-        }
-        _ => Err(wrong("base_url", "is neither https nor http", FIX)),
-    }
+    base_url::base_url(base_url).map_err(no_base)
 }
 
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || bare
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
-/// A version in the base as well would make a path that Meta answers with "unknown path components".
 fn refuse_version(base: &Url) -> Result<(), AddressError> {
-    let last = base.path().trim_end_matches('/').rsplit('/').next();
-    if last.is_some_and(is_version) {
-        return Err(wrong(
-            "base_url",
-            "ends in a version",
-            "leave the version out of it; the Cloud API's stands in api_version",
-        ));
-    }
-    Ok(())
+    base_url::refuse_version(base).map_err(no_base)
+}
+
+fn no_base(no_base: NoBaseUrl) -> AddressError {
+    wrong("base_url", no_base.wrong, no_base.fix)
 }
 
 fn version(api_version: Option<&str>) -> Result<&str, AddressError> {
@@ -451,16 +414,6 @@ fn version(api_version: Option<&str>) -> Result<&str, AddressError> {
         Some(_) => Err(wrong("api_version", "is no version of the Graph API", FIX)),
         None => Err(wrong("api_version", "is missing", FIX)),
     }
-}
-
-/// `v23.0`: a `v`, digits, and maybe a dot and digits.
-fn is_version(text: &str) -> bool {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    text.strip_prefix('v')
-        .is_some_and(|rest| match rest.split_once('.') {
-            Some((major, minor)) => number(major) && number(minor),
-            None => number(rest),
-        })
 }
 
 fn bsp_path(path: Option<&str>, sender: &str) -> Result<String, AddressError> {

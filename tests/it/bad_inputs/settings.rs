@@ -31,6 +31,8 @@ pub(super) async fn section() -> Section {
         "WA_OUTBOX__ADMIN__METRICS_TOKEN=env:SCRAPER",
         "WA_OUTBOX__LOG__FORMAT=xml",
         "WHATSAPP_API_BASE=graph.facebook.com",
+        "WHATSAPP_API_BASE=https://graph.facebook.com/v23.0",
+        "WHATSAPP_API_BASE=http://graph.facebook.com",
         "WHATSAPP_API_VERSION=23",
         "WHATSAPP_PHONE_NUMBER_ID=106540352242922",
         "WHATSAPP_PHONE_NUMBER_ID=+1 650 555 1234 WHATSAPP_ACCESS_TOKEN=secret",
