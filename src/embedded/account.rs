@@ -71,6 +71,11 @@ impl Account {
         self.uid
     }
 
+    /// Whether it is another user than we are.
+    pub(super) fn is_another(self) -> bool {
+        self.stepped_down
+    }
+
     /// `program`, to be run as this account, in a clean environment, with nothing of ours to read or write.
     pub(super) fn command(self, program: &Path) -> Command {
         let mut command = Command::new(program);

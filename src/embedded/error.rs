@@ -40,10 +40,12 @@ pub enum EmbeddedError {
     )]
     NoAccount,
     /// The account that runs the server cannot get into the folder.
-    #[error("PostgreSQL does not run as root, and the user it runs as (uid {uid}) may not enter {}; choose a folder below /var/lib or /tmp", .folder.display())]
+    #[error("PostgreSQL does not run as root, and the user it runs as (uid {uid}) may not enter {}; let others pass (chmod o+x), or choose another folder than {}", .barred.display(), .folder.display())]
     Unreachable {
         /// The folder asked for.
         folder: PathBuf,
+        /// That one, or the one above that bars the way.
+        barred: PathBuf,
         /// The user id of the server.
         uid: u32,
     },

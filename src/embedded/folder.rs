@@ -48,15 +48,16 @@ impl Folder {
     /// Makes `root` ready for a server that runs as `account`.
     pub(super) fn open(root: &Path, account: Account) -> Result<Self, EmbeddedError> {
         let root = std::path::absolute(root).map_err(EmbeddedError::io("find", root))?;
-        let above = root.parent().unwrap_or(&root);
-        fs::create_dir_all(above).map_err(EmbeddedError::io("make the folder", above))?;
+        make_above(&root, account)?;
         // Passable for the server's user, and only passable.
         let made = make(&root, 0o711)?;
         owned_by(&root, &[rustix::process::geteuid().as_raw()])?;
         if !account.may_enter(&root) {
+            let barred = barred(&root, account);
             let _ = made.then(|| fs::remove_dir(&root));
             return Err(EmbeddedError::Unreachable {
                 folder: root,
+                barred,
                 uid: account.uid(),
             });
         }
@@ -259,16 +260,41 @@ pub(super) fn demo() -> PathBuf {
         variable("XDG_STATE_HOME")
             .or_else(|| variable("HOME").map(|home| home.join(".local/state")))
     };
-    let state = if uid.is_root() {
-        Some(PathBuf::from("/var/lib"))
+    let folder = if uid.is_root() {
+        // Not in /var/lib/wa-outbox: there systemd keeps the state of the service, closed to others.
+        Some(PathBuf::from("/var/lib/wa-outbox-demo"))
     } else {
-        state()
+        state().map(|state| state.join("wa-outbox/demo"))
     };
-    let folder = state.map(|state| state.join("wa-outbox/demo"));
-    let usable = |folder: &PathBuf| fs::create_dir_all(folder.parent().unwrap_or(folder)).is_ok();
+    let usable = |folder: &PathBuf| {
+        Account::to_serve(folder).is_ok_and(|account| make_above(folder, account).is_ok())
+    };
     folder
         .filter(usable)
         .unwrap_or_else(|| PathBuf::from(format!("/tmp/wa-outbox-demo-{}", uid.as_raw())))
+}
+
+/// Makes what is missing of the folders above, passable for a server that runs as another user, whatever the umask.
+fn make_above(folder: &Path, account: Account) -> Result<(), EmbeddedError> {
+    let above = folder.ancestors().skip(1);
+    let missing: Vec<_> = above.take_while(|above| !above.exists()).collect();
+    for above in missing.into_iter().rev() {
+        if account.is_another() {
+            make(above, 0o755)?;
+        } else {
+            // Not `create_dir`: another process may make it at the same time.
+            fs::create_dir_all(above).map_err(EmbeddedError::io("make the folder", above))?;
+        }
+    }
+    Ok(())
+}
+
+/// The first folder on the way that the server's user may not enter.
+fn barred(folder: &Path, account: Account) -> PathBuf {
+    let mut way: Vec<_> = folder.ancestors().collect();
+    way.reverse();
+    let barred = way.into_iter().find(|part| !account.may_enter(part));
+    barred.unwrap_or(folder).to_owned()
 }
 
 /// The folder of the socket: in `root`, or where its path is too long a short one in /tmp that belongs to this root.
@@ -380,6 +406,27 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn the_folders_above_are_passable_for_a_server_of_another_user() {
+        let place = tempfile::tempdir().expect("a folder");
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(place.path(), open).expect("is opened");
+        let closed = place.path().join("closed");
+        let root = closed.join("below/demo");
+        let account = Account::to_serve(&root).expect("an account");
+        if !account.is_another() {
+            return;
+        }
+        make_above(&root, account).expect("they are made");
+        let mode = |path: &Path| fs::metadata(path).expect("is there").mode() & 0o777;
+        assert_eq!(mode(&closed.join("below")), 0o755);
+
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("is closed");
+        let error = Folder::open(&root, account).expect_err("it may not enter");
+        let said = format!("may not enter {};", closed.display());
+        assert!(error.to_string().contains(&said), "{error}");
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct Options {
     #[arg(long)]
     remove: bool,
 
-    /// Where the database server keeps its data [else: /var/lib/wa-outbox/demo for root, and
+    /// Where the database server keeps its data [else: /var/lib/wa-outbox-demo for root, and
     /// ~/.local/state/wa-outbox/demo for others]
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
