@@ -1,7 +1,8 @@
 //! The database of the demo: a PostgreSQL server of our own, and in it a new database for each run.
 //!
 //! Older databases of the demo are dropped, so that a second run starts clean and the folder does not grow; one that
-//! somebody is still connected to is left alone.
+//! somebody is still connected to is left alone. `DATABASE_URL` is not asked: in a shell that has it, it mostly names a database that
+//! somebody needs, and nothing may be made or dropped beside that.
 
 use std::path::{Path, PathBuf};
 
@@ -125,13 +126,17 @@ async fn new_database(url: &str) -> anyhow::Result<String> {
             .await;
         match made {
             Ok(_) => break Ok(name),
-            // Another demo was faster.
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P04") => {
+            Err(sqlx::Error::Database(error)) if is_taken(error.code().as_deref()) => {
                 number += 1;
             }
             Err(error) => break Err(error.into()),
         }
     }
+}
+
+/// Whether another demo was faster: its database is there (42P04), or is being made at this moment (23505).
+fn is_taken(code: Option<&str>) -> bool {
+    matches!(code, Some("42P04" | "23505"))
 }
 
 fn number_of(name: &str) -> Option<u64> {
@@ -141,6 +146,13 @@ fn number_of(name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_another_demo_takes_or_is_just_taking_is_passed_over() {
+        for (code, taken) in [("42P04", true), ("23505", true), ("42501", false)] {
+            assert_eq!(is_taken(Some(code)), taken, "{code}");
+        }
+    }
 
     #[test]
     fn only_databases_of_the_demo_have_a_number() {
