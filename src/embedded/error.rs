@@ -36,7 +36,7 @@ pub enum EmbeddedError {
     },
     /// We are root, and there is no account to run the server as.
     #[error(
-        "PostgreSQL refuses to run as root, and neither `postgres` nor `nobody` is in /etc/passwd; run this as an ordinary user, or set DATABASE_URL"
+        "PostgreSQL refuses to run as root, and neither `postgres` nor `nobody` is in /etc/passwd; run this as an ordinary user, or make an account `postgres`"
     )]
     NoAccount,
     /// The account that runs the server cannot get into the folder.
@@ -129,5 +129,5 @@ fn no_programs(searched: &[PathBuf], refused: &[String], fetch: Option<&str>) ->
         Debian, Ubuntu   apt-get install -y postgresql\n  \
         Fedora, RHEL     dnf install postgresql-server\n  \
         macOS            brew install postgresql\n\
-        or name its folder in WA_OUTBOX_PG_BIN, or set DATABASE_URL to use a server you have."
+        or name its folder in WA_OUTBOX_PG_BIN."
 }

@@ -417,7 +417,7 @@ fn without_programs_the_error_says_what_was_looked_for_and_how_to_get_it() {
         "apt-get install -y postgresql",
         "dnf install",
         "brew install",
-        "DATABASE_URL",
+        "WA_OUTBOX_PG_BIN",
     ] {
         assert!(error.contains(needed), "{needed} is missing in:\n{error}");
     }

@@ -41,8 +41,8 @@ const INTERRUPTED: i32 = 130;
 
 /// Show all of it on this machine: a database, a WhatsApp to practise on, and a few dozen messages
 ///
-/// Needs no account, no server and no settings, and sends nothing to anybody. Each run has a new database; those of
-/// earlier runs are dropped.
+/// Needs no account, no server and no settings, and sends nothing to anybody. Each run has a new database on a server of
+/// its own, whatever DATABASE_URL says; those of earlier runs are dropped.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
