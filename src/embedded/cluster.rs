@@ -25,7 +25,7 @@ const START_TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a start may take, in seconds: after a kill it replays its log of changes first.
-const START_SECONDS: &str = "300";
+const START_SECONDS: u64 = 300;
 
 /// How a server is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,12 +129,16 @@ impl Cluster {
         })
     }
 
-    /// What the server does once it does not change any more.
+    /// What the server does once it does not change any more, or after as long as a start may take.
     fn settle(&self) -> State {
+        let mut left = Duration::from_secs(START_SECONDS);
         loop {
             match self.state() {
-                // It ends: a start gives up or succeeds, a stop succeeds, and a dead process counts as stopped.
-                State::Changing => std::thread::sleep(PAUSE),
+                // It ends, mostly: a start gives up or succeeds, a stop succeeds, and a dead process counts as stopped.
+                State::Changing if !left.is_zero() => {
+                    std::thread::sleep(PAUSE);
+                    left = left.saturating_sub(PAUSE);
+                }
                 state => return state,
             }
         }
@@ -257,7 +261,7 @@ impl Cluster {
         let program = self.programs.path("pg_ctl");
         let mut start = self.folder.account().command(&program);
         start
-            .args(["start", "-w", "-s", "-t", START_SECONDS, "-D"])
+            .args(["start", "-w", "-s", "-t", &START_SECONDS.to_string(), "-D"])
             .arg(self.folder.data());
         start
             .arg("-l")
@@ -391,21 +395,36 @@ impl PidFile {
         rustix::process::test_kill_process(pid).is_ok() && !self.is_reused() && !self.is_zombie()
     }
 
-    /// Whether the number is known to belong to another program: a server's working folder is its data.
+    /// Whether the number is known to belong to another program: a server's working folder is its data. Root of a container may not
+    /// look there (it lacks CAP_SYS_PTRACE), but anybody may see what the program is called.
     fn is_reused(&self) -> bool {
         let cwd = fs::read_link(format!("/proc/{}/cwd", self.pid));
-        let data = fs::canonicalize(&self.data);
-        cwd.ok()
-            .zip(data.ok())
-            .is_some_and(|(cwd, data)| cwd != data)
+        match (cwd, fs::canonicalize(&self.data)) {
+            (Ok(cwd), Ok(data)) => cwd != data,
+            (Ok(_), Err(_)) => false,
+            (Err(_), _) => is_another_program(&self.stat()),
+        }
     }
 
     /// Whether it is dead and only not yet taken note of, as where the first process of a container does not do that.
     fn is_zombie(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        stat.rsplit_once(')')
+        self.stat()
+            .rsplit_once(')')
             .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
     }
+
+    /// What the system says of the process (proc_pid_stat(5)); empty where it says nothing.
+    fn stat(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default()
+    }
+}
+
+/// Whether the name in parentheses is there, and is not PostgreSQL's.
+fn is_another_program(stat: &str) -> bool {
+    let name = stat
+        .split_once('(')
+        .and_then(|(_, rest)| rest.rsplit_once(')'));
+    name.is_some_and(|(name, _)| name != "postgres")
 }
 
 #[cfg(test)]
@@ -447,6 +466,14 @@ mod tests {
                 false
             )
         );
+    }
+
+    #[test]
+    fn a_process_that_is_not_called_postgres_is_no_server_of_ours() {
+        assert!(is_another_program("1 (wa-outbox) S 0 1 1"));
+        assert!(is_another_program("1 (a (b) c) S 0 1 1"));
+        assert!(!is_another_program("1 (postgres) S 0 1 1"));
+        assert!(!is_another_program(""), "nothing is known of it");
     }
 
     #[test]
