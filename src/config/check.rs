@@ -61,8 +61,8 @@ impl Database {
             reason,
             "set 3 or more",
         )?;
-        positive(self.statement_timeout, "database.statement_timeout_s")?;
-        positive(self.lock_timeout, "database.lock_timeout_s")?;
+        taken_by_postgres(self.statement_timeout, "database.statement_timeout_s")?;
+        taken_by_postgres(self.lock_timeout, "database.lock_timeout_s")?;
         refuse(
             self.lock_timeout > self.statement_timeout,
             "database.lock_timeout_s",
@@ -378,6 +378,25 @@ fn positive(span: Duration, field: &str) -> Checked {
         0,
         "is no time at all",
         "set more than 0",
+    )
+}
+
+/// Postgres counts whole milliseconds, 0 of them are no limit at all, and its numbers end where those of 31 bits do.
+fn taken_by_postgres(span: Duration, field: &str) -> Checked {
+    const LONGEST: Duration = Duration::from_millis(i32::MAX.unsigned_abs() as u64);
+    at_least(
+        span,
+        Duration::from_millis(1),
+        field,
+        "is under a millisecond, which Postgres would take for no limit",
+        || "set 0.001 or more".to_owned(),
+    )?;
+    refuse(
+        span > LONGEST,
+        field,
+        span.as_secs_f64(),
+        "is more than Postgres takes",
+        format!("set at most {}", LONGEST.as_secs()),
     )
 }
 

@@ -276,6 +276,28 @@ fn a_refused_address_shows_no_password() {
 }
 
 #[test]
+fn a_limit_of_a_statement_is_one_that_postgres_takes() {
+    for seconds in [0.0, 0.0004, 2_147_484.0] {
+        let span = Duration::from_secs_f64(seconds);
+        let message = refused(|config| config.database.lock_timeout = span);
+        let field = "database.lock_timeout_s = ";
+        assert!(message.starts_with(field), "{message}");
+        let message = refused(|config| config.database.statement_timeout = span);
+        let field = "database.statement_timeout_s = ";
+        assert!(message.starts_with(field), "{message}");
+    }
+    for seconds in [0.001, 2_147_483.0] {
+        let mut config = Config::default();
+        let span = Duration::from_secs_f64(seconds);
+        (
+            config.database.statement_timeout,
+            config.database.lock_timeout,
+        ) = (span, span);
+        assert!(config.check().is_ok(), "{seconds}");
+    }
+}
+
+#[test]
 fn campaigns_are_left_some_of_the_rate_and_no_more_than_all() {
     for share in [-0.1, 0.95, f64::NAN] {
         let message = refused(|config| config.worker.urgent_share = share);

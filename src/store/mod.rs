@@ -106,7 +106,8 @@ impl ConnectSettings {
 
     /// What the server is told about each of our connections.
     fn limits(&self) -> Vec<Limit> {
-        let milliseconds = |time: Duration| time.as_millis().to_string();
+        // The longest that the server takes is as good as for ever; none at all would be no limit.
+        let milliseconds = |time: Duration| time.as_millis().clamp(1, i32::MAX as u128).to_string();
         let mut limits = vec![
             ("statement_timeout", milliseconds(self.statement_timeout)),
             ("lock_timeout", milliseconds(self.lock_timeout)),
