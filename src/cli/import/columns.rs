@@ -228,7 +228,18 @@ impl Messages {
             },
             Some(_) | None => {
                 let country = self.country.or_else(|| self.senders.country_of(sender));
-                recipient(&text, country, line, field).map(Recipient::Phone)
+                let found = recipient(&text, country, line, field);
+                let may_be_dialled = text.contains(|one: char| one.is_ascii_digit())
+                    && !text.trim_start().starts_with('+');
+                if found.is_err()
+                    && country.is_none()
+                    && self.senders.are_unknown()
+                    && may_be_dialled
+                {
+                    // The sender may have a country in which it is a number; the database knows, and refuses what is none.
+                    return Ok(Recipient::Phone(text.trim().to_owned()));
+                }
+                found.map(Recipient::Phone)
             }
         }
     }

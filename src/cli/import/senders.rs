@@ -85,6 +85,11 @@ impl Senders {
         }
     }
 
+    /// Whether only the database knows them, and in which countries they are: a producer may not look.
+    pub(super) fn are_unknown(&self) -> bool {
+        self.known.is_none()
+    }
+
     /// In which country its numbers without + are dialled.
     pub(super) fn country_of(&self, sender: Option<&str>) -> Option<Country> {
         self.known.as_ref()?.get(sender?).copied().flatten()

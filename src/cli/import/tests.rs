@@ -120,6 +120,27 @@ fn numbers_without_a_plus_are_read_as_their_sender_dials_them() {
 }
 
 #[test]
+fn a_number_that_only_the_database_can_read_is_left_to_it_where_the_senders_may_not_be_looked_at() {
+    let producers = || {
+        let mut schema = messages_with(&[], None);
+        schema.sent_by(Senders::new(None, None));
+        schema
+    };
+    let of = |phone: &str| {
+        let file = format!("phone,text\n{phone},Hello\n");
+        entries_of(&file, Format::Csv, producers())
+    };
+    let recipient = |phone: &str| message(&of(phone)[0]).recipient.clone();
+    assert_eq!(
+        recipient("01512 3456789"),
+        Recipient::Phone("01512 3456789".to_owned())
+    );
+    for bad in ["+4915", "nobody"] {
+        assert_eq!(fault(&of(bad)[0]).field, "phone", "{bad}");
+    }
+}
+
+#[test]
 fn a_row_of_a_campaign_has_variables_and_other_ids_are_no_numbers() {
     let rows = entries_of(
         r#"{"recipient":"+16505551234","campaign_id":3,"variables":{"name":"Ada"}}
