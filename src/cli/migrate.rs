@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::failure::Problem;
 use super::{Context, DefaultSender, default_sender, output};
-use crate::store::{MigrationState, Schema, Store, migrator};
+use crate::store::{MigrationState, Schema, Store, StoreError, migrator};
 
 /// Bring the database to the schema of this version
 #[derive(Debug, clap::Args)]
@@ -77,7 +77,9 @@ fn check(schema: &Schema) -> anyhow::Result<()> {
 
 async fn apply(context: &Context, store: &Store) -> anyhow::Result<()> {
     let before = store.schema().await?;
-    store.migrate().await?;
+    if let Err(error) = store.migrate().await {
+        return Err(unable(store, error).await);
+    }
     let applied: Vec<&MigrationState> = before.missing().collect();
     let mut text = if applied.is_empty() {
         "The database had every migration of this version already.\n".to_owned()
@@ -92,6 +94,24 @@ async fn apply(context: &Context, store: &Store) -> anyhow::Result<()> {
         .context("could not set up the sender that the settings name")?;
     text.push_str(&sender.as_ref().map(told).unwrap_or_default());
     output::print(&text)
+}
+
+/// Why it was not done, with what lets this role do it.
+async fn unable(store: &Store, error: StoreError) -> anyhow::Error {
+    let fix = if error.is_missing_right() {
+        store.right_to_migrate().await.ok()
+    } else if error.is_read_only() {
+        let fix = "nothing can be written there: connect to the primary, or set default_transaction_read_only = off for this role";
+        Some(fix.to_owned())
+    } else {
+        None
+    };
+    match fix {
+        Some(fix) => Problem::failed("could not bring the database to this version", fix)
+            .because(error)
+            .into(),
+        None => error.into(),
+    }
 }
 
 fn listed(verb: &str, migrations: &[&MigrationState]) -> String {

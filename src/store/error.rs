@@ -121,6 +121,15 @@ impl StoreError {
 
     /// Whether the role may not do that (42501).
     pub fn is_missing_right(&self) -> bool {
+        self.is_answered_with("42501")
+    }
+
+    /// Whether nothing can be written there (25006): it is a standby, or set to be read only.
+    pub fn is_read_only(&self) -> bool {
+        self.is_answered_with("25006")
+    }
+
+    fn is_answered_with(&self, wanted: &str) -> bool {
         let source = if let Self::Database { source, .. } = self {
             source
         } else if let Self::Migrate(
@@ -132,7 +141,7 @@ impl StoreError {
             return false;
         };
         let code = source.as_database_error().and_then(DatabaseError::code);
-        code.is_some_and(|code| code == "42501")
+        code.is_some_and(|code| code == wanted)
     }
 
     /// The refusal of a bad row, as the schema words it: message and hint. None when it is another error.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::Row as _;
 use sqlx::migrate::Migrator;
 use sqlx::{Connection as _, Executor as _, PgConnection};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::error::Doing;
 use super::pooler::Pooling;
@@ -19,6 +19,8 @@ use crate::crash::crash_point;
 
 /// So often it is asked whether another process still migrates.
 const TURN_EVERY: Duration = Duration::from_millis(100);
+/// So often it is said who is waited for.
+const SAID_EVERY: Duration = Duration::from_secs(5);
 
 /// A migration and whether this database has it.
 #[derive(Debug)]
@@ -169,16 +171,11 @@ impl Store {
             .execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
             .await
             .doing(doing)?;
-        await_turn(&mut connection).await.doing(doing)?;
-        for index in self.indexes_to_come().await? {
-            let half_made = format!("drop index concurrently if exists wa.{index}");
-            let half_made = sqlx::raw_sql(sqlx::AssertSqlSafe(half_made));
-            half_made.execute(&mut connection).await.doing(doing)?;
+        // Whoever finds all there need not wait: any login can take the lock, and keep it.
+        if self.schema().await?.missing().next().is_some() {
+            await_turn(&mut connection).await.doing(doing)?;
+            self.apply(&mut connection).await?;
         }
-        migrator()
-            .run(&mut connection)
-            .await
-            .map_err(StoreError::Migrate)?;
         crash_point!("migrate.applied");
         if self.schema().await?.newer.is_empty() {
             // A newer version knows the countries better.
@@ -188,6 +185,46 @@ impl Store {
         // Nothing is lost if the server does not hear our goodbye.
         let _ = connection.close().await;
         Ok(())
+    }
+
+    async fn apply(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        for index in self.indexes_to_come().await? {
+            let half_made = format!("drop index concurrently if exists wa.{index}");
+            let half_made = sqlx::raw_sql(sqlx::AssertSqlSafe(half_made));
+            let dropped = half_made.execute(&mut *connection).await;
+            dropped.doing("clear away an index that was not made to its end")?;
+        }
+        let applied = migrator().run(connection).await;
+        applied.map_err(StoreError::Migrate)
+    }
+
+    /// What lets this role migrate, where it may not.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn right_to_migrate(&self) -> Result<String, StoreError> {
+        let (user, database, may_create, may_make_roles, has_schema): (_, _, bool, bool, bool) =
+            sqlx::query_as(
+                "select quote_ident(current_user), quote_ident(current_database()),
+                   has_database_privilege(current_database(), 'create'), coalesce(r.rolcreaterole or r.rolsuper, false),
+                   to_regclass('wa.senders') is not null
+                 from (select) one left join pg_roles r on r.rolname = current_user",
+            )
+            .fetch_one(&self.pool)
+            .await
+            .doing("ask what this role may do")?;
+        let (user, database): (String, String) = (user, database);
+        Ok(match (has_schema, may_create, may_make_roles) {
+            (true, ..) => "run it once as the owner of the schema wa".to_owned(),
+            (false, false, _) => format!(
+                "grant create on database {database} to {user}, or run it as the owner of the database"
+            ),
+            (false, true, false) => format!(
+                "alter role {user} createrole: the first migration makes wa_producer, wa_worker and wa_viewer, and asks for that right \
+                 even where they are there already; it may be taken back afterwards"
+            ),
+            (false, true, true) => format!("see that {user} may do what the server names"),
+        })
     }
 
     /// The indexes that migrations make outside of a transaction which this database does not have yet: one that was interrupted has left
@@ -212,7 +249,7 @@ impl Store {
 /// Not in the database, as the migrator would: an index that is made concurrently waits for every statement that runs, and so for one that
 /// waits for who makes it.
 async fn await_turn(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let mut said = false;
+    let (mut waited, mut say_at) = (Duration::ZERO, Duration::ZERO);
     loop {
         let mine = sqlx::query_scalar!(
             r#"select pg_try_advisory_lock(hashtextextended('wa.migrations', 0)) as "mine!""#
@@ -220,11 +257,42 @@ async fn await_turn(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if mine.fetch_one(&mut *connection).await? {
             return Ok(());
         }
-        if !std::mem::replace(&mut said, true) {
+        if waited.is_zero() {
             info!("Another process migrates the database; waiting for it");
+            say_at = SAID_EVERY;
+        } else if waited >= say_at {
+            let who = who_has_the_turn(connection).await?;
+            warn!("Still waiting for the process that migrates the database: {who}");
+            say_at += SAID_EVERY;
         }
         tokio::time::sleep(TURN_EVERY).await;
+        waited += TURN_EVERY;
     }
+}
+
+/// Who keeps others waiting: nobody but a migration should.
+async fn who_has_the_turn(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    let found: Option<(i32, Option<String>, Option<String>)> = sqlx::query_as(
+        "select l.pid, a.application_name, a.usename::text
+         from pg_locks l left join pg_stat_activity a using (pid),
+           (select hashtextextended('wa.migrations', 0) as key) k
+         where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+           and l.database = (select oid from pg_database where datname = current_database())
+           and l.classid::bigint = (k.key >> 32) & 4294967295 and l.objid::bigint = k.key & 4294967295",
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(match found {
+        Some((pid, program, user)) => format!(
+            "server process {pid}, {} as {}; if it does not migrate, end it: select pg_terminate_backend({pid})",
+            program
+                .filter(|name| !name.is_empty())
+                .as_deref()
+                .unwrap_or("a program without a name"),
+            user.as_deref().unwrap_or("a user who is not told")
+        ),
+        None => "it has just ended".to_owned(),
+    })
 }
 
 fn index_made_by(sql: &str) -> Option<&str> {

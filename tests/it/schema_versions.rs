@@ -4,6 +4,8 @@
 mod released;
 mod side_by_side;
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, Connection as _};
 use wa_outbox::store::{ConnectSettings, Store, migrator};
 
@@ -204,10 +206,15 @@ async fn a_newer_program_refuses_an_older_schema_with_the_fix_or_brings_it_up_to
 
 /// What `run` says that connects as this role.
 async fn run_as(world: &World, role: &str) -> String {
+    command_as(world, role, "run").await
+}
+
+/// What a command says that connects as this role, and is refused.
+async fn command_as(world: &World, role: &str, command: &str) -> String {
     let options: sqlx::postgres::PgConnectOptions = world.database.url.parse().expect("an address");
     let url = sqlx::ConnectOptions::to_url_lossy(&options.username(role)).to_string();
     let env = [("DATABASE_URL", url.as_str())];
-    let output = tokio::time::timeout(PATIENCE, world.command_with(&env, &["run"])).await;
+    let output = tokio::time::timeout(PATIENCE, world.command_with(&env, &[command])).await;
     let output = output.expect("it is refused");
     assert!(!output.status.success());
     String::from_utf8(output.stderr).expect("text")
@@ -267,4 +274,68 @@ async fn who_migrates_while_another_makes_an_index_waits_and_is_not_waited_for()
     });
     assert!(told.iter().any(|told| told.contains("wamids once")));
     assert_eq!(world.count("pg_index where not indisvalid").await, 0);
+}
+
+#[tokio::test]
+async fn who_has_nothing_to_migrate_waits_for_nobody_and_who_waits_is_told_for_whom() {
+    let world = World::at_rest().await;
+    let holder = sqlx::PgConnection::connect(&world.database.url).await;
+    let mut holder = holder.expect("it answers");
+    // Any login may do so.
+    let pid: i32 = sqlx::query_scalar(
+        "select pg_backend_pid() from pg_advisory_lock(hashtextextended('wa.migrations', 0))",
+    )
+    .fetch_one(&mut holder)
+    .await
+    .expect("the lock is taken");
+
+    let done = tokio::time::timeout(PATIENCE, world.says(&["migrate"])).await;
+    assert!(done.expect("it does not wait").contains("already"));
+
+    world
+        .run_sql("delete from wa.migrations where description = 'wamids once'")
+        .await;
+    let lets_go = async {
+        // Longer than nothing is said.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        holder.close().await.expect("it ends");
+    };
+    let (output, ()) = tokio::join!(world.command(&["migrate"]), lets_go);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(&format!("server process {pid}")), "{said}");
+}
+
+#[tokio::test]
+async fn who_may_not_migrate_is_told_the_right_that_lacks() {
+    let mut world = World::at_rest().await;
+    let empty = TestDatabase::empty().await;
+    let url = std::mem::replace(&mut world.database.url, empty.url.clone());
+    let role = format!("wa_test_owner_{}", fastrand::u32(..));
+    let as_superuser = async |statement: String| {
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&empty.pool)
+            .await
+            .expect("it is done");
+    };
+    as_superuser(format!("create role {role} login")).await;
+
+    let told = command_as(&world, &role, "migrate").await;
+    assert!(told.contains("fix: grant create on database"), "{told}");
+    let grant = "do $$ begin execute format('grant create on database %I to ";
+    as_superuser(format!("{grant}{role}', current_database()); end $$")).await;
+    let told = command_as(&world, &role, "migrate").await;
+    assert!(
+        told.contains(&format!("fix: alter role {role} createrole")),
+        "{told}"
+    );
+    as_superuser(format!(
+        "alter role {role} set default_transaction_read_only = on"
+    ))
+    .await;
+    let told = command_as(&world, &role, "migrate").await;
+    assert!(told.contains("connect to the primary"), "{told}");
+
+    as_superuser(format!("drop owned by {role}; drop role {role}")).await;
+    world.database.url = url;
 }
