@@ -133,6 +133,7 @@ impl Options {
             ServiceError::Store(error) => unreachable(error).into(),
             other => anyhow::Error::from(other),
         })?;
+        store.must_keep_text().await?;
         let schema = store.schema().await?;
         match schema.check() {
             // Asked first, because a role that may work but not migrate need not migrate what is current.

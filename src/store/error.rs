@@ -74,6 +74,15 @@ pub enum StoreError {
         /// What it must be.
         needed: &'static str,
     },
+    /// The database does not see to it that texts are UTF-8.
+    #[error(
+        "the database keeps its texts as {found}, in which a text may come that nobody can read as UTF-8, and stop all; make another, \
+         and move there: create database … encoding 'UTF8' template template0"
+    )]
+    UnfitEncoding {
+        /// Its encoding.
+        found: String,
+    },
     /// A migration needs a connection of its own.
     #[error(
         "the database cannot be migrated through a pooler in transaction mode; run wa-outbox migrate with a direct address"

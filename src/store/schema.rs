@@ -21,6 +21,8 @@ use crate::crash::crash_point;
 const TURN_EVERY: Duration = Duration::from_millis(100);
 /// So often it is said who is waited for.
 const SAID_EVERY: Duration = Duration::from_secs(5);
+/// The one encoding in which Postgres sees to it that a text can be read.
+pub const UTF8: &str = "UTF8";
 
 /// A migration and whether this database has it.
 #[derive(Debug)]
@@ -164,6 +166,7 @@ impl Store {
             // The lock that keeps two migrations apart lives in a server connection that we would not find again.
             return Err(StoreError::CannotMigrateHere);
         }
+        self.must_keep_text().await?;
         let doing = "connect to migrate the database";
         let mut connection = self.pool.connect().await.doing(doing)?;
         // A table with millions of rows takes its time to be changed. What is waited for too long is a lock.
@@ -196,6 +199,28 @@ impl Store {
         }
         let applied = migrator().run(connection).await;
         applied.map_err(StoreError::Migrate)
+    }
+
+    /// How the database keeps texts.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn encoding(&self) -> Result<String, StoreError> {
+        sqlx::query_scalar("select current_setting('server_encoding')")
+            .fetch_one(&self.pool)
+            .await
+            .doing("ask for the encoding of the database")
+    }
+
+    /// Refuses a database in which a text may come that cannot be read: one such byte, and nothing is read any more.
+    ///
+    /// # Errors
+    /// When it is one, or cannot be asked.
+    pub async fn must_keep_text(&self) -> Result<(), StoreError> {
+        match self.encoding().await? {
+            found if found == UTF8 => Ok(()),
+            found => Err(StoreError::UnfitEncoding { found }),
+        }
     }
 
     /// What lets this role migrate, where it may not.

@@ -339,3 +339,28 @@ async fn who_may_not_migrate_is_told_the_right_that_lacks() {
     as_superuser(format!("drop owned by {role}; drop role {role}")).await;
     world.database.url = url;
 }
+
+#[tokio::test]
+async fn a_database_in_which_a_text_may_come_that_cannot_be_read_is_refused_with_the_fix() {
+    let world = World::at_rest().await;
+    let name = format!("wa_test_ascii_{}", fastrand::u32(..));
+    let create =
+        format!("create database {name} encoding 'SQL_ASCII' locale 'C' template template0");
+    world.run_sql(&create).await;
+    let options: sqlx::postgres::PgConnectOptions = world.database.url.parse().expect("an address");
+    let url = sqlx::ConnectOptions::to_url_lossy(&options.database(&name)).to_string();
+    let env = [("DATABASE_URL", url.as_str())];
+
+    for command in ["migrate", "run"] {
+        let output = world.command_with(&env, &[command]).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("encoding 'UTF8'"),
+            "{command}: {said}"
+        );
+    }
+    let output = world.command_with(&env, &["doctor"]).await;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("SQL_ASCII"), "{said}");
+    world.run_sql(&format!("drop database {name}")).await;
+}

@@ -9,6 +9,7 @@ use crate::store::Store;
 use crate::store::checkup::ServerFacts;
 use crate::store::pooler::Pooling;
 use crate::store::recovery::Recovery;
+use crate::store::schema::UTF8;
 
 /// The oldest PostgreSQL that has all we need.
 const OLDEST: i32 = 140_000;
@@ -50,6 +51,7 @@ async fn ask<'a>(context: &'a Context, found: &mut Findings) -> Option<&'a Store
     version(found, &facts);
     clock(found, &facts, asked_at, context.clock());
     pooling(found, store);
+    encoding(found, store).await;
     let is_current = schema(found, store).await;
     if is_current {
         roles(found, &facts);
@@ -99,6 +101,21 @@ fn pooling(found: &mut Findings, store: &Store) {
             "pooler",
             "one in transaction mode: it passes no notifications on, so new messages are found by polling alone",
             "connect the workers directly or through a pool in session mode, if 40 ms matter",
+        ),
+    }
+}
+
+async fn encoding(found: &mut Findings, store: &Store) {
+    let encoding = match store.encoding().await {
+        Ok(encoding) => encoding,
+        Err(error) => return found.unanswered("encoding", &error),
+    };
+    match encoding.as_str() {
+        UTF8 => found.fine("encoding", UTF8),
+        _ => found.broken(
+            "encoding",
+            format!("{encoding}: a text that is not UTF-8 would stop every worker that reads it"),
+            "move to a new database: create database … encoding 'UTF8' template template0",
         ),
     }
 }
