@@ -10,6 +10,7 @@ pub mod shared;
 pub mod tries;
 
 use std::collections::BTreeMap;
+use std::env::VarError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -43,6 +44,12 @@ pub enum SecretError {
         /// The variable.
         name: String,
     },
+    /// The environment variable is no text. What is in it is not repeated.
+    #[error("the environment variable {name} is not UTF-8")]
+    NotText {
+        /// The variable.
+        name: String,
+    },
     /// The file cannot be read.
     #[error("could not read {}", path.display())]
     Unreadable {
@@ -65,7 +72,7 @@ impl SecretRef {
     /// # Errors
     /// When there is none at the place that is named.
     pub fn read(&self, env: &BTreeMap<String, String>) -> Result<SecretString, SecretError> {
-        self.read_with(|name| env.get(name).cloned())
+        self.read_with(|name| Ok(env.get(name).cloned()))
     }
 
     /// The same, from the environment of this process as it is now.
@@ -73,15 +80,21 @@ impl SecretRef {
     /// # Errors
     /// When there is none at the place that is named.
     pub fn read_here(&self) -> Result<SecretString, SecretError> {
-        self.read_with(|name| std::env::var(name).ok())
+        self.read_with(|name| match std::env::var(name) {
+            Ok(secret) => Ok(Some(secret)),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(SecretError::NotText {
+                name: name.to_owned(),
+            }),
+        })
     }
 
     fn read_with(
         &self,
-        variable: impl Fn(&str) -> Option<String>,
+        variable: impl Fn(&str) -> Result<Option<String>, SecretError>,
     ) -> Result<SecretString, SecretError> {
         match self {
-            Self::Env(name) => match variable(name) {
+            Self::Env(name) => match variable(name)? {
                 Some(secret) if !secret.is_empty() => Ok(SecretString::from(secret)),
                 Some(_) | None => Err(SecretError::Unset { name: name.clone() }),
             },

@@ -2,6 +2,7 @@
 //!
 //! A command that needs no database works without one, and one that needs no settings is not stopped by bad ones.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -11,7 +12,7 @@ use tokio::sync::OnceCell;
 use super::failure::Problem;
 use super::output;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Environment};
+use crate::config::{Config, ConfigError, Environment, is_read_by_us};
 use crate::store::{ConnectSettings, Store, StoreError};
 
 /// Settings, database, environment and clock of one run of the program.
@@ -19,6 +20,8 @@ use crate::store::{ConnectSettings, Store, StoreError};
 pub struct Context {
     path: Option<PathBuf>,
     env: Environment,
+    /// A variable of ours whose value is no text.
+    not_text: Option<String>,
     clock: Clock,
     config: OnceLock<Config>,
     store: OnceCell<Connected>,
@@ -36,11 +39,26 @@ impl std::fmt::Debug for Connected {
 impl Context {
     /// The context of this process: its environment, the machine's clock, and the settings file that was named.
     pub fn of_process(path: Option<&Path>) -> Self {
-        // What is no Unicode is none of our variables.
-        let env = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self::new(path, env, Clock::system())
+        Self::with_variables(path, std::env::vars_os())
+    }
+
+    fn with_variables(
+        path: Option<&Path>,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Self {
+        let (mut env, mut not_text) = (Environment::new(), None);
+        for (name, value) in variables {
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => drop(env.insert(name, value)),
+                (Ok(name), Err(_)) if is_read_by_us(&name) => not_text = Some(name),
+                // What others have there is nothing to us.
+                (Ok(_) | Err(_), _) => {}
+            }
+        }
+        Self {
+            not_text,
+            ..Self::new(path, env, Clock::system())
+        }
     }
 
     /// A context of its own.
@@ -48,6 +66,7 @@ impl Context {
         Self {
             path: path.map(Path::to_owned),
             env,
+            not_text: None,
             clock,
             config: OnceLock::new(),
             store: OnceCell::new(),
@@ -71,6 +90,10 @@ impl Context {
     pub fn config(&self) -> Result<&Config, ConfigError> {
         if let Some(config) = self.config.get() {
             return Ok(config);
+        }
+        if let Some(variable) = &self.not_text {
+            let variable = variable.clone();
+            return Err(ConfigError::NotText { variable });
         }
         let config = Config::load(self.path.as_deref(), &self.env)?;
         Ok(self.config.get_or_init(|| config))
@@ -154,6 +177,25 @@ mod tests {
         assert_eq!(author(&both, Some("eve")).as_deref(), Some("eve"));
         assert_eq!(author(&both[..1], None).as_deref(), Some("ada"));
         assert_eq!(author(&[("USER", "")], None), None);
+    }
+
+    #[test]
+    fn a_variable_of_ours_that_is_no_text_is_refused_and_one_of_others_is_not() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let with = |name: &str| {
+            let value = OsString::from_vec(b"postgres://caf\xe9/app".to_vec());
+            let context = Context::with_variables(None, [(name.into(), value)].into_iter());
+            context.config().map(drop)
+        };
+        for ours in [
+            "DATABASE_URL",
+            "WA_OUTBOX__WORKER__NAME",
+            "WHATSAPP_ACCESS_TOKEN",
+        ] {
+            let said = with(ours).expect_err("is refused").to_string();
+            assert!(said.starts_with(ours) && !said.contains("caf"), "{said}");
+        }
+        assert!(with("OLDPWD").is_ok());
     }
 
     #[tokio::test]

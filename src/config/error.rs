@@ -47,6 +47,12 @@ pub enum ConfigError {
         /// What to write instead.
         fix: String,
     },
+    /// A variable whose value is no text. It is not shown: it may be a secret.
+    #[error("{variable} is not UTF-8, so it cannot be read; write it anew")]
+    NotText {
+        /// The environment variable.
+        variable: String,
+    },
     /// A setting that is needed for what was asked, and not there.
     #[error("{field} is not set; {fix}")]
     Missing {

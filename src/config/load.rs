@@ -59,6 +59,14 @@ impl Config {
         config.check()?;
         Ok(config)
     }
+
+}
+
+/// Whether settings are read from this variable.
+pub fn is_read_by_us(variable: &str) -> bool {
+    let short_forms = VALUES.iter().chain(&SECRETS).map(|(name, _, _)| *name);
+    let mut ours = short_forms.chain([FILE, APP_SECRET]);
+    variable.starts_with(PREFIX) || ours.any(|name| name == variable)
 }
 
 fn given<'a>(env: &'a Environment, name: &str) -> Option<&'a str> {

@@ -25,7 +25,7 @@ use crate::domain::retention;
 
 pub use crate::secret::{NotAReference, SecretError, SecretRef};
 pub use error::ConfigError;
-pub use load::Environment;
+pub use load::{Environment, is_read_by_us};
 pub use secret::DatabaseUrl;
 
 /// A statement that runs for so long may still be one of many on a busy server.

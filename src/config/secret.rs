@@ -20,10 +20,20 @@ impl Config {
             fix: "set DATABASE_URL, as in DATABASE_URL=postgres://user@localhost/app",
         };
         let url = self.database.url.as_ref().ok_or_else(missing)?;
-        url.read(env).map_err(|source| ConfigError::Secret {
+        let url = url.read(env).map_err(|source| ConfigError::Secret {
             field: "database.url",
             source,
-        })
+        })?;
+        if is_of_another_program(url.expose_secret()) {
+            // Not shown: a password may stand in it.
+            return Err(ConfigError::refused(
+                "database.url",
+                "(not shown)",
+                "names another program than Postgres",
+                "write it as in postgres://user@localhost/app (DATABASE_URL)",
+            ));
+        }
+        Ok(url)
     }
 
     /// The app secrets whose signatures are taken; none when none is set.
@@ -184,6 +194,17 @@ fn text_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Erro
     }
 }
 
+/// Whether this is a URL of something else than Postgres: the driver would speak to it all the same.
+fn is_of_another_program(url: &str) -> bool {
+    let scheme = url.trim_start().split_once("://").map(|(scheme, _)| scheme);
+    let is_ours = |scheme: &str| {
+        ["postgres", "postgresql"]
+            .iter()
+            .any(|ours| scheme.eq_ignore_ascii_case(ours))
+    };
+    scheme.is_some_and(|scheme| !is_ours(scheme))
+}
+
 /// Whether this is a URL of Postgres that certainly holds no password.
 fn is_open_url(text: &str) -> bool {
     let scheme = ["postgres://", "postgresql://"]
@@ -197,7 +218,17 @@ fn is_open_url(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_open_url;
+    use super::{is_of_another_program, is_open_url};
+
+    #[test]
+    fn only_a_url_of_postgres_is_spoken_to_as_postgres() {
+        for other in ["mysql://app@db/app", "https://db/app", "mysql://a://b"] {
+            assert!(is_of_another_program(other), "{other}");
+        }
+        for ours in ["postgres://db/app", "POSTGRESQL://db/app", "db/app"] {
+            assert!(!is_of_another_program(ours), "{ours}");
+        }
+    }
 
     #[test]
     fn a_url_is_open_only_without_a_password() {

@@ -39,6 +39,7 @@ pub(super) async fn section() -> Section {
         "RUST_LOG=wa_outbox=loud",
         "DATABASE_URL=",
         "DATABASE_URL=localhost/app",
+        "DATABASE_URL=mysql://app:secret@127.0.0.1/app",
         "DATABASE_URL=postgres://app:secret@127.0.0.1:1/app",
         "DATABASE_URL=postgres://127.0.0.1:1/app WA_OUTBOX__DATABASE__URL=file:missing",
         "WA_OUTBOX_CONFIG=missing.toml",
