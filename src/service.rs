@@ -115,8 +115,14 @@ impl ServiceError {
     /// Whether other settings are what it takes.
     pub fn is_of_settings(&self) -> bool {
         match self {
-            Self::Config(_) | Self::AppSecret(_) | Self::ShortSecret { .. } => true,
-            Self::Store(_) | Self::Provider(_) | Self::Traces(_) | Self::Listen { .. } => false,
+            Self::Config(_)
+            | Self::AppSecret(_)
+            | Self::ShortSecret { .. }
+            | Self::Traces(CollectorError::Header { .. }) => true,
+            Self::Store(_)
+            | Self::Provider(_)
+            | Self::Traces(CollectorError::Setup(_))
+            | Self::Listen { .. } => false,
         }
     }
 }

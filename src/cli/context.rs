@@ -24,6 +24,8 @@ pub struct Context {
     not_text: Option<String>,
     clock: Clock,
     config: OnceLock<Config>,
+    /// What is wrong with the variables of OpenTelemetry, which are not ours alone.
+    unfit_traces: OnceLock<ConfigError>,
     store: OnceCell<Connected>,
 }
 
@@ -69,6 +71,7 @@ impl Context {
             not_text: None,
             clock,
             config: OnceLock::new(),
+            unfit_traces: OnceLock::new(),
             store: OnceCell::new(),
         }
     }
@@ -95,8 +98,25 @@ impl Context {
             let variable = variable.clone();
             return Err(ConfigError::NotText { variable });
         }
-        let config = Config::load(self.path.as_deref(), &self.env)?;
+        let (config, unfit) = Config::load_but_traces(self.path.as_deref(), &self.env)?;
+        if let Some(unfit) = unfit {
+            let _ = self.unfit_traces.set(unfit);
+        }
         Ok(self.config.get_or_init(|| config))
+    }
+
+    /// What a command that tells no traces leaves aside.
+    pub fn unfit_traces(&self) -> Option<&ConfigError> {
+        self.unfit_traces.get()
+    }
+
+    /// The settings of a process that tells traces: they must be fit for it, too.
+    ///
+    /// # Errors
+    /// When they cannot be read, or cannot be meant.
+    pub fn config_with_traces(&self) -> Result<&Config, ConfigError> {
+        Config::load(self.path.as_deref(), &self.env)?;
+        self.config()
     }
 
     /// The database, connected to at the first call.
@@ -196,6 +216,26 @@ mod tests {
             assert!(said.starts_with(ours) && !said.contains("caf"), "{said}");
         }
         assert!(with("OLDPWD").is_ok());
+    }
+
+    #[test]
+    fn variables_of_opentelemetry_that_do_not_fit_stop_only_who_tells_traces() {
+        for unfit in [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+            ("OTEL_TRACES_SAMPLER_ARG", "endpoint=http://x"),
+        ] {
+            let context = context(&[unfit, ("WA_OUTBOX__WORKER__TICK_MS", "7")]);
+            let config = context.config().expect("they are left aside");
+            assert_eq!(config.worker.tick.as_millis(), 7);
+            let said = context.unfit_traces().expect("and told").to_string();
+            assert!(
+                said.contains(unfit.0) || said.contains("traces.endpoint"),
+                "{said}"
+            );
+            assert!(context.config_with_traces().is_err());
+        }
+        let context = context(&[("WA_OUTBOX__TRACES__ENDPOINT", "collector:4317")]);
+        assert!(context.config().is_err(), "that is ours");
     }
 
     #[tokio::test]

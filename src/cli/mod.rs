@@ -42,6 +42,7 @@ pub mod why;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
+use tracing::warn;
 
 pub use context::Context;
 pub use default_sender::{DefaultSender, default_sender};
@@ -156,7 +157,15 @@ impl Cli {
         if self.command.answers_and_ends() {
             log.filter = "warn".to_owned();
         }
-        Ok(telemetry::start(&log, context.env())?)
+        telemetry::start(&log, context.env())?;
+        if let (Some(unfit), false) = (context.unfit_traces(), self.tells_traces()) {
+            warn!("A setting of traces is left out, for nothing is traced here: {unfit}");
+        }
+        Ok(())
+    }
+
+    fn tells_traces(&self) -> bool {
+        matches!(self.command, Command::Run(_))
     }
 
     /// Runs the command.

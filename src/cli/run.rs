@@ -83,6 +83,7 @@ impl Options {
             let fix = "add worker to --roles, or leave --drain out";
             return Err(Problem::usage(what, fix).into());
         }
+        context.config_with_traces()?;
         let mut signals = Signals::listen().context("could not listen for signals")?;
         info!("Starting: {}", self.roles_in_words());
         let store = tokio::select! {

@@ -25,9 +25,12 @@ const VALUES: [(&str, &str, &str); 7] = [
     ("WHATSAPP_API_VERSION", "sender", "api_version"),
     ("WA_OUTBOX_WEBHOOK_LISTEN", "webhook", "listen"),
     ("WA_OUTBOX_ADMIN_LISTEN", "admin", "listen"),
-    ("OTEL_EXPORTER_OTLP_ENDPOINT", "traces", "endpoint"),
-    ("OTEL_TRACES_SAMPLER_ARG", "traces", "sample_ratio"),
+    (OTEL[0], "traces", "endpoint"),
+    (OTEL[1], "traces", "sample_ratio"),
 ];
+
+/// Variables that other programs read, too, and may have been set for them.
+const OTEL: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER_ARG"];
 
 /// Short forms that hold a secret: the setting then refers to the variable.
 const SECRETS: [(&str, &str, &str); 4] = [
@@ -60,6 +63,26 @@ impl Config {
         Ok(config)
     }
 
+    /// The same for who tells no traces: where the variables of OpenTelemetry do not fit, they are left out, and what is wrong with
+    /// them is given beside.
+    ///
+    /// # Errors
+    /// When anything else cannot be read, is unknown or cannot be meant.
+    pub fn load_but_traces(
+        path: Option<&Path>,
+        env: &Environment,
+    ) -> Result<(Self, Option<ConfigError>), ConfigError> {
+        let error = match Self::load(path, env) {
+            Ok(config) => return Ok((config, None)),
+            Err(error) => error,
+        };
+        let mut ours = env.clone();
+        ours.retain(|name, _| !OTEL.contains(&name.as_str()));
+        match Self::load(path, &ours) {
+            Ok(config) => Ok((config, Some(error))),
+            Err(_) => Err(error),
+        }
+    }
 }
 
 /// Whether settings are read from this variable.

@@ -155,3 +155,16 @@ async fn a_collector_that_hangs_keeps_back_neither_a_message_nor_the_end() {
     assert_eq!(world.simulator.ledger().accepted_count(), 21);
     assert!(world.stop_service().await, "a clean end");
 }
+
+#[tokio::test]
+async fn a_header_that_is_none_is_a_bad_setting() {
+    let world = World::at_rest().await;
+    let settings = [
+        ("WA_OUTBOX__TRACES__ENDPOINT", "http://127.0.0.1:4318"),
+        ("WA_OUTBOX__TRACES__HEADERS", "{ \"x y\" = \"env:KEY\" }"),
+        ("KEY", "1"),
+    ];
+    let process = world.spawn_process_with("odd-header", &world.database.url, &settings);
+    process.until_logged("is no header").await;
+    assert_eq!(process.ended().await.code(), Some(64));
+}
