@@ -12,6 +12,7 @@ mod watching;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -342,7 +343,7 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let clock = Clock::system();
         let provider = Arc::new(Provider::new(&http_settings(config), clock.clone())?);
-        let folder = config.media.folder.clone();
+        let folder = media_folder(config)?;
         let media = Media::new(folder, self.store.clone(), Arc::clone(&provider));
         let ownership = Ownership::new(
             self.store.clone(),
@@ -538,6 +539,20 @@ async fn ended(task: Option<JoinHandle<()>>) {
     if let Some(task) = task {
         // Its panic was told already.
         let _ = task.await;
+    }
+}
+
+/// The folder of files that messages may name: without it each of them would fail, one by one.
+fn media_folder(config: &Config) -> Result<Option<PathBuf>, ConfigError> {
+    let folder = config.media.folder.clone();
+    match &folder {
+        Some(missing) if !missing.is_dir() => Err(ConfigError::refused(
+            "media.folder",
+            missing.display(),
+            "is no folder that can be read here",
+            "make it, mount it before the start, or leave the setting out",
+        )),
+        Some(_) | None => Ok(folder),
     }
 }
 

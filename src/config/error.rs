@@ -72,7 +72,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn refused(
+    pub(crate) fn refused(
         field: impl fmt::Display,
         value: impl fmt::Display,
         reason: impl fmt::Display,

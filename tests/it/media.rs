@@ -170,3 +170,12 @@ async fn while_a_file_cannot_be_uploaded_its_message_waits_and_others_leave() {
     world.simulator.refuse_uploads(false);
     world.until_state(waits, "accepted").await;
 }
+
+#[tokio::test]
+async fn a_worker_whose_folder_of_files_is_not_there_does_not_start() {
+    let world = World::at_rest().await;
+    let missing = [("WA_OUTBOX__MEDIA__FOLDER", "/nowhere/at/all")];
+    let process = world.spawn_process_with("without-files", &world.database.url, &missing);
+    process.until_logged("media.folder = /nowhere/at/all").await;
+    assert_eq!(process.ended().await.code(), Some(64));
+}
