@@ -188,7 +188,7 @@ fn roles(found: &mut Findings, facts: &ServerFacts) {
         Some(true) if facts.is_superuser => found.note(
             "roles",
             format!("{user} is a superuser, which wa-outbox never needs"),
-            "run it as a user of its own: create role wa_outbox login in role wa_worker",
+            "run it as a user of its own: create role wa_outbox_worker login in role wa_worker",
         ),
         Some(true) => found.fine("roles", format!("{user} is a member of wa_worker")),
         Some(false) | None => found.broken(
