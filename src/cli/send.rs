@@ -221,10 +221,8 @@ impl Options {
         let end = Instant::now() + self.wait_for;
         let mut told = String::new();
         loop {
-            let found = store.timeline(id).await?;
-            let message = found
-                .map(|timeline| timeline.message)
-                .with_context(|| format!("message {id} is gone from the outbox"))?;
+            let found = store.message(id).await?;
+            let message = found.with_context(|| format!("message {id} is gone from the outbox"))?;
             let over = Instant::now() >= end;
             let stage = stage(&message);
             if !self.json && stage != told {

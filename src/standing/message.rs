@@ -2,11 +2,11 @@
 
 use time::OffsetDateTime;
 
-use super::facts::Facts;
+use super::facts::{Facts, thousands};
 use super::mask::Eyes;
 use super::time::{age, moment, span};
-use crate::domain::id::Wamid;
-use crate::store::message::{AcceptanceRow, AttemptRow, Message, StatusRow, Timeline};
+use crate::store::message::{AttemptRow, FIRST_TOLD, Message, StatusRow, Timeline};
+use crate::store::summary::COUNTED_AT_MOST;
 
 /// Whether the message has come to its end; only WhatsApp's status can still change.
 pub fn has_ended(message: &Message) -> bool {
@@ -185,24 +185,20 @@ pub struct Event {
     pub what: String,
 }
 
-/// Everything that happened, oldest first.
-pub fn history(
-    timeline: &Timeline,
-    wamids: &[(AcceptanceRow, Wamid)],
-    ended_at: Option<OffsetDateTime>,
-    eyes: Eyes,
-) -> Vec<Event> {
+/// Everything that happened, oldest first. What was left out of the timeline is told where it is missing.
+pub fn history(timeline: &Timeline, ended_at: Option<OffsetDateTime>, eyes: Eyes) -> Vec<Event> {
     let message = &timeline.message;
     let mut events = vec![(message.created_at, "written into the outbox".to_owned())];
     events.extend(timeline.attempts.iter().flat_map(request));
-    events.extend(wamids.iter().map(|(row, wamid)| {
+    events.extend(timeline.acceptances.iter().map(|row| {
         let (attempt, from) = (row.attempt, &row.learned_from);
-        let wamid = eyes.wamid(wamid.reveal());
+        let wamid = eyes.wamid(row.wamid.reveal());
         let told = format!("request {attempt} accepted as {wamid}, learned from the {from}");
         (row.learned_at, told)
     }));
     // An acceptance with a wamid is an event of its own already.
-    if let Some(ended_at) = ended_at.filter(|_| message.state != "accepted" || wamids.is_empty()) {
+    let is_told = message.state == "accepted" && !timeline.acceptances.is_empty();
+    if let Some(ended_at) = ended_at.filter(|_| !is_told) {
         let why = error(message).filter(|_| message.state != "accepted");
         let state = &message.state;
         let ended = why.map_or_else(|| state.clone(), |why| format!("{state}: {why}"));
@@ -214,6 +210,7 @@ pub fn history(
         .map(|(at, what)| (at, at, what))
         .collect();
     events.extend(timeline.statuses.iter().map(status));
+    events.extend(gaps(timeline));
     events.sort_by_key(|(order, ..)| *order);
 
     events
@@ -248,6 +245,32 @@ fn request(row: &AttemptRow) -> Vec<(OffsetDateTime, String)> {
         ));
     }
     events
+}
+
+/// What was left out of a timeline, each at the time of the last of its kind before it.
+fn gaps(timeline: &Timeline) -> impl Iterator<Item = (OffsetDateTime, OffsetDateTime, String)> {
+    let last = FIRST_TOLD as usize - 1;
+    let id = timeline.message.id;
+    let left_out = timeline.left_out;
+    let requests = timeline.attempts.get(last).map(|row| row.ended_at);
+    let acceptances = timeline.acceptances.get(last).map(|row| row.learned_at);
+    let statuses = timeline.statuses.get(last).map(happened);
+    [
+        (requests, left_out.requests, "requests"),
+        (acceptances, left_out.acceptances, "ids of WhatsApp's"),
+        (statuses, left_out.statuses, "statuses"),
+    ]
+    .into_iter()
+    .filter(|(_, many, _)| *many > 0)
+    .filter_map(move |(at, many, what)| {
+        let many = if many >= COUNTED_AT_MOST {
+            format!("{} or more", thousands(COUNTED_AT_MOST - 1))
+        } else {
+            format!("{} more", thousands(many))
+        };
+        let told = format!("… {many} {what}; see them: wa-outbox message show {id} --all");
+        Some((at?, at?, told))
+    })
 }
 
 fn status(row: &StatusRow) -> (OffsetDateTime, OffsetDateTime, String) {

@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 use super::mask::Eyes;
 use super::message::{facts, history, standing};
 use crate::domain::id::Wamid;
-use crate::store::message::{AcceptanceRow, AttemptRow, Message, StatusRow, Timeline};
+use crate::store::message::{AcceptanceRow, AttemptRow, LeftOut, Message, StatusRow, Timeline};
 
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 fn message(state: &str) -> Message {
@@ -206,6 +206,7 @@ fn the_history_runs_from_the_outbox_to_the_last_status() {
         error_details: None,
     };
     let learned = AcceptanceRow {
+        wamid: Wamid::from("wamid.HBgLMTY1MDU1NTEyMzQVAg0A"),
         attempt: 1,
         learned_from: "webhook".into(),
         learned_at: NOW - Duration::minutes(20),
@@ -213,12 +214,12 @@ fn the_history_runs_from_the_outbox_to_the_last_status() {
     let timeline = Timeline {
         message: accepted(Some("delivered")),
         attempts: vec![lost],
-        acceptances: vec![learned.clone()],
+        acceptances: vec![learned],
         statuses: vec![delivered],
+        left_out: LeftOut::default(),
     };
-    let wamids = [(learned, Wamid::from("wamid.HBgLMTY1MDU1NTEyMzQVAg0A"))];
 
-    let told = history(&timeline, &wamids, Some(NOW), Eyes::CLOSED);
+    let told = history(&timeline, Some(NOW), Eyes::CLOSED);
 
     let told: Vec<_> = told
         .iter()
@@ -255,6 +256,7 @@ fn a_status_of_the_second_in_which_the_message_was_written_does_not_come_before_
         error_details: None,
     };
     let learned = AcceptanceRow {
+        wamid: Wamid::from("wamid.HBgLMTY1MDU1NTEyMzQVAg0A"),
         attempt: 1,
         learned_from: "response".into(),
         learned_at: after(350),
@@ -265,12 +267,12 @@ fn a_status_of_the_second_in_which_the_message_was_written_does_not_come_before_
             ..accepted(Some("delivered"))
         },
         attempts: Vec::new(),
-        acceptances: vec![learned.clone()],
+        acceptances: vec![learned],
         statuses: vec![told("sent", after(400)), told("delivered", after(400))],
+        left_out: LeftOut::default(),
     };
-    let wamids = [(learned, Wamid::from("wamid.HBgLMTY1MDU1NTEyMzQVAg0A"))];
 
-    let told = history(&timeline, &wamids, None, Eyes::CLOSED);
+    let told = history(&timeline, None, Eyes::CLOSED);
     let told: Vec<&str> = told.iter().map(|event| event.what.as_str()).collect();
     assert_eq!(
         told,

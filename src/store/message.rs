@@ -95,6 +95,8 @@ pub struct AttemptRow {
 /// A wamid that was learned for a message.
 #[derive(Clone, Debug)]
 pub struct AcceptanceRow {
+    /// WhatsApp's id.
+    pub wamid: Wamid,
     /// For this request.
     pub attempt: i32,
     /// From response, webhook or operator.
@@ -120,6 +122,46 @@ pub struct StatusRow {
     pub error_details: Option<String>,
 }
 
+/// Of a history so much is told from its beginning. A message that is throttled gains a request every few seconds, for days.
+pub const FIRST_TOLD: i64 = 20;
+/// And so much from its end.
+pub const NEWEST_TOLD: i64 = 100;
+
+/// How much of a history is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Of requests, wamids and statuses the first [`FIRST_TOLD`] and the newest [`NEWEST_TOLD`] each.
+    BothEnds,
+    /// All of it, however much that is.
+    Whole,
+}
+
+impl Reach {
+    /// So many from the beginning, and so many from the end.
+    fn ends(self) -> (i64, i64) {
+        match self {
+            Self::BothEnds => (FIRST_TOLD, NEWEST_TOLD),
+            Self::Whole => (i64::MAX, 0),
+        }
+    }
+
+    /// Whether there may be some between the two ends, when so many were read.
+    fn may_leave_out(self, read: usize) -> bool {
+        self == Self::BothEnds && read as i64 >= FIRST_TOLD + NEWEST_TOLD
+    }
+}
+
+/// How many stand between the first and the newest that were read, each counted up to [`COUNTED_AT_MOST`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Requests.
+    pub requests: i64,
+    /// Wamids.
+    pub acceptances: i64,
+    /// Statuses.
+    pub statuses: i64,
+}
+
 /// Everything that is known about one message.
 #[derive(Clone, Debug)]
 pub struct Timeline {
@@ -131,6 +173,8 @@ pub struct Timeline {
     pub acceptances: Vec<AcceptanceRow>,
     /// Its statuses in the order they came.
     pub statuses: Vec<StatusRow>,
+    /// What of these was not read.
+    pub left_out: LeftOut,
 }
 
 /// What stands in front of a message, and how its request goes. Every count goes as far as [`COUNTED_AT_MOST`].
@@ -153,50 +197,141 @@ pub struct Place {
 }
 
 impl Store {
-    /// One message with all that is known of it.
-    pub async fn timeline(&self, id: MessageId) -> Result<Option<Timeline>, StoreError> {
-        let doing = "read the message";
-        let Some(message) = sqlx::query_file_as!(Message, "src/store/sql/message.sql", id.0)
+    /// One message.
+    pub async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        sqlx::query_file_as!(Message, "src/store/sql/message.sql", id.0)
             .fetch_optional(&self.pool)
             .await
-            .doing(doing)?
-        else {
+            .doing("read the message")
+    }
+
+    /// One message with what is known of it, as far as that is asked for.
+    pub async fn timeline(
+        &self,
+        id: MessageId,
+        reach: Reach,
+    ) -> Result<Option<Timeline>, StoreError> {
+        let Some(message) = self.message(id).await? else {
             return Ok(None);
         };
-        let attempts = sqlx::query_as!(
-            AttemptRow,
-            "select attempt, begun_at, ended_at, outcome, http_status, error_code, error_title, error_details, fbtrace_id, note,
-                    settled_by, settled_at, settled_note
-             from wa.attempts where id = $1 order by attempt",
-            id.0
-        )
-        .fetch_all(&self.pool)
-        .await
-        .doing(doing)?;
-        let acceptances = sqlx::query_as!(
-            AcceptanceRow,
-            r#"select attempt as "attempt!", learned_from as "learned_from!", learned_at as "learned_at!"
-               from wa.known_wamids where id = $1 order by learned_at"#,
-            id.0
-        )
-        .fetch_all(&self.pool)
-        .await
-        .doing(doing)?;
-        let statuses = sqlx::query_as!(
-            StatusRow,
-            "select status, occurred_at, received_at, error_code, error_title, error_details
-             from wa.status_events where id = $1 order by event",
-            id.0
-        )
-        .fetch_all(&self.pool)
-        .await
-        .doing(doing)?;
+        let (attempts, requests) = self.requests(&message, reach).await?;
+        let (acceptances, wamids) = self.acceptances(id, reach).await?;
+        let (statuses, told) = self.statuses(id, reach).await?;
         Ok(Some(Timeline {
             message,
             attempts,
             acceptances,
             statuses,
+            left_out: LeftOut {
+                requests,
+                acceptances: wamids.min(COUNTED_AT_MOST),
+                statuses: told.min(COUNTED_AT_MOST),
+            },
         }))
+    }
+
+    /// The requests of a message that did not end in plain acceptance, and how many were left out.
+    async fn requests(
+        &self,
+        message: &Message,
+        reach: Reach,
+    ) -> Result<(Vec<AttemptRow>, i64), StoreError> {
+        let (first, newest) = reach.ends();
+        let read = sqlx::query_file_as!(
+            AttemptRow,
+            "src/store/sql/message_requests.sql",
+            message.id,
+            message.sender,
+            first,
+            newest
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("read the message's requests")?;
+        let ends = read
+            .get(FIRST_TOLD as usize - 1)
+            .zip(read.get(FIRST_TOLD as usize));
+        let Some((last, next)) = ends.filter(|_| reach.may_leave_out(read.len())) else {
+            return Ok((read, 0));
+        };
+        let between = sqlx::query_scalar!(
+            r#"select count(*) as "count!" from (
+                 select from wa.attempts where id = $1 and sender = $2 and attempt > $3 and attempt < $4 limit $5
+               ) as between_them"#,
+            message.id,
+            message.sender,
+            last.attempt,
+            next.attempt,
+            COUNTED_AT_MOST
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("count the message's requests")?;
+        Ok((read, between))
+    }
+
+    /// The wamids of a message in the order they were learned, and how many were left out.
+    async fn acceptances(
+        &self,
+        id: MessageId,
+        reach: Reach,
+    ) -> Result<(Vec<AcceptanceRow>, i64), StoreError> {
+        let (first, newest) = reach.ends();
+        let rows = sqlx::query!(
+            r#"select wamid as "wamid!", attempt as "attempt!", learned_from as "learned_from!", learned_at as "learned_at!", of as "of!"
+               from (
+                 select k.*, row_number() over (order by learned_at, attempt, wamid) as place, count(*) over () as of
+                 from wa.known_wamids k where id = $1
+               ) as known
+               where place <= $2 or place > of - $3 order by place"#,
+            id.0,
+            first,
+            newest
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("read the message's wamids")?;
+        let left_out = rows.first().map_or(0, |row| row.of - rows.len() as i64);
+        let learned = rows.into_iter().map(|row| AcceptanceRow {
+            wamid: Wamid::from(row.wamid),
+            attempt: row.attempt,
+            learned_from: row.learned_from,
+            learned_at: row.learned_at,
+        });
+        Ok((learned.collect(), left_out))
+    }
+
+    /// The statuses of a message in the order they came, and how many were left out.
+    async fn statuses(
+        &self,
+        id: MessageId,
+        reach: Reach,
+    ) -> Result<(Vec<StatusRow>, i64), StoreError> {
+        let (first, newest) = reach.ends();
+        let rows = sqlx::query!(
+            r#"select status, occurred_at, received_at, error_code, error_title, error_details, of as "of!"
+               from (
+                 select s.*, row_number() over (order by event) as place, count(*) over () as of
+                 from wa.status_events s where id = $1
+               ) as told
+               where place <= $2 or place > of - $3 order by place"#,
+            id.0,
+            first,
+            newest
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("read the message's statuses")?;
+        let left_out = rows.first().map_or(0, |row| row.of - rows.len() as i64);
+        let told = rows.into_iter().map(|row| StatusRow {
+            status: row.status,
+            occurred_at: row.occurred_at,
+            received_at: row.received_at,
+            error_code: row.error_code,
+            error_title: row.error_title,
+            error_details: row.error_details,
+        });
+        Ok((told.collect(), left_out))
     }
 
     /// What stands in front of a message, and how its request goes.
@@ -210,27 +345,6 @@ impl Store {
         .fetch_optional(&self.pool)
         .await
         .doing("read what stands in front of the message")
-    }
-
-    /// The wamids of a message in the order they were learned, each with how it was.
-    pub async fn wamids(&self, id: MessageId) -> Result<Vec<(AcceptanceRow, Wamid)>, StoreError> {
-        let rows = sqlx::query!(
-            r#"select wamid as "wamid!", attempt as "attempt!", learned_from as "learned_from!", learned_at as "learned_at!"
-               from wa.known_wamids where id = $1 order by learned_at, attempt"#,
-            id.0
-        )
-        .fetch_all(&self.pool)
-        .await
-        .doing("read the message's wamids")?;
-        let learned = rows.into_iter().map(|row| {
-            let acceptance = AcceptanceRow {
-                attempt: row.attempt,
-                learned_from: row.learned_from,
-                learned_at: row.learned_at,
-            };
-            (acceptance, Wamid::from(row.wamid))
-        });
-        Ok(learned.collect())
     }
 
     /// The content of a message: personal data. As it was written; for a row of a campaign as it is sent, filled with its variables,

@@ -709,3 +709,20 @@ async fn a_campaign_is_started_paused_and_resumed_by_a_person() {
         assert!(page.text.contains("by the plan"), "{}", page.text);
     }
 }
+
+#[tokio::test]
+async fn the_page_of_a_message_that_was_throttled_for_days_stays_small() {
+    let world = World::start().await;
+    hold(&world).await;
+    let id = world.enqueue(a_text()).await;
+    world
+        .run_sql(&format!(
+            "insert into wa.attempts (id, sender, attempt, begun_at, outcome, error_code)
+             select {id}, '{SENDER}', n, now(), 'deferred', 130429 from generate_series(1, 5000) as n"
+        ))
+        .await;
+    let seen = Browser::new(&world).get(&format!("/messages/{id}")).await;
+    assert_eq!(seen.status, 200);
+    assert!(seen.text.contains("… 4,880 more requests;"));
+    assert!(seen.text.len() < 100_000, "{} bytes", seen.text.len());
+}

@@ -276,12 +276,12 @@ async fn while_the_database_is_away_deliveries_are_told_to_come_again() {
     let store = Store::over(inside);
     world
         .until_true("it is applied", async || {
-            let timeline = store
-                .timeline(id)
+            let message = store
+                .message(id)
                 .await
                 .expect("it can be read")
                 .expect("the message");
-            timeline.message.status.as_deref() == Some("delivered")
+            message.status.as_deref() == Some("delivered")
         })
         .await;
     store.close().await;

@@ -37,7 +37,7 @@ use crate::clock::Clock;
 use crate::domain::id::MessageId;
 use crate::standing::facts::plain;
 use crate::standing::mask::Eyes;
-use crate::standing::message::veil_all;
+use crate::standing::message::veil;
 use crate::standing::reason::Reason;
 use crate::store::audit::Deed;
 use crate::store::uncertain::UncertainPolicy;
@@ -82,11 +82,10 @@ impl Dashboard {
 
     /// Where a message stands and why.
     async fn sentence(&self, id: i64) -> Result<String, NotDone> {
-        let Some(mut timeline) = self.store.timeline(MessageId(id)).await? else {
+        let Some(mut message) = self.store.message(MessageId(id)).await? else {
             return Err(NotDone::Because(format!("there is no message {id}")));
         };
-        veil_all(&mut timeline, Eyes::CLOSED);
-        let message = timeline.message;
+        veil(&mut message, Eyes::CLOSED);
         let reason = Reason::of(&self.store, self.policy, &message).await?;
         Ok(reason.sentence(&message, self.clock.now()))
     }
@@ -252,7 +251,7 @@ async fn search(
         return Redirect::to("/messages").into_response();
     }
     if let Ok(id) = id.parse::<i64>() {
-        match dashboard.store.timeline(MessageId(id)).await {
+        match dashboard.store.message(MessageId(id)).await {
             Ok(Some(_)) => return Redirect::to(&format!("/messages/{id}")).into_response(),
             Ok(None) => {}
             Err(error) => return dashboard.trouble(&visitor, error.into()),

@@ -6,9 +6,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use crate::domain::id::Wamid;
 use crate::standing::mask::Eyes;
-use crate::store::message::{AcceptanceRow, AttemptRow, Message, StatusRow, Timeline};
+use crate::store::message::{AcceptanceRow, AttemptRow, LeftOut, Message, StatusRow, Timeline};
 
 /// One message. Times are RFC 3339; what is not there is null.
 #[derive(Debug, Serialize)]
@@ -95,6 +94,7 @@ pub(super) struct TimelineJson<'a> {
     requests: Vec<RequestJson<'a>>,
     acceptances: Vec<AcceptanceJson<'a>>,
     statuses: Vec<StatusJson<'a>>,
+    left_out: LeftOutJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'a RawValue>,
 }
@@ -140,26 +140,40 @@ struct StatusJson<'a> {
     error_details: Option<&'a str>,
 }
 
+/// How many stand between the first and the newest of each list; 0 where it is whole.
+#[derive(Debug, Serialize)]
+struct LeftOutJson {
+    requests: i64,
+    acceptances: i64,
+    statuses: i64,
+}
+
 impl<'a> TimelineJson<'a> {
     /// The message, its requests, its wamids and its statuses; `payload` is shown only to eyes that may see all.
-    pub(super) fn of(
-        timeline: &'a Timeline,
-        wamids: &'a [(AcceptanceRow, Wamid)],
-        payload: Option<&'a RawValue>,
-        eyes: Eyes,
-    ) -> Self {
-        let acceptance = |(row, wamid): &'a (AcceptanceRow, Wamid)| AcceptanceJson {
+    pub(super) fn of(timeline: &'a Timeline, payload: Option<&'a RawValue>, eyes: Eyes) -> Self {
+        let acceptance = |row: &'a AcceptanceRow| AcceptanceJson {
             attempt: row.attempt,
-            wamid: eyes.wamid(wamid.reveal()),
+            wamid: eyes.wamid(row.wamid.reveal()),
             learned_from: &row.learned_from,
             learned_at: row.learned_at,
         };
         Self {
             message: MessageJson::of(&timeline.message, eyes),
             requests: timeline.attempts.iter().map(RequestJson::of).collect(),
-            acceptances: wamids.iter().map(acceptance).collect(),
+            acceptances: timeline.acceptances.iter().map(acceptance).collect(),
             statuses: timeline.statuses.iter().map(StatusJson::of).collect(),
+            left_out: LeftOutJson::of(timeline.left_out),
             payload: payload.filter(|_| eyes.reveal),
+        }
+    }
+}
+
+impl LeftOutJson {
+    fn of(left_out: LeftOut) -> Self {
+        Self {
+            requests: left_out.requests,
+            acceptances: left_out.acceptances,
+            statuses: left_out.statuses,
         }
     }
 }

@@ -11,18 +11,20 @@ use crate::cli::{Context, output};
 use crate::domain::id::MessageId;
 use crate::service::uncertain_policy;
 use crate::standing::mask::Eyes;
-use crate::standing::message::{Event, facts, history, veil_all};
+use crate::standing::message::{Event, facts, history, veil, veil_all};
 use crate::standing::reason::Reason;
 use crate::standing::time::{age, stamp};
-use crate::store::Store;
-use crate::store::message::Timeline;
+use crate::store::message::Reach;
 use crate::store::uncertain::UncertainPolicy;
 
 pub(super) const HELP: &str = "The recipient and WhatsApp's ids are masked, and the content is not shown, unless you say \
 --reveal.
 
 With --json one object: the columns of wa.messages, and requests (wa.attempts: those that did not end in plain acceptance), \
-acceptances (each wamid and how it was learned), statuses (as they came), and with --reveal the payload.
+acceptances (each wamid and how it was learned), statuses (as they came), left_out, and with --reveal the payload.
+
+Of requests, wamids and statuses the first 20 and the newest 100 of each are told, for a message that is throttled may have thousands. \
+left_out has how many stand between them (requests, acceptances, statuses), counted up to 10,001. With --all none is left out.
 
 Examples:
   wa-outbox message show 4711
@@ -43,6 +45,9 @@ pub(super) struct Show {
     /// Show recipient, WhatsApp's ids and content in full
     #[arg(long)]
     reveal: bool,
+    /// Tell every request, wamid and status, however many there are
+    #[arg(long)]
+    all: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -62,13 +67,9 @@ pub(in crate::cli) struct Why {
     json: bool,
 }
 
-async fn find(store: &Store, id: i64, eyes: Eyes) -> anyhow::Result<Timeline> {
-    let Some(mut timeline) = store.timeline(MessageId(id)).await? else {
-        let fix = "see the latest ones: wa-outbox message list";
-        return Err(Problem::failed(format!("there is no message {id}"), fix).into());
-    };
-    veil_all(&mut timeline, eyes);
-    Ok(timeline)
+fn not_there(id: i64) -> Problem {
+    let fix = "see the latest ones: wa-outbox message list";
+    Problem::failed(format!("there is no message {id}"), fix)
 }
 
 /// What workers do where neither message nor sender says, as far as their settings are the same here.
@@ -93,8 +94,14 @@ impl Show {
             },
         );
         let store = context.store().await?;
-        let timeline = find(store, self.id, eyes).await?;
-        let wamids = store.wamids(id).await?;
+        let reach = if self.all {
+            Reach::Whole
+        } else {
+            Reach::BothEnds
+        };
+        let found = store.timeline(id, reach).await?;
+        let mut timeline = found.ok_or_else(|| not_there(self.id))?;
+        veil_all(&mut timeline, eyes);
         let payload = if self.reveal {
             store.payload(id).await?
         } else {
@@ -102,14 +109,14 @@ impl Show {
         };
         if self.json {
             let payload = payload.map(RawValue::from_string).transpose()?;
-            let json = TimelineJson::of(&timeline, &wamids, payload.as_deref(), eyes);
+            let json = TimelineJson::of(&timeline, payload.as_deref(), eyes);
             return output::print_json(&json);
         }
         let ended_at = store.ended_at(id).await?;
         let now = context.clock().now();
         let reason = Reason::of(store, policy(context)?, &timeline.message).await?;
         let sentence = reason.sentence(&timeline.message, now);
-        let history = history(&timeline, &wamids, ended_at, eyes);
+        let history = history(&timeline, ended_at, eyes);
         let mut text = format!(
             "{}\n\n{}\n{}",
             output::bold(&output::plain(&sentence), context.colours()),
@@ -130,7 +137,9 @@ impl Why {
             reveal: self.reveal,
         };
         let store = context.store().await?;
-        let message = find(store, self.id, eyes).await?.message;
+        let found = store.message(MessageId(self.id)).await?;
+        let mut message = found.ok_or_else(|| not_there(self.id))?;
+        veil(&mut message, eyes);
         let now = context.clock().now();
         let reason = Reason::of(store, policy(context)?, &message).await?;
         let sentence = reason.sentence(&message, now);

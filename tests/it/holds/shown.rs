@@ -252,13 +252,7 @@ async fn the_workers_role_may_do_all_of_it() {
         1
     );
     while store.bring_back(10).await.expect("it is brought back") {}
-    assert!(
-        store
-            .timeline(message)
-            .await
-            .expect("the message")
-            .is_some()
-    );
+    assert!(store.message(message).await.expect("the message").is_some());
 }
 
 #[tokio::test]

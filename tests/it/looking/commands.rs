@@ -1,8 +1,10 @@
 //! The commands that show groups and decide about them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{OTHER, ids_where, some_of_everything};
+use crate::support::make::a_text;
+use crate::support::world::{SENDER, World};
 
 #[tokio::test]
 async fn a_list_in_json_says_where_it_goes_on() {
@@ -168,4 +170,73 @@ async fn a_number_in_a_text_of_whatsapps_is_masked_until_it_is_asked_for() {
         let shown = world.says(&[look, &["--reveal"][..]].concat()).await;
         assert!(shown.contains("+16505551234 is not"), "{look:?}: {shown}");
     }
+}
+
+/// A message that waits, with so many requests behind it and as many statuses that came for it.
+async fn a_throttled_message(requests: i64) -> (World, String) {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await.0;
+    for statement in [
+        format!(
+            "insert into wa.attempts (id, sender, attempt, begun_at, ended_at, outcome, http_status, error_code)
+             select {id}, '{SENDER}', n, at, at, 'deferred', 429, 130429
+             from generate_series(1, {requests}) as n, lateral (select now() + n * interval '5 s' - interval '7 days') as moments (at)"
+        ),
+        format!(
+            "insert into wa.status_events (id, sender, attempt, wamid, status, occurred_at, received_at)
+             select {id}, '{SENDER}', 1, 'wamid.' || n, 'sent', now(), now() from generate_series(1, {requests}) as n"
+        ),
+    ] {
+        world.run_sql(&statement).await;
+    }
+    (world, id.to_string())
+}
+
+fn attempts_of(shown: &Value) -> Vec<i64> {
+    let requests = shown["requests"].as_array().expect("requests");
+    let attempt = |request: &Value| request["attempt"].as_i64().expect("a number");
+    requests.iter().map(attempt).collect()
+}
+
+#[tokio::test]
+async fn of_a_message_that_was_throttled_for_days_both_ends_are_told_and_how_much_is_between() {
+    let (world, id) = a_throttled_message(30_000).await;
+    let shown = world.says_json(&["message", "show", &id, "--json"]).await;
+    let ends: Vec<i64> = (1..=20).chain(29_901..=30_000).collect();
+    assert_eq!(attempts_of(&shown), ends);
+    assert_eq!(shown["statuses"].as_array().map(Vec::len), Some(120));
+    assert_eq!(
+        shown["left_out"],
+        json!({"requests": 10_001, "acceptances": 0, "statuses": 10_001})
+    );
+    let told = world.says(&["message", "show", &id]).await;
+    assert!(told.lines().count() < 500, "{}", told.lines().count());
+    for gap in ["… 10,000 or more requests;", "… 10,000 or more statuses;"] {
+        assert!(told.contains(gap), "{told}");
+    }
+    assert!(
+        told.contains(&format!("wa-outbox message show {id} --all")),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_history_that_is_short_or_asked_for_as_a_whole_has_no_gap() {
+    let (world, id) = a_throttled_message(121).await;
+    let shown = world.says_json(&["message", "show", &id, "--json"]).await;
+    assert_eq!(shown["left_out"]["requests"], json!(1));
+    let told = world.says(&["message", "show", &id]).await;
+    assert!(told.contains("… 1 more requests;"), "{told}");
+    let whole = world
+        .says_json(&["message", "show", &id, "--json", "--all"])
+        .await;
+    assert_eq!(attempts_of(&whole), (1..=121).collect::<Vec<_>>());
+    assert_eq!(
+        whole["left_out"],
+        json!({"requests": 0, "acceptances": 0, "statuses": 0})
+    );
+    let (world, id) = a_throttled_message(120).await;
+    let shown = world.says_json(&["message", "show", &id, "--json"]).await;
+    assert_eq!(attempts_of(&shown), (1..=120).collect::<Vec<_>>());
+    assert_eq!(shown["left_out"]["requests"], json!(0));
 }

@@ -10,7 +10,7 @@ use wa_outbox::domain::id::{MessageId, SenderId};
 use wa_outbox::service::{self, Role, Service};
 use wa_outbox::simulator::{Settings, Simulator};
 use wa_outbox::store::Store;
-use wa_outbox::store::message::{Message, Timeline};
+use wa_outbox::store::message::{Message, Reach, Timeline};
 use wa_outbox::store::sender::SenderChange;
 
 use super::database::TestDatabase;
@@ -180,7 +180,7 @@ impl World {
 
     pub(crate) async fn timeline(&self, id: MessageId) -> Timeline {
         self.store
-            .timeline(id)
+            .timeline(id, Reach::Whole)
             .await
             .expect("the message can be read")
             .expect("there is such a message")

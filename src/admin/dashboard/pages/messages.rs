@@ -19,7 +19,7 @@ use crate::standing::failure::meaning;
 use crate::standing::mask::Eyes;
 use crate::standing::message::{facts, has_ended, history, veil_all};
 use crate::standing::reason::Reason;
-use crate::store::message::Message;
+use crate::store::message::{Message, Reach};
 use crate::store::messages::MessageFilter;
 
 const STATES: [&str; 8] = [
@@ -194,7 +194,7 @@ pub(super) async fn one(
     id: i64,
 ) -> Result<Shown, Trouble> {
     let store = &dashboard.store;
-    let Some(mut timeline) = store.timeline(MessageId(id)).await? else {
+    let Some(mut timeline) = store.timeline(MessageId(id), Reach::BothEnds).await? else {
         return Err(Trouble::NotThere(format!("There is no message {id}.")));
     };
     let reveal = visitor
@@ -202,7 +202,6 @@ pub(super) async fn one(
         .is_some_and(|session| dashboard.sessions.is_revealed(session, id, Instant::now()));
     let eyes = Eyes { reveal };
     veil_all(&mut timeline, eyes);
-    let wamids = store.wamids(MessageId(id)).await?;
     let ended_at = store.ended_at(MessageId(id)).await?;
     let payload = if reveal {
         store.payload(MessageId(id)).await?
@@ -215,7 +214,7 @@ pub(super) async fn one(
         .await?
         .sentence(message, now);
     let told = facts(message, eyes, now);
-    let events = history(&timeline, &wamids, ended_at, eyes);
+    let events = history(&timeline, ended_at, eyes);
     Ok(Shown::new(format!("Message {id}"))
         .section("verdict", verdict(tone(message), &sentence))
         .section("acts", acts(visitor, message, reveal))
