@@ -14,6 +14,7 @@ use super::{Context, duration, output};
 use crate::domain::hold::TemplateKey;
 use crate::domain::id::SenderId;
 use crate::standing::sender::template_in_words;
+use crate::standing::shell;
 use crate::standing::time::{age, span};
 use crate::store::Store;
 use crate::store::template_hold::{NewTemplateHold, TemplateCause, TemplateHold, TemplateRelease};
@@ -199,7 +200,7 @@ impl Hold {
             || {
                 format!(
                     "it is released: wa-outbox template release {}",
-                    template.name
+                    shell::word(&template.name)
                 )
             },
             |rest| format!("{} from now", span(rest.try_into().unwrap_or_default())),

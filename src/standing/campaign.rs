@@ -3,6 +3,7 @@
 use time::{Duration, OffsetDateTime};
 
 use super::facts::thousands;
+use super::shell;
 use super::time::{moment, span};
 use crate::domain::ramp::Ramp;
 use crate::store::campaign::{Campaign, CampaignVerb};
@@ -98,15 +99,18 @@ impl Standing<'_> {
         let counts = &self.progress.counts;
         let says = match self.campaign.state.as_str() {
             "draft" => {
-                let recipients = thousands(counts.open());
+                let (recipients, word) = (thousands(counts.open()), shell::word(name));
                 return format!(
-                    "Campaign {name} is a draft with {recipients} recipients; check it: wa-outbox campaign preflight {name}; start it: wa-outbox campaign start {name}."
+                    "Campaign {name} is a draft with {recipients} recipients; check it: wa-outbox campaign preflight {word}; start it: wa-outbox campaign start {word}."
                 );
             }
             "paused" => {
                 return self.stopped(
                     "paused",
-                    &format!("; resume it: wa-outbox campaign resume {name}"),
+                    &format!(
+                        "; resume it: wa-outbox campaign resume {}",
+                        shell::word(name)
+                    ),
                 );
             }
             "cancelled" => return self.stopped("cancelled", ""),

@@ -13,4 +13,5 @@ mod message_tests;
 pub mod reason;
 pub mod sender;
 pub mod sequence;
+pub mod shell;
 pub mod time;

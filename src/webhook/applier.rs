@@ -28,6 +28,7 @@ use crate::domain::status::Status;
 use crate::domain::token::{Callback, TokenKey};
 use crate::domain::transition::in_words;
 use crate::metrics::Metrics;
+use crate::standing::shell;
 use crate::store::account_news::NewsApplied;
 use crate::store::campaign_work::CampaignChange;
 use crate::store::era::Amiss;
@@ -541,7 +542,8 @@ fn say(applied: &NewsApplied) {
         } = change;
         warn!(
             sender.id = change.sender,
-            "Campaign {campaign} ({name}) paused: {reason}; resume it with: wa-outbox campaign resume {name}"
+            "Campaign {campaign} ({name}) paused: {reason}; resume it with: wa-outbox campaign resume {}",
+            shell::word(name)
         );
     }
     for (sender, reason) in &applied.held {

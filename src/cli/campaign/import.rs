@@ -17,6 +17,7 @@ use crate::cli::rows::{
     self, CORRECT_IT, Ended, Fault, FaultsFile, Format, Opened, Place, Run, names_of, open, parts,
 };
 use crate::domain::placeholders::Template;
+use crate::standing::shell;
 use crate::standing::time::stamp;
 use crate::store::Store;
 use crate::store::campaign::Campaign;
@@ -147,8 +148,9 @@ impl Recipients {
     /// The command that goes on with it, also where the campaign was made by the same one that began.
     fn again(&self, campaign: &str) -> String {
         let mut command = format!(
-            "wa-outbox campaign import {campaign} {}",
-            self.path.display()
+            "wa-outbox campaign import {} {}",
+            shell::word(campaign),
+            shell::word(&self.path.to_string_lossy())
         );
         let country = self
             .reading
@@ -165,7 +167,7 @@ impl Recipients {
             ("--default-country", country.as_ref()),
         ] {
             if let Some(value) = value {
-                command += &format!(" {option} {value}");
+                command += &format!(" {option} {}", shell::word(value));
             }
         }
         command

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use super::failure::Problem;
 use super::{Context, output, send};
 use crate::domain::placeholders::{Template, TemplateError};
+use crate::standing::shell;
 use crate::store::Store;
 use crate::store::campaign::{Campaign, CampaignKey, CampaignVerb, NewCampaign};
 
@@ -268,7 +269,7 @@ impl Create {
         {
             let fix = format!(
                 "to go on with its recipients: wa-outbox campaign import {0} FILE; to look at it: wa-outbox campaign show {0}",
-                known.name
+                shell::word(&known.name)
             );
             return Err(Problem::failed(
                 format!("there is a campaign {} already", known.name),
@@ -305,7 +306,7 @@ impl Create {
         }
         output::print(&format!(
             "Check it: wa-outbox campaign preflight {0}; then start it: wa-outbox campaign start {0}",
-            campaign.name
+            shell::word(&campaign.name)
         ))
     }
 }
@@ -347,7 +348,7 @@ impl Verb {
         if verb == CampaignVerb::Start && is_changed && campaign.preflight_at.is_none() {
             says += &format!(
                 "\nIts recipients were not checked; it is not too late: wa-outbox campaign preflight {}",
-                campaign.name
+                shell::word(&campaign.name)
             );
         }
         output::print(&says)
@@ -358,7 +359,7 @@ impl Set {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let to_end_it = format!(
             "write a later time; to end it: wa-outbox campaign cancel {} --reason …",
-            self.campaign
+            shell::word(&self.campaign)
         );
         let mut change = self.settings.change(context.clock().now(), &to_end_it)?;
         if let Some(path) = &self.template {

@@ -20,6 +20,7 @@ use crate::standing::campaign::{Standing, ahead, per_second};
 use crate::standing::facts::Facts;
 use crate::standing::facts::thousands;
 use crate::standing::failure::meaning;
+use crate::standing::shell;
 use crate::standing::time::{age, moment, span};
 use crate::store::Store;
 use crate::store::campaign::{Campaign, CampaignEvent};
@@ -228,7 +229,7 @@ fn pace(standing: Standing<'_>) -> Facts {
             "preflight",
             format!(
                 "not yet; run it: wa-outbox campaign preflight {}",
-                campaign.name
+                shell::word(&campaign.name)
             ),
         );
     }

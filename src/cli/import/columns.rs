@@ -8,6 +8,7 @@ use crate::cli::rows::{
 use crate::domain::numbering::Country;
 use crate::domain::placeholders::Variables;
 use crate::message::{OnUncertain, Outgoing, Recipient, RowContent};
+use crate::standing::shell;
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -312,7 +313,7 @@ impl Schema for Messages {
                     fix: format!(
                         "do you mean {}? If it is not to be read: --ignore {}",
                         Column::nearest(name),
-                        name_of(name)
+                        shell::word(&name_of(name))
                     ),
                 };
                 return Err(unless_no_header(names, strange));

@@ -479,3 +479,30 @@ async fn who_watches_a_campaign_sees_it_again_and_again_until_it_is_over() {
     assert_eq!(state(&last), "cancelled");
     assert!(watching.wait().await.expect("it ends").success());
 }
+
+#[tokio::test]
+async fn a_command_that_is_told_has_the_name_of_its_campaign_in_quotes_where_a_shell_needs_them() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    let (template, name) = (desk.greeting(), "spring; echo $(id) it's");
+    let quoted = r"'spring; echo $(id) it'\''s'";
+    let create = ["campaign", "create", name, "--template", &template];
+    let said = [
+        world.says(&create).await,
+        world.refuses(&create).await,
+        world.says(&["why", "campaign", name]).await,
+        world.says(&["campaign", "show", name]).await,
+        world.says(&["campaign", "start", name]).await,
+    ];
+    let pause = ["campaign", "pause", name, "--reason", "x"];
+    world.says(&pause).await;
+    let paused = world.says(&["why", "campaign", name]).await;
+    for said in said.iter().chain([&paused]) {
+        let mut commands = said.split("wa-outbox campaign ").skip(1).peekable();
+        assert!(commands.peek().is_some(), "{said}");
+        for command in commands {
+            let (_, data) = command.split_once(' ').expect("a verb");
+            assert!(data.starts_with(quoted), "{said}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use crate::domain::id::SenderId;
 use crate::standing::facts::thousands;
 use crate::standing::mask::Eyes;
 use crate::standing::sender::counted_to;
-use crate::standing::sequence;
+use crate::standing::{sequence, shell};
 use crate::store::campaign::CampaignVerb;
 use crate::store::failures::{Counted, FailureGroup};
 
@@ -244,7 +244,8 @@ async fn lead_preview(
     let mut says = vec![says];
     if verb == CampaignVerb::Start && campaign.preflight_at.is_none() {
         says.push(format!(
-            "It had no preflight yet; see: wa-outbox campaign preflight {name}"
+            "It had no preflight yet; see: wa-outbox campaign preflight {}",
+            shell::word(name)
         ));
     }
     Ok(Preview {
