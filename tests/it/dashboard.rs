@@ -726,3 +726,28 @@ async fn the_page_of_a_message_that_was_throttled_for_days_stays_small() {
     assert!(seen.text.contains("… 4,880 more requests;"));
     assert!(seen.text.len() < 100_000, "{} bytes", seen.text.len());
 }
+
+#[tokio::test]
+async fn a_page_that_the_database_kept_from_being_made_is_asked_for_again_by_itself() {
+    let world = World::start().await;
+    let mut browser = Browser::new(&world);
+    let word = browser.get("/messages").await.form_word().to_owned();
+    // It answers, and every look fails.
+    world.run_sql("alter schema wa rename to elsewhere").await;
+    let promise = "tries again by itself";
+    for path in ["/messages", "/", "/confirm/hold-sender/4711"] {
+        let seen = browser.get(path).await;
+        assert_eq!(seen.status, 503, "{path}: {}", seen.text);
+        assert_eq!(seen.headers["refresh"], "5", "{path}");
+        assert!(seen.text.contains(promise), "{path}: {}", seen.text);
+    }
+    let posted = browser
+        .post("/search", &[("q", "17"), ("form", &word)])
+        .await;
+    assert_eq!(posted.status, 503, "{}", posted.text);
+    assert!(!posted.headers.contains_key("refresh") && !posted.text.contains(promise));
+    world.run_sql("alter schema elsewhere rename to wa").await;
+    let seen = browser.get("/messages").await;
+    assert_eq!(seen.status, 200);
+    assert!(!seen.headers.contains_key("refresh"));
+}

@@ -45,6 +45,8 @@ use crate::store::{Store, StoreError};
 
 /// Live pages at once, of all who look.
 const LIVE_AT_MOST: usize = 64;
+/// A page that the database kept from being made is asked for again.
+const TRIED_AGAIN_AFTER_S: u16 = 5;
 /// A reason is read by people.
 const REASON_AT_MOST: usize = 500;
 
@@ -118,7 +120,25 @@ impl Dashboard {
         (status, Html(body.into_string())).into_response()
     }
 
+    /// Instead of a page that was asked for. Where only the database was away the browser asks again by itself, and needs no script
+    /// for that; what was posted is for a person to repeat.
+    fn no_page(&self, visitor: &Visitor, trouble: Trouble) -> Response {
+        let comes_back = matches!(&trouble, Trouble::Store(error) if !error.is_missing_right());
+        if !comes_back {
+            return self.trouble(visitor, trouble);
+        }
+        let mut response = self.told(visitor, trouble, " This page tries again by itself.");
+        let headers = response.headers_mut();
+        headers.insert(header::REFRESH, HeaderValue::from(TRIED_AGAIN_AFTER_S));
+        response
+    }
+
     fn trouble(&self, visitor: &Visitor, trouble: Trouble) -> Response {
+        self.told(visitor, trouble, "")
+    }
+
+    /// `then`: what comes after an error of the database.
+    fn told(&self, visitor: &Visitor, trouble: Trouble, then: &str) -> Response {
         let (status, title, words) = match trouble {
             Trouble::NotThere(words) => (StatusCode::NOT_FOUND, "Not there", words),
             Trouble::NotAllowed => (
@@ -136,7 +156,7 @@ impl Dashboard {
                 warn!(error = &error as &dyn std::error::Error, "A page of the dashboard could not be made");
                 let words = match error.is_missing_right() {
                     true => "The role that this process has in the database may not read that.".to_owned(),
-                    false => format!("The database did not answer as it should: {error}. The page tries again by itself."),
+                    false => format!("The database did not answer as it should: {error}.{then}"),
                 };
                 (StatusCode::SERVICE_UNAVAILABLE, "The database does not answer", words)
             }
@@ -222,7 +242,7 @@ async fn show(
     };
     let Some(page) = Page::at(&uri) else {
         let words = "There is no page at this address.".to_owned();
-        return dashboard.trouble(&visitor, Trouble::NotThere(words));
+        return dashboard.no_page(&visitor, Trouble::NotThere(words));
     };
     match pages::make(&dashboard, &visitor, &page).await {
         Ok(shown) => {
@@ -231,7 +251,7 @@ async fn show(
                 .map(axum::http::uri::PathAndQuery::as_str);
             dashboard.page(StatusCode::OK, &visitor, &shown, page.heading(), address)
         }
-        Err(trouble) => dashboard.trouble(&visitor, trouble),
+        Err(trouble) => dashboard.no_page(&visitor, trouble),
     }
 }
 
@@ -288,7 +308,7 @@ async fn confirm(
                 .section("confirm", confirmation(&action, &preview, &visitor, &word));
             dashboard.page(StatusCode::OK, &visitor, &shown, "", None)
         }
-        Err(trouble) => dashboard.trouble(&visitor, trouble),
+        Err(trouble) => dashboard.no_page(&visitor, trouble),
     }
 }
 
