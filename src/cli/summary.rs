@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::table::{Table, numbers, words};
+use super::watching::Pictures;
 use super::{Context, duration, output};
 use crate::standing::facts::thousands;
 use crate::standing::sender::{Reading, StandingJson, counted, counted_to, rate};
@@ -32,7 +33,7 @@ Examples:
   wa-outbox summary --watch 5s"
 )]
 pub struct Options {
-    /// Show it again so often, until it is interrupted
+    /// Show it again so often, until it is interrupted; a database that is away for a while does not end it
     #[arg(long, value_name = "SPAN", num_args = 0..=1, default_missing_value = "2s", value_parser = duration::parse_seconds, conflicts_with = "json")]
     watch: Option<Duration>,
     /// Print JSON
@@ -40,14 +41,11 @@ pub struct Options {
     json: bool,
 }
 
-/// Clears the screen, and stands at its beginning.
-const CLEAR: &str = "\x1b[2J\x1b[H";
-
 impl Options {
     /// Prints it.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// When the database cannot be read at the first look.
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let store = context.store().await?;
         let summary = Summary::read(store).await?;
@@ -58,23 +56,24 @@ impl Options {
         let Some(every) = self.watch else {
             return output::print(&summary.screen(context.clock().now(), colours));
         };
-        let on_a_terminal = std::io::stdout().is_terminal();
+        let mut pictures = Pictures::new(std::io::stdout().is_terminal());
         let mut ended = signal(SignalKind::terminate())?;
-        let mut summary = summary;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let mut look = Ok(summary);
         loop {
             let now = context.clock().now();
-            let clear = if on_a_terminal { CLEAR } else { "" };
-            output::print(&format!(
-                "{clear}{}\n{}",
-                stamp(now),
-                summary.screen(now, colours)
-            ))?;
+            match look {
+                Ok(summary) => {
+                    pictures.show(format!("{}\n{}", stamp(now), summary.screen(now, colours)))?;
+                }
+                Err(error) => pictures.miss(error)?,
+            }
             tokio::select! {
                 () = tokio::time::sleep(every) => {}
-                _ = tokio::signal::ctrl_c() => return Ok(()),
+                _ = interrupted.recv() => return Ok(()),
                 _ = ended.recv() => return Ok(()),
             }
-            summary = Summary::read(store).await?;
+            look = Summary::read(store).await;
         }
     }
 }

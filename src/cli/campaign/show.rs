@@ -15,6 +15,7 @@ use json::{CampaignJson, RowJson};
 use super::find;
 use crate::cli::rows::bar;
 use crate::cli::table::{Table, numbers, words};
+use crate::cli::watching::Pictures;
 use crate::cli::{Context, duration, output};
 use crate::standing::campaign::{Standing, ahead, per_second};
 use crate::standing::facts::Facts;
@@ -48,15 +49,13 @@ const BAR: usize = 30;
 /// Of what happened to it so much is told: on the screen, and as JSON.
 const TOLD: i64 = 6;
 const TOLD_AS_JSON: i64 = 100;
-/// The screen is wiped before each look.
-const WIPE: &str = "\u{1b}[H\u{1b}[2J";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
     /// The campaign, by its name or number
     #[arg(value_name = "CAMPAIGN")]
     campaign: String,
-    /// Look again each second, until it is over
+    /// Look again each second, until it is over; a database that is away for a while does not end it
     #[arg(long)]
     watch: bool,
     /// Look so often
@@ -85,33 +84,64 @@ pub(in crate::cli) struct Why {
 impl Show {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let store = context.store().await?;
-        let is_screen = self.watch && std::io::stdout().is_terminal();
+        let is_screen = self.watch && !self.json && std::io::stdout().is_terminal();
+        let mut pictures = Pictures::new(is_screen);
+        let mut look = Ok(self.look(store).await?);
         loop {
-            let campaign = find(store, &self.campaign).await?;
-            let progress = progress(store, &campaign).await?;
-            let at_most = if self.json { TOLD_AS_JSON } else { TOLD };
-            let history = store.campaign_events(campaign.id, at_most).await?;
-            let standing = Standing {
-                campaign: &campaign,
-                progress: &progress,
-            };
-            let is_over = matches!(campaign.state.as_str(), "done" | "cancelled")
-                && progress.counts.open() == 0;
-            match (self.json, self.watch) {
-                (true, false) => output::print_json(&CampaignJson::of(standing, &history))?,
-                (true, true) => output::print(&serde_json::to_string(&CampaignJson::of(
-                    standing, &history,
-                ))?)?,
-                (false, _) => {
-                    let wipe = if is_screen { WIPE } else { "" };
-                    output::print(&format!("{wipe}{}", screen(standing, &history)))?;
+            match look {
+                Ok(look) => {
+                    pictures.show(self.picture(&look)?)?;
+                    if !self.watch || look.is_over() {
+                        return Ok(());
+                    }
                 }
-            }
-            if !self.watch || is_over {
-                return Ok(());
+                Err(error) => pictures.miss(error)?,
             }
             tokio::time::sleep(self.every).await;
+            look = self.look(store).await;
         }
+    }
+
+    async fn look(&self, store: &Store) -> anyhow::Result<Look> {
+        let campaign = find(store, &self.campaign).await?;
+        let progress = progress(store, &campaign).await?;
+        let at_most = if self.json { TOLD_AS_JSON } else { TOLD };
+        let history = store.campaign_events(campaign.id, at_most).await?;
+        Ok(Look {
+            campaign,
+            progress,
+            history,
+        })
+    }
+
+    fn picture(&self, look: &Look) -> anyhow::Result<String> {
+        let (standing, history) = (look.standing(), &look.history);
+        Ok(match (self.json, self.watch) {
+            (true, false) => serde_json::to_string_pretty(&CampaignJson::of(standing, history))?,
+            (true, true) => serde_json::to_string(&CampaignJson::of(standing, history))?,
+            (false, _) => screen(standing, history),
+        })
+    }
+}
+
+/// What one look has found.
+struct Look {
+    campaign: Campaign,
+    progress: CampaignProgress,
+    history: Vec<CampaignEvent>,
+}
+
+impl Look {
+    fn standing(&self) -> Standing<'_> {
+        Standing {
+            campaign: &self.campaign,
+            progress: &self.progress,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.campaign.state.as_str(), "done" | "cancelled")
+            && self.progress.counts.open() == 0
     }
 }
 

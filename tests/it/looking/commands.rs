@@ -1,9 +1,12 @@
 //! The commands that show groups and decide about them.
 
 use serde_json::{Value, json};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{OTHER, ids_where, some_of_everything};
 use crate::support::make::a_text;
+use crate::support::tailing::Tailing;
 use crate::support::world::{SENDER, World};
 
 #[tokio::test]
@@ -239,4 +242,51 @@ async fn a_history_that_is_short_or_asked_for_as_a_whole_has_no_gap() {
     let shown = world.says_json(&["message", "show", &id, "--json"]).await;
     assert_eq!(attempts_of(&shown), (1..=120).collect::<Vec<_>>());
     assert_eq!(shown["left_out"]["requests"], json!(0));
+}
+
+#[tokio::test]
+async fn who_watches_goes_on_watching_when_the_database_was_away() {
+    let world = some_of_everything().await;
+    let options = world.database.pool.connect_options();
+    let name = options.get_database().expect("it has a name").to_owned();
+    let outside = PgConnectOptions::clone(&options).database("postgres");
+    let mut outside = PgConnection::connect_with(&outside)
+        .await
+        .expect("the server answers");
+    let mut from_outside = async |statement: String| {
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&mut outside)
+            .await
+            .expect("the server does it");
+    };
+    for (watch, picture) in [
+        (&["summary", "--watch", "1s"][..], "Uncertain: "),
+        (
+            &["campaign", "show", "spring", "--watch"],
+            "Campaign spring ",
+        ),
+        (
+            &["campaign", "show", "spring", "--watch", "--json"],
+            "\"campaign\":\"spring\"",
+        ),
+    ] {
+        let watching = Tailing::of(&world.database.url, watch);
+        watching.until_said(picture).await;
+        // Connections end, and what comes instead of them is refused.
+        from_outside(format!("alter database {name} allow_connections false")).await;
+        from_outside(format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
+        ))
+        .await;
+        watching.until_noted("error: could not ").await;
+        let before = watching.times_said(picture);
+        from_outside(format!("alter database {name} allow_connections true")).await;
+        world
+            .until_true("it looks again", async || {
+                watching.times_said(picture) > before
+            })
+            .await;
+        let noted = watching.noted();
+        assert!(!noted.contains("sqlx"), "{noted}");
+    }
 }

@@ -33,8 +33,12 @@ impl World {
 impl Tailing {
     /// The same by another way to the database.
     pub(crate) fn start(database_url: &str, arguments: &[&str]) -> Self {
+        Self::of(database_url, &[&["tail"], arguments].concat())
+    }
+
+    /// Somebody who watches by another command.
+    pub(crate) fn of(database_url: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_wa-outbox"))
-            .arg("tail")
             .args(arguments)
             .env_clear()
             .env("DATABASE_URL", database_url)
@@ -46,7 +50,7 @@ impl Tailing {
             .kill_on_drop(true)
             .spawn()
             .expect("the program starts");
-        let (said, noted) = (Log::of("tail"), Log::of("tail's standard error"));
+        let (said, noted) = (Log::of("who watches"), Log::of("their standard error"));
         let stdout = child.stdout.take().expect("its standard output");
         let stderr = child.stderr.take().expect("its standard error");
         tokio::spawn(said.clone().keep(stdout));
@@ -84,6 +88,17 @@ impl Tailing {
         let of_kind =
             |events: &[Value]| events.iter().find(|event| event["event"] == kind).cloned();
         self.until_told(kind, of_kind).await
+    }
+
+    /// So many lines that say this.
+    pub(crate) fn times_said(&self, words: &str) -> usize {
+        let lines = self.said.lines();
+        lines.iter().filter(|line| line.contains(words)).count()
+    }
+
+    /// All that was said on standard error.
+    pub(crate) fn noted(&self) -> String {
+        self.noted.lines().join("\n")
     }
 
     /// The events so far; with --json.
