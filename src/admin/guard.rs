@@ -147,6 +147,7 @@ impl Guard {
             name: None,
             address: from,
             session: None,
+            shows_token: true,
         }))
     }
 
@@ -186,6 +187,15 @@ fn address_of(request: &Request) -> IpAddr {
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
 }
 
+/// Whether somebody opens a page. Only that begins a session: what a page loads, what a script asks and what a page of others sends
+/// here would take the places of those who look.
+fn opens_a_page(request: &Request) -> bool {
+    let loaded_for = request.headers().get("sec-fetch-dest");
+    wants_a_page(request)
+        && !request.uri().path().starts_with(ASSETS)
+        && loaded_for.is_none_or(|what| what == "document")
+}
+
 fn wants_a_page(request: &Request) -> bool {
     request.method() == Method::GET
         && request
@@ -215,16 +225,21 @@ pub(super) async fn look(
             next.run(request).await
         }
         Ok(Passing::Newcomer(address)) => {
-            let (session, id) = guard.sessions.begin(Role::Operator, None, Instant::now());
-            let cookie = set_cookie(request.headers(), &id);
+            let begun = opens_a_page(&request).then(|| {
+                let (session, id) = guard.sessions.begin(Role::Operator, None, Instant::now());
+                (session, set_cookie(request.headers(), &id))
+            });
             request.extensions_mut().insert(Visitor {
                 role: Role::Operator,
                 name: None,
                 address,
-                session: Some(session),
+                session: begun.as_ref().map(|(session, _)| *session),
+                shows_token: false,
             });
             let mut response = next.run(request).await;
-            response.headers_mut().insert(header::SET_COOKIE, cookie);
+            if let Some((_, cookie)) = begun {
+                response.headers_mut().insert(header::SET_COOKIE, cookie);
+            }
             response
         }
         Err(Refusal::NoToken) if wants_a_page(&request) => {

@@ -751,3 +751,31 @@ async fn a_page_that_the_database_kept_from_being_made_is_asked_for_again_by_its
     assert_eq!(seen.status, 200);
     assert!(!seen.headers.contains_key("refresh"));
 }
+
+#[tokio::test]
+async fn who_opens_no_page_takes_no_session_of_those_who_look() {
+    let world = World::start().await;
+    let mut browser = Browser::new(&world);
+    let word = browser.get("/messages").await.form_word().to_owned();
+    for (path, name, value) in [
+        ("/assets/app.js", "Accept", "text/html"),
+        ("/messages", "Accept", "*/*"),
+        ("/live?at=/messages", "Accept", "text/event-stream"),
+        ("/messages", "Sec-Fetch-Dest", "iframe"),
+    ] {
+        let request = client().get(world.admin_url(path)).header(name, value);
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+        assert!(!answer.headers().contains_key(SET_COOKIE), "{path}");
+    }
+    // A form of another page carries no cookie, so it has no session whose word it could know.
+    let mut other = Browser::new(&world);
+    let fields = [("reason", "x"), ("by", "eve"), ("form", &word)];
+    let deed = format!("/confirm/hold-sender/{SENDER}");
+    let refused = other.post(&deed, &fields).await;
+    assert_eq!(refused.status, 403, "{}", refused.text);
+    assert!(other.cookie.is_none());
+
+    let done = browser.post(&deed, &fields).await;
+    assert_eq!(done.status, 303, "{}", done.text);
+}

@@ -101,7 +101,7 @@ impl Dashboard {
     /// Whether a form comes from a page of ours: it carries its session's word. A script that shows its token needs none, for no page
     /// of others can make a browser show it.
     fn is_ours(&self, visitor: &Visitor, fields: &Fields) -> bool {
-        visitor.session.is_none_or(|session| {
+        visitor.session.map_or(visitor.shows_token, |session| {
             let word = fields.get("form").map_or("", String::as_str);
             self.sessions.knows_form(session, word)
         })

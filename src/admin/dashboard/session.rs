@@ -60,8 +60,10 @@ pub(in crate::admin) struct Visitor {
     pub(in crate::admin) name: Option<String>,
     /// From where.
     pub(in crate::admin) address: IpAddr,
-    /// Their session; none for a script that shows its token with each request.
+    /// Their session; none for a script.
     pub(in crate::admin) session: Option<SessionKey>,
+    /// Whether this request has shown a token, which no page of others can make a browser do.
+    pub(in crate::admin) shows_token: bool,
 }
 
 /// Which session. It is a digest: who reads it cannot use it.
@@ -131,6 +133,7 @@ impl Sessions {
             name: session.name.clone(),
             address,
             session: Some(key),
+            shows_token: false,
         })
     }
 
