@@ -82,7 +82,8 @@ impl Follower {
             return None;
         }
         let session = self.visitor.session;
-        if session.is_some_and(|session| !self.dashboard.sessions.lasts(session, Instant::now())) {
+        let sessions = &self.dashboard.sessions;
+        if session.is_some_and(|session| !sessions.looks_on(session, Instant::now())) {
             return Some(Event::default().event("over").data("the session has ended"));
         }
         match pages::make(&self.dashboard, &self.visitor, &self.page).await {

@@ -1,7 +1,7 @@
 //! Who looks at the dashboard, and what they may do.
 //!
 //! Whoever shows a token at the login gets a session: a cookie that no script can read, that no other site's form carries, and that
-//! ends after half a day, or after an hour without a look. What is kept of it is a digest. Sessions live in this process and end
+//! ends after half a day, or after an hour in which no page was opened and none was live. What is kept of it is a digest. Sessions live in this process and end
 //! with it. Where no token is set everybody who reaches the listener (this machine only) is an operator, and has a session for its
 //! forms' sake: each form carries a word that only pages of this session know, so no other page can send one.
 
@@ -142,11 +142,11 @@ impl Sessions {
         self.all().remove(&key);
     }
 
-    /// Whether it goes on.
-    pub(in crate::admin) fn lasts(&self, key: SessionKey, now: Instant) -> bool {
-        self.all()
-            .get(&key)
-            .is_some_and(|session| session.lasts_at(now))
+    /// Whether it goes on. A page that is kept up to date is looked at, so this is a look like any other.
+    pub(in crate::admin) fn looks_on(&self, key: SessionKey, now: Instant) -> bool {
+        let mut all = self.all();
+        let session = all.get_mut(&key).filter(|session| session.lasts_at(now));
+        session.map(|session| session.used = now).is_some()
     }
 
     /// The word that forms of this session carry.
@@ -337,6 +337,18 @@ mod tests {
         let (_, id) = sessions.begin(Role::Operator, None, began);
         let headers = self::headers("localhost", format!("wa_outbox_0={id}"));
         assert!(sessions.visitor(&headers, HERE, began + IDLES).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_page_that_stays_live_keeps_its_session_for_as_long_as_one_lasts() {
+        let (sessions, began) = (Sessions::default(), Instant::now());
+        let (key, _) = sessions.begin(Role::Viewer, None, began);
+        for minutes in 0..=12 * 60 {
+            let now = began + Duration::from_secs(minutes * 60);
+            assert_eq!(sessions.looks_on(key, now), minutes < 12 * 60, "{minutes}");
+        }
+        let (key, _) = sessions.begin(Role::Viewer, None, began);
+        assert!(!sessions.looks_on(key, began + IDLES));
     }
 
     #[tokio::test]
