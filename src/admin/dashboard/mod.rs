@@ -24,7 +24,6 @@ use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
 use maud::{Markup, html};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -45,6 +44,8 @@ use crate::store::{Store, StoreError};
 
 /// Live pages at once, of all who look.
 const LIVE_AT_MOST: usize = 64;
+/// Of these, of one session, or of one address without any.
+const LIVE_OF_ONE: usize = 16;
 /// A page that the database kept from being made is asked for again.
 const TRIED_AGAIN_AFTER_S: u16 = 5;
 /// A reason is read by people.
@@ -59,7 +60,7 @@ pub(super) struct Dashboard {
     pub(super) policy: UncertainPolicy,
     /// Ends what would go on for ever.
     pub(super) stop: CancellationToken,
-    live: Arc<Semaphore>,
+    live: Arc<live::Places>,
 }
 
 type Fields = BTreeMap<String, String>;
@@ -78,7 +79,7 @@ impl Dashboard {
             sessions,
             policy,
             stop,
-            live: Arc::new(Semaphore::new(LIVE_AT_MOST)),
+            live: Arc::default(),
         }
     }
 
