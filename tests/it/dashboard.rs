@@ -779,3 +779,58 @@ async fn who_opens_no_page_takes_no_session_of_those_who_look() {
     let done = browser.post(&deed, &fields).await;
     assert_eq!(done.status, 303, "{}", done.text);
 }
+
+#[tokio::test]
+async fn a_filter_that_cannot_be_read_shows_no_rows_and_says_what_could_be() {
+    let world = World::start().await;
+    hold(&world).await;
+    let id = world.enqueue(a_text()).await;
+    let (row, mut browser) = (format!("/messages/{id}\""), Browser::new(&world));
+    for (query, says) in [
+        ("code=13x", "13x is no code of WhatsApp's. Write a number"),
+        ("before=x", "x is no message to go on before"),
+        ("state=gone", "There is no state gone. There are: queued,"),
+        ("status=seen", "There is no status seen. There are: "),
+        (
+            "campaign=spring",
+            "There is no campaign spring. Write its name or its number",
+        ),
+        ("search=7", "not known any more"),
+    ] {
+        let seen = browser.get(&format!("/messages?{query}")).await;
+        assert_eq!(seen.status, 200, "{query}");
+        assert!(seen.text.contains(says), "{query}: {}", seen.text);
+        assert!(!seen.text.contains(&row), "{query}");
+    }
+    for query in ["", "?state=queued&code=&campaign="] {
+        let seen = browser.get(&format!("/messages{query}")).await;
+        assert!(seen.text.contains(&row), "{query}: {}", seen.text);
+    }
+}
+
+#[tokio::test]
+async fn messages_of_a_campaign_are_found_by_its_name_and_by_its_number() {
+    let world = World::start().await;
+    hold(&world).await;
+    let campaign = NewCampaign {
+        name: "spring sale".into(),
+        payload:
+            r#"{"type":"template","template":{"name":"hello_world","language":{"code":"en_US"}}}"#
+                .into(),
+        by: "ada".into(),
+        ..NewCampaign::default()
+    };
+    let id = world.store.create_campaign(&campaign).await.expect("one");
+    world
+        .run_sql(&format!(
+            "insert into wa.outbox (recipient, campaign_id, variables) values ('{ALICE}', {id}, '{{}}')"
+        ))
+        .await;
+    let other = world.enqueue(a_text()).await.0;
+    let mut browser = Browser::new(&world);
+    for campaign in ["spring+sale", &id.to_string()] {
+        let seen = browser.get(&format!("/messages?campaign={campaign}")).await;
+        let lists = |id: i64| seen.text.contains(&format!("/messages/{id}\""));
+        assert!(lists(other - 1) && !lists(other), "{}", seen.text);
+    }
+}

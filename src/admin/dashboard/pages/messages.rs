@@ -19,8 +19,10 @@ use crate::standing::failure::meaning;
 use crate::standing::mask::Eyes;
 use crate::standing::message::{facts, has_ended, history, veil_all};
 use crate::standing::reason::Reason;
+use crate::store::campaign::CampaignKey;
 use crate::store::message::{Message, Reach};
 use crate::store::messages::MessageFilter;
+use crate::store::{Store, StoreError};
 
 const STATES: [&str; 8] = [
     "queued",
@@ -56,25 +58,31 @@ pub(super) async fn list(
     visitor: &Visitor,
     look: &Look,
 ) -> Result<Shown, Trouble> {
-    let sought = look
-        .number("search")
-        .and_then(|number| u32::try_from(number).ok())
-        .zip(visitor.session)
-        .and_then(|(number, session)| dashboard.sessions.search(session, number));
-    if let Some(sought) = &sought {
-        return found(dashboard, sought).await;
+    if let Some(number) = look.get("search") {
+        let sought = number
+            .parse()
+            .ok()
+            .zip(visitor.session)
+            .and_then(|(number, session)| dashboard.sessions.search(session, number));
+        return match sought {
+            Some(sought) => found(dashboard, &sought).await,
+            None => Ok(unread(
+                look,
+                "What was searched for is not known any more. Search for it again.",
+            )),
+        };
     }
-    let words = |name: &str| look.get(name).map(str::to_owned);
-    let filter = MessageFilter {
-        state: words("state"),
-        status: words("status"),
-        sender: words("sender"),
-        campaign: look.number("campaign"),
-        code: look.number("code"),
-        duplicates_only: look.get("twice").is_some(),
-        before: look.number("before"),
-        ..MessageFilter::default()
+    let mut filter = match filter_of(look) {
+        Ok(filter) => filter,
+        Err(words) => return Ok(unread(look, &words)),
     };
+    if let Some(named) = look.get("campaign") {
+        filter.campaign = campaign_named(&dashboard.store, named).await?;
+        if filter.campaign.is_none() {
+            let words = format!("There is no campaign {named}. Write its name or its number.");
+            return Ok(unread(look, &words));
+        }
+    }
     let page = dashboard.store.messages(&filter, ROWS as usize).await?;
     Ok(Shown::new("Messages")
         .section("filters", filters(look))
@@ -96,6 +104,49 @@ pub(super) async fn list(
         ))
 }
 
+/// What is looked for, but for the campaign; else what of it cannot be read, and what could be. Rows that were not asked for would be
+/// taken for those that were.
+fn filter_of(look: &Look) -> Result<MessageFilter, String> {
+    let one_of = |name: &str, known: &[&str]| match look.get(name) {
+        Some(word) if !known.contains(&word) => Err(format!(
+            "There is no {name} {word}. There are: {}.",
+            known.join(", ")
+        )),
+        word => Ok(word.map(str::to_owned)),
+    };
+    let number = |name: &str, expected: &str| match (look.get(name), look.number(name)) {
+        (Some(written), None) => Err(format!("{written} is no {expected}")),
+        (_, number) => Ok(number),
+    };
+    Ok(MessageFilter {
+        state: one_of("state", &STATES)?,
+        status: one_of("status", &Status::ALL.map(Status::as_str))?,
+        sender: look.get("sender").map(str::to_owned),
+        code: number(
+            "code",
+            "code of WhatsApp's. Write a number, such as 131026.",
+        )?,
+        duplicates_only: look.get("twice").is_some(),
+        before: number("before", "message to go on before. Write its number.")?,
+        ..MessageFilter::default()
+    })
+}
+
+/// The number of a campaign. One that is given stands for itself: messages may outlive their campaign.
+async fn campaign_named(store: &Store, named: &str) -> Result<Option<i64>, StoreError> {
+    Ok(match CampaignKey::from(named) {
+        CampaignKey::Id(id) => Some(id),
+        key @ CampaignKey::Name(_) => store.campaign(&key).await?.map(|campaign| campaign.id),
+    })
+}
+
+/// No rows, and why.
+fn unread(look: &Look, words: &str) -> Shown {
+    Shown::new("Messages")
+        .section("filters", filters(look))
+        .section("messages", verdict(Tone::Doubt, words))
+}
+
 fn filters(look: &Look) -> Markup {
     let chosen = |name: &str| look.get(name).unwrap_or_default().to_owned();
     let choice = |title: &str, name: &str, values: &[&str]| {
@@ -113,7 +164,7 @@ fn filters(look: &Look) -> Markup {
             (choice("Status", "status", &Status::ALL.map(Status::as_str)))
             label { "Sender" input name="sender" value=(chosen("sender")) placeholder="any"; }
             label { "Code" input name="code" value=(chosen("code")) placeholder="any" inputmode="numeric" size="8"; }
-            label { "Campaign" input name="campaign" value=(chosen("campaign")) placeholder="its number" inputmode="numeric" size="8"; }
+            label { "Campaign" input name="campaign" value=(chosen("campaign")) placeholder="name or number" size="14"; }
             label { "Taken twice" select name="twice" { option value="" { "all" } option value="yes" selected[look.get("twice").is_some()] { "only those" } } }
             button { "Show" }
         }
