@@ -211,3 +211,59 @@ async fn no_page_is_wider_than_a_phone() {
     }
     person.close().await;
 }
+
+#[tokio::test]
+async fn a_word_without_an_end_makes_no_page_wider_and_stays_in_its_card() {
+    let (width, height) = (375, 667);
+    let Some(person) = Chromium::open(width, height).await else {
+        return;
+    };
+    let world = World::start().await;
+    let word = "W".repeat(300);
+    let held = world
+        .store
+        .hold_sender(&SENDER.into(), &word, "ada", None)
+        .await;
+    assert!(held.expect("an answer"));
+    let id = world.enqueue(a_text().in_sequence(&word[..90])).await;
+    let name = &word[..100];
+    world
+        .run_sql(&format!(
+            "select wa.create_campaign('{name}', '{{\"type\":\"template\",\"template\":{{\"name\":\"promo\",\"language\":{{\"code\":\"en_US\"}}}}}}',
+               sender => '{SENDER}', author => '{name}')"
+        ))
+        .await;
+    world
+        .run_sql(&format!(
+            "insert into wa.attempts (id, sender, attempt, outcome, error_code, error_title, note)
+             values ({id}, '{SENDER}', 1, 'deferred', 130429, '{word}', '{word}')"
+        ))
+        .await;
+    let campaign: i64 = sqlx::query_scalar("select max(id) from wa.campaigns")
+        .fetch_one(&world.database.pool)
+        .await
+        .expect("the campaign");
+    let more = [
+        format!("/messages/{id}"),
+        format!("/senders/{SENDER}"),
+        format!("/sequences/of/{id}"),
+        format!("/campaigns/{campaign}"),
+        format!("/confirm/cancel-message/{id}"),
+        format!("/messages?campaign={word}"),
+    ];
+    for path in PAGES.into_iter().chain(more.iter().map(String::as_str)) {
+        person.goes_to(&world, path).await;
+        let sizes = person
+            .asks("[document.documentElement.scrollWidth, window.innerWidth]")
+            .await;
+        assert_eq!(sizes, json!([width, width]), "{path}");
+        let out = person
+            .asks(
+                "[...document.querySelectorAll('p, li, dd, .card, .pill, h1, h2')].filter((one) => one.scrollWidth > one.clientWidth + 1 \
+                 && getComputedStyle(one).display !== 'inline').map((one) => one.outerHTML.slice(0, 200))",
+            )
+            .await;
+        assert_eq!(out, json!([]), "{path}");
+    }
+    person.close().await;
+}
