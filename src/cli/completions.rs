@@ -1,6 +1,6 @@
 //! `completions` and `man`: the command line, told to shells and to `man`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{CommandFactory, ValueEnum};
@@ -73,12 +73,28 @@ impl ManOptions {
         if let Some(folder) = self.into {
             let to = || format!("could not write manual pages into {}", folder.display());
             std::fs::create_dir_all(&folder).with_context(to)?;
-            return clap_mangen::generate_to(Cli::command(), &folder).with_context(to);
+            let mut command = Cli::command().disable_help_subcommand(true);
+            command.build();
+            return write_pages(command, &folder).with_context(to);
         }
         let mut page = Vec::new();
-        Man::new(named(&self.command)?).render(&mut page)?;
+        page_of(named(&self.command)?).render(&mut page)?;
         output::print(&String::from_utf8(page)?)
     }
+}
+
+/// The page of a command. Its foot names the program and its version, which clap_mangen knows of the first command alone.
+fn page_of(command: clap::Command) -> Man {
+    Man::new(command).source(format!("{NAME} {}", env!("CARGO_PKG_VERSION")))
+}
+
+/// The page of a command, and of all below it.
+fn write_pages(command: clap::Command, folder: &Path) -> std::io::Result<()> {
+    let below = command.get_subcommands().filter(|one| !one.is_hide_set());
+    for inner in below.cloned() {
+        write_pages(inner, folder)?;
+    }
+    page_of(command).generate_to(folder).map(drop)
 }
 
 /// A command as it is typed; once built, it knows its whole name.

@@ -49,12 +49,15 @@ fn each_command_has_a_manual_page() {
     let page = says(&["man", "message", "show"]);
     assert!(page.contains(".TH wa-outbox-message-show 1"), "{page}");
     assert!(page.contains(r"\-\-reveal"), "{page}");
+    let foot = concat!("\"wa-outbox ", env!("CARGO_PKG_VERSION"), "\"");
+    assert!(page.contains(foot), "{page}");
 
     let folder = tempfile::tempdir().expect("a folder");
     let into = folder.path().join("man1");
     says(&["man", "--into", into.to_str().expect("a name")]);
     for name in ["wa-outbox.1", "wa-outbox-top.1", "wa-outbox-message-show.1"] {
-        assert!(into.join(name).exists(), "{name}");
+        let page = std::fs::read_to_string(into.join(name)).expect(name);
+        assert!(page.contains(foot), "{page}");
     }
 
     let refused = asked(&["man", "mesage"]);
