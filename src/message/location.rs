@@ -34,7 +34,7 @@ pub enum Degrees {
 }
 
 impl From<f64> for Degrees {
-    /// What is no number in JSON (an infinity) becomes a text, and is WhatsApp's to refuse.
+    /// What is no number in JSON (an infinity, or none at all) becomes a text, which the rules refuse before a request is made.
     fn from(degrees: f64) -> Self {
         Number::from_f64(degrees).map_or_else(|| Self::Text(degrees.to_string()), Self::Number)
     }

@@ -411,7 +411,12 @@ pub(super) fn unlike(text: &str, otherwise: &'static str) -> Found {
 fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().parse().ok(),
+        // Rust reads "NaN" and "inf" as numbers, and nobody else does.
+        Value::String(text) => text
+            .trim()
+            .parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite()),
         _ => None,
     }
 }

@@ -219,6 +219,18 @@ pub(super) fn plain() -> Vec<Case> {
             location(json!(90), json!("180")),
         ),
         (
+            "location_latitude",
+            "/location/latitude",
+            location(json!("NaN"), json!(0)),
+            location(json!("3.7e1"), json!(0)),
+        ),
+        (
+            "location_longitude",
+            "/location/longitude",
+            location(json!(0), json!("-inf")),
+            location(json!(0), json!(" 122 ")),
+        ),
+        (
             "location_longitude",
             "/location/longitude",
             location(json!("37.4"), json!("east")),
