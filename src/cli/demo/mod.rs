@@ -119,15 +119,26 @@ async fn close(place: Place, remove: bool, screen: &mut Screen) -> anyhow::Resul
         stage::remove_token(&folder);
     }
     place.close(remove).await?;
-    let folder = folder.display();
     let told = match remove {
-        true => format!("PostgreSQL was stopped, and {folder} is deleted."),
+        true => removed_in_words(&folder),
         false => format!(
-            "PostgreSQL was stopped. Its data is in {folder} (wa-outbox demo --remove deletes it)."
+            "PostgreSQL was stopped. Its data is in {} (wa-outbox demo --remove deletes it).",
+            folder.display()
         ),
     };
     screen.say(&screen.dim(&format!("\n{told}")))?;
     Ok(())
+}
+
+/// What became of the folder: what somebody else has put into it is not ours to delete.
+fn removed_in_words(folder: &Path) -> String {
+    let shown = folder.display();
+    match folder.exists() {
+        false => format!("PostgreSQL was stopped, and {shown} is deleted."),
+        true => format!(
+            "PostgreSQL was stopped, and what the demo has made is deleted. {shown} stays, for it holds something else."
+        ),
+    }
 }
 
 /// Starts the database; none if it was interrupted meanwhile.
@@ -194,5 +205,23 @@ fn log_to(path: &Path) {
             .with_writer(Arc::new(file))
             .finish();
         let _ = tracing::subscriber::set_global_default(lines);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_stays_is_not_said_to_be_deleted() {
+        let above = std::env::temp_dir().join(format!("wa-outbox-kept-{}", std::process::id()));
+        std::fs::create_dir(&above).expect("a folder");
+        let told = removed_in_words(&above);
+        assert!(
+            told.contains("stays") && !told.ends_with("is deleted."),
+            "{told}"
+        );
+        std::fs::remove_dir(&above).expect("removed");
+        assert!(removed_in_words(&above).ends_with("is deleted."));
     }
 }
