@@ -445,3 +445,33 @@ async fn a_file_that_cannot_be_meant_is_refused_with_what_to_do() {
     assert!(refused.contains("could not open"), "{refused}");
     assert_eq!(world.number("select count(*) from wa.imports").await, 0);
 }
+
+#[tokio::test]
+async fn a_file_of_which_no_line_can_be_used_fails_its_import() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    let spring = r#"select wa.create_campaign('spring', '{"type":"template","template":{"name":"promo","language":{"code":"en_US"}}}', author => 'ada')"#;
+    world.run_sql(spring).await;
+    let code = async |arguments: &[&str]| {
+        let output = world.command(arguments).await;
+        let told = String::from_utf8(output.stderr).expect("text");
+        (output.status.code(), told)
+    };
+    let bad = desk.file("bad.csv", "phone,text\nsomebody,Hello\n,Hello\n");
+    let mixed = desk.file(
+        "mixed.csv",
+        format!("phone,text\nsomebody,Hello\n{ALICE},Hello\n"),
+    );
+    for import in [&["import"][..], &["campaign", "import", "spring"]] {
+        for more in [&["--dry-run"][..], &["--json"]] {
+            let (ended, told) = code(&[import, &[&bad], more].concat()).await;
+            assert_eq!(ended, Some(1), "{import:?} {more:?}: {told}");
+            assert!(told.contains("no line of the file could be used"), "{told}");
+            let (ended, told) = code(&[import, &[&mixed], more].concat()).await;
+            assert_eq!(ended, Some(0), "{import:?} {more:?}: {told}");
+        }
+        // Nothing is new: nothing is wrong with that, and what was wrong still is.
+        assert_eq!(code(&[import, &[&mixed]].concat()).await.0, Some(0));
+        assert_eq!(code(&[import, &[&bad]].concat()).await.0, Some(1));
+    }
+}

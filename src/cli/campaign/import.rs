@@ -14,7 +14,8 @@ use crate::cli::failure::Problem;
 use crate::cli::import::Senders;
 use crate::cli::recipients::{Recipients as Schema, Row};
 use crate::cli::rows::{
-    self, CORRECT_IT, Ended, Fault, FaultsFile, Format, Opened, Place, Run, names_of, open, parts,
+    self, CORRECT_IT, Ended, Fault, FaultsFile, Format, Opened, Place, Run, must_have_used_some,
+    names_of, open, parts,
 };
 use crate::domain::placeholders::Template;
 use crate::standing::shell;
@@ -41,6 +42,9 @@ pub(super) struct Imported {
     /// Written by this run; with --dry-run, that could be.
     pub(super) recipients: i64,
     faults: i64,
+    /// Those of an earlier run.
+    #[serde(skip)]
+    faults_before: i64,
     /// Written by an earlier run.
     already: i64,
     lines: u64,
@@ -292,6 +296,7 @@ impl Imported {
             some => format!(" {} of an earlier run were there already.", count(some)),
         };
         let is_new = recipients + ended.faults > 0;
+        let faults_before = into.map_or(0, |(_, before)| before.faults);
         let nothing = into
             .filter(|_| !is_new)
             .and_then(|(campaign, before)| nothing_new(&ended, &source, campaign, before));
@@ -308,12 +313,21 @@ impl Imported {
             source,
             recipients,
             faults: ended.faults,
+            faults_before,
             already,
             lines: ended.lines,
             seconds: ended.seconds,
             faults_file: ended.faults_file,
             words,
         }
+    }
+
+    /// An error where no line of the file could be used.
+    pub(super) fn must_have_used_some(&self) -> anyhow::Result<()> {
+        must_have_used_some(
+            self.recipients + self.already,
+            self.faults + self.faults_before,
+        )
     }
 
     /// In a sentence or two.

@@ -97,6 +97,8 @@ A line that cannot be used is told in the file of faults, and the others are tak
 run again; run once more it takes only what was added at the end of the file. Under another name (--as) it is another file, and \
 takes everything again.
 
+Exit codes: 0 also where some lines could not be used, 1 where none of them could, 2 wrong usage.
+
 With --json an object: campaign, source, recipients, faults, already, lines, seconds, faults_file.
 
 Examples:
@@ -325,9 +327,11 @@ impl Import {
             file.import(context, store, &campaign, &by).await?
         };
         if self.json {
-            return output::print_json(&imported);
+            output::print_json(&imported)?;
+        } else {
+            output::print(imported.in_words())?;
         }
-        output::print(imported.in_words())
+        imported.must_have_used_some()
     }
 }
 

@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use super::failure::Problem;
 use super::rows::{
-    CORRECT_IT, Ended, Fault, FaultsFile, Opened, Place, Reading, Run, is_stdin, open, parts,
+    CORRECT_IT, Ended, Fault, FaultsFile, Opened, Place, Reading, Run, is_stdin,
+    must_have_used_some, open, parts,
 };
 use super::{Context, output};
 use crate::message::Outgoing;
@@ -38,6 +39,8 @@ another file, and takes everything again, but for rows whose dedup_key is there 
 only under such a name.
 
 --dry-run has the database judge each row and keeps none.
+
+Exit codes: 0 also where some lines could not be used, 1 where none of them could, 2 wrong usage.
 
 With --json an object: source, messages, duplicates, faults, already, lines, seconds, faults_file.
 
@@ -148,11 +151,18 @@ impl Options {
             duplicates: 0,
             told: Vec::new(),
         };
+        // What an earlier run has found stays wrong: run again, a bad file must not turn into a good one.
+        let faults_before = before
+            .as_ref()
+            .map_or(0, |before| before.faults_bytes.min(1));
         let imported = import.take(file, run, name, before).await?;
         if self.json {
-            return output::print_json(&imported);
+            output::print_json(&imported)?;
+        } else {
+            output::print(&imported.words)?;
         }
-        output::print(&imported.words)
+        let used = imported.messages + imported.duplicates + imported.already;
+        must_have_used_some(used, imported.faults + faults_before)
     }
 
     /// Goes to where an earlier run has come.

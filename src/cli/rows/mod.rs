@@ -27,7 +27,7 @@ pub(super) use names::{list as names_of, shown as name_of, unless_no_header};
 pub(super) use open::{Opened, is_stdin, open};
 pub(super) use progress::{Progress, bar};
 pub(super) use reading::Reading;
-pub(super) use run::{CORRECT_IT, Ended, Run, parts};
+pub(super) use run::{CORRECT_IT, Ended, Run, must_have_used_some, parts};
 
 use csv::Csv;
 use lines::Lines;

@@ -100,6 +100,16 @@ impl<T> Part<T> {
 /// What to do about a line where `--strict` has stopped a run that writes nothing.
 pub(in crate::cli) const CORRECT_IT: &str = "correct it, or leave out --strict";
 
+/// A file of which some lines cannot be used is taken for the others; one of which none can was not what was meant, and a script must
+/// hear of it.
+pub(in crate::cli) fn must_have_used_some(used: i64, faults: i64) -> anyhow::Result<()> {
+    if used > 0 || faults == 0 {
+        return Ok(());
+    }
+    let fix = "correct it, and import it under another name: --as NAME";
+    Err(Problem::failed("no line of the file could be used", fix).into())
+}
+
 /// What a run tells of while it goes on.
 pub(in crate::cli) struct Run<'a> {
     context: &'a Context,

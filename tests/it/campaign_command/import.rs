@@ -233,8 +233,8 @@ async fn a_file_that_was_read_before_is_said_to_be_so_with_what_to_do_about_its_
         let file = desk.file(name, text);
         let import = import(&file);
         let import = import.each_ref().map(String::as_str);
-        world.says(&import).await;
-        world.says(&import).await
+        world.command(&import).await;
+        String::from_utf8(world.command(&import).await.stdout).expect("text")
     };
     let good = twice("good.csv", people(3)).await;
     assert!(
