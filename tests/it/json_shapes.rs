@@ -22,12 +22,22 @@ says how many events there were too many to tell. `about` is the name of the tem
 const PROMO: &str =
     r#"{"type":"template","template":{"name":"promo","language":{"code":"en_US"}}}"#;
 
-/// Something of everything: messages with a history, one that is uncertain, a sequence, a campaign, holds, a suppression.
-async fn a_scene() -> (World, String) {
+/// A world, and what is looked at in it.
+struct Scene {
+    world: World,
+    /// A message with a history.
+    shown: String,
+    /// One in a sequence.
+    in_sequence: String,
+}
+
+/// Something of everything: messages with a history, one that is uncertain, a sequence, a campaign, holds, a suppression, a
+/// file that was uploaded.
+async fn a_scene() -> Scene {
     let world = World::at_rest().await;
     let shown = world.enqueue(a_text()).await.0;
     let lost = world.enqueue(a_text()).await.0;
-    world.enqueue(a_text().in_sequence("story")).await;
+    let in_sequence = world.enqueue(a_text().in_sequence("story")).await.0;
     world.enqueue(a_text().in_sequence("story")).await;
     let begun = |id: i64| {
         format!(
@@ -44,6 +54,8 @@ async fn a_scene() -> (World, String) {
         format!("insert into wa.uncertain (id, sender, priority, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
                  select id, sender, priority, in_sequence, 1, 1, 0, begun_at, deadline, true, 'no answer came', 'evidence' from wa.queue where id = {lost}"),
         format!("insert into wa.template_holds (sender, template, cause, reason, held_by) values ('{SENDER}', 'promo', 'operator', 'wrong price', 'ada')"),
+        format!("insert into wa.media (sender, content, media_type, bytes, media_id, expires_at)
+                 values ('{SENDER}', sha256('a'), 'image/png', 1, '17', now() + interval '30 days')"),
         format!("select wa.create_campaign('spring', '{PROMO}', sender => '{SENDER}', author => 'ada')"),
     ] {
         world.run_sql(&statement).await;
@@ -57,7 +69,20 @@ async fn a_scene() -> (World, String) {
             "asked to stop",
         ])
         .await;
-    (world, shown.to_string())
+    Scene {
+        world,
+        shown: shown.to_string(),
+        in_sequence: in_sequence.to_string(),
+    }
+}
+
+/// What a command prints, whether or not it has found something amiss.
+async fn printed_by(world: &World, arguments: &[&str]) -> Value {
+    let output = world.command(arguments).await;
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        let told = String::from_utf8_lossy(&output.stderr);
+        panic!("{arguments:?} printed no JSON: {error}\n{told}")
+    })
 }
 
 /// The kinds of the values, in the place of the values.
@@ -101,7 +126,27 @@ async fn an_event(world: &World, message: &str) -> Value {
 
 #[tokio::test]
 async fn the_page_about_json_says_what_the_commands_print() {
-    let (world, shown) = a_scene().await;
+    let Scene {
+        world,
+        shown,
+        in_sequence,
+    } = a_scene().await;
+    let skips = [
+        "sequence",
+        "set",
+        "--of",
+        &in_sequence,
+        "--on-failure",
+        "skip",
+    ];
+    world.says(&skips).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("a path").to_owned()
+    };
+    let nothing_to_say = file("text.json", r#"{"type":"text","text":{"body":""}}"#);
     let mut page = HEAD.to_owned();
     for (typed, last) in [
         ("top", None),
@@ -109,14 +154,21 @@ async fn the_page_about_json_says_what_the_commands_print() {
         ("message list", None),
         ("message show", Some(shown.as_str())),
         ("why message", Some(shown.as_str())),
+        ("why sender", Some(SENDER)),
         ("uncertain list", None),
+        ("uncertain groups", None),
         ("sender list", None),
         ("sender show", Some(SENDER)),
         ("sequence list --all", None),
+        ("sequence show --of", Some(in_sequence.as_str())),
         ("template list", None),
         ("campaign list", None),
         ("campaign show", Some("spring")),
+        ("campaign preflight", Some("spring")),
         ("suppress list", None),
+        ("media list", None),
+        ("doctor", None),
+        ("check", Some(nothing_to_say.as_str())),
         ("prune --older-than 90d --webhooks-older-than 30d", None),
         // The last one, for it holds every sender.
         ("recover", None),
@@ -127,17 +179,25 @@ async fn the_page_about_json_says_what_the_commands_print() {
                 .run_sql("select wa.begin_era(era, 'operator', 'it was restored', 'ada', 0, clock_timestamp()) from wa.eras")
                 .await;
         }
+        if typed == "campaign preflight" {
+            world
+                .run_sql("insert into wa.outbox (recipient, campaign_id, variables) select '+1650555123', id, '{}' from wa.campaigns")
+                .await;
+        }
         let mut arguments: Vec<&str> = typed.split(' ').collect();
         arguments.extend(last);
         arguments.push("--json");
-        let printed = shape(&world.says_json(&arguments).await);
+        let printed = shape(&printed_by(&world, &arguments).await);
         section(&mut page, typed, "", &printed);
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("reminders.csv");
-    std::fs::write(&file, "phone,text\n+16505551234,Hello\nbad,line\n").expect("a file");
-    let import = ["import", file.to_str().expect("a path"), "--json"];
-    let imported = shape(&world.says_json(&import).await);
+    let send = ["send", "--to", "+16505551234", "--text", "Hello", "--json"];
+    let sent = shape(&world.says_json(&send).await);
+    section(&mut page, "send", "", &sent);
+    let reminders = file(
+        "reminders.csv",
+        "phone,text\n+16505551234,Hello\nbad,line\n",
+    );
+    let imported = shape(&world.says_json(&["import", &reminders, "--json"]).await);
     section(&mut page, "import", "", &imported);
     let event = shape(&an_event(&world, &shown).await);
     section(&mut page, "tail", TAIL, &event);
