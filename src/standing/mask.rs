@@ -2,12 +2,12 @@
 //!
 //! A wamid holds the recipient's number in base64, so it is hidden as the number is.
 
+mod text;
+
 use std::borrow::Cow;
 
 const FIRST: usize = 3;
 const LAST: usize = 2;
-/// So many digits in a row may be somebody's number; codes of errors have fewer.
-const DIGITS: usize = 7;
 
 /// How personal data is shown: masked, unless the operator asked to see it.
 #[derive(Clone, Copy, Debug)]
@@ -30,25 +30,12 @@ impl Eyes {
         self.show(wamid, "wamid.")
     }
 
-    /// A text of WhatsApp's, which may name the recipient.
+    /// A text of WhatsApp's, which may name the recipient: by number, however that is written, or by wamid.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.reveal {
             return Cow::Borrowed(text);
         }
-        let mut shown = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(start) = rest.find(|one: char| one.is_ascii_digit()) {
-            let (before, from_digits) = rest.split_at(start);
-            let end = from_digits.find(|one: char| !one.is_ascii_digit());
-            let (digits, after) = from_digits.split_at(end.unwrap_or(from_digits.len()));
-            shown += before;
-            match digits.len() >= DIGITS {
-                true => shown += &masked(digits),
-                false => shown += digits,
-            }
-            rest = after;
-        }
-        Cow::Owned(shown + rest)
+        Cow::Owned(text::veiled(text))
     }
 
     fn show<'a>(&self, text: &'a str, prefix: &str) -> Cow<'a, str> {
@@ -97,19 +84,10 @@ mod tests {
 
     #[test]
     fn in_a_text_of_whatsapps_numbers_are_hidden_and_codes_are_not() {
-        for (text, shown) in [
-            (
-                "(131026) Message to +16505551234 undeliverable.",
-                "(131026) Message to +165…34 undeliverable.",
-            ),
-            ("é16505551234é 1234567", "é165…34é …"),
-            ("0123456789: 123456", "012…89: 123456"),
-            ("nothing", "nothing"),
-            ("", ""),
-        ] {
-            assert_eq!(Eyes::CLOSED.text(text), shown);
-            assert_eq!(Eyes { reveal: true }.text(text), text);
-        }
+        let text = "(131026) Message to +1 650-555-1234 undeliverable.";
+        let shown = "(131026) Message to +165…34 undeliverable.";
+        assert_eq!(Eyes::CLOSED.text(text), shown);
+        assert_eq!(Eyes { reveal: true }.text(text), text);
     }
 
     #[test]
