@@ -36,17 +36,35 @@ impl Facts {
 }
 
 /// The text on one line and without control characters: what strangers wrote (a reference, a profile name in an error of WhatsApp's)
-/// must not steer the terminal of whoever looks at it.
+/// must not steer the terminal of whoever looks at it, nor the order in which they read it.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
+    without(text, steers)
+}
+
+/// The same in as many lines as it has.
+pub fn plain_lines(text: &str) -> Cow<'_, str> {
+    without(text, |one| one != '\n' && steers(one))
+}
+
+fn without(text: &str, unwanted: fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(unwanted) {
         return Cow::Borrowed(text);
     }
-    let shown = |character: char| match character {
-        '\n' | '\r' | '\t' => ' ',
-        control if control.is_control() => char::REPLACEMENT_CHARACTER,
-        other => other,
+    let shown = |one: char| match one {
+        one if !unwanted(one) => one,
+        '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
+        _ => char::REPLACEMENT_CHARACTER,
     };
     Cow::Owned(text.chars().map(shown).collect())
+}
+
+/// Whether it is no letter but an order: to a terminal, or to whoever puts letters in line (Unicode, UAX #9: bidirectional text).
+fn steers(one: char) -> bool {
+    let turns = matches!(
+        one,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    turns || one.is_control() || matches!(one, '\u{2028}' | '\u{2029}')
 }
 
 /// A count as people read it: 1,204,512.
@@ -77,6 +95,16 @@ mod tests {
             "order 7\u{fffd}[2J\u{fffd}1m"
         );
         assert_eq!(plain("Grüße"), "Grüße");
+        assert_eq!(plain_lines("one\ntwo\r\u{7}"), "one\ntwo \u{fffd}");
+    }
+
+    #[test]
+    fn a_text_cannot_turn_what_is_read_around() {
+        for turns in "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{200e}\u{200f}\u{61c}".chars() {
+            assert_eq!(plain(&format!("order {turns}7")), "order \u{fffd}7");
+        }
+        assert_eq!(plain("one\u{2028}two\u{2029}"), "one two ");
+        assert_eq!(plain("שלום مرحبا"), "שלום مرحبا");
     }
 
     #[test]

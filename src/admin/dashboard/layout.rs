@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::page::NAVIGATION;
 use super::session::{Role, Visitor};
-use crate::standing::facts::{plain, thousands};
+use crate::standing::facts::{plain, plain_lines, thousands};
 use crate::standing::time::stamp;
 use crate::store::summary::COUNTED_AT_MOST;
 
@@ -30,12 +30,14 @@ pub(super) struct Shown {
 impl Shown {
     pub(super) fn new(title: impl Into<String>) -> Self {
         Self {
-            title: title.into(),
+            title: plain(&title.into()).into_owned(),
             sections: Vec::new(),
         }
     }
 
+    /// Adds a part, and lets nothing into the page that would steer how it is read, whoever wrote it and wherever it is shown.
     pub(super) fn section(mut self, id: &'static str, html: Markup) -> Self {
+        let html = PreEscaped(plain_lines(&html.into_string()).into_owned());
         self.sections.push(Section { id, html });
         self
     }
