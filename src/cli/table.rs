@@ -4,6 +4,7 @@
 //! and searched with `grep` alike.
 
 use super::output::{bold, plain};
+use crate::standing::facts::width;
 
 /// A column: its title, and on which side its cells stand.
 #[derive(Clone, Copy)]
@@ -81,10 +82,6 @@ impl<const N: usize> Table<N> {
     }
 }
 
-fn width(text: &str) -> usize {
-    text.chars().count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +110,14 @@ mod tests {
         assert!(title.starts_with("\u{1b}[1m") && title.ends_with("\u{1b}[0m"));
         let plain = senders().render(false);
         assert_eq!(Some(rows), plain.split_once('\n').map(|(_, rows)| rows));
+    }
+
+    #[test]
+    fn a_wide_character_moves_no_column() {
+        let mut table = Table::new([words("A"), words("B")]);
+        table.row(["你好".into(), "one".into()]);
+        table.row(["abcd".into(), "two".into()]);
+        assert_eq!(table.render(false), "A     B\n你好  one\nabcd  two\n");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Texts that fit: into a column, into a line, into lines.
 //!
-//! None of what we write takes two columns a character, so characters are counted.
+//! Columns are counted and not characters: of what others write some take two.
 
 use crate::cli::output::plain;
+use crate::standing::facts::width;
 
 /// What a template is for, as it is typed.
 pub(super) const CATEGORIES: [&str; 3] = ["marketing", "utility", "authentication"];
@@ -32,7 +33,7 @@ pub(super) fn wrapped(start: &str, indent: &str, text: &str, columns: usize) -> 
     let mut line = start.to_owned();
     let mut is_empty = true;
     for word in plain(text).split(' ').filter(|word| !word.is_empty()) {
-        if !is_empty && line.chars().count() + 1 + word.chars().count() > columns {
+        if !is_empty && width(&line) + 1 + width(word) > columns {
             lines.push_str(&line);
             lines.push('\n');
             indent.clone_into(&mut line);
@@ -52,10 +53,18 @@ pub(super) fn wrapped(start: &str, indent: &str, text: &str, columns: usize) -> 
 /// At most so many columns of a text, on one line.
 pub(super) fn fit(text: &str, columns: usize) -> String {
     let text = plain(text);
-    if text.chars().count() <= columns {
+    if width(&text) <= columns {
         return text.into_owned();
     }
-    let mut cut: String = text.chars().take(columns.saturating_sub(1)).collect();
+    let mut cut = String::new();
+    for one in text.chars() {
+        cut.push(one);
+        // One column is for the dots.
+        if width(&cut) >= columns {
+            cut.pop();
+            break;
+        }
+    }
     if columns > 0 {
         cut.push('…');
     }
@@ -70,6 +79,10 @@ mod tests {
     fn what_does_not_fit_is_cut() {
         assert_eq!(fit("abcd", 4), "abcd");
         assert_eq!(fit("abcdef", 4), "abc…");
+        assert_eq!(fit("你好吗", 6), "你好吗");
+        assert_eq!(fit("你好吗", 5), "你好…");
+        assert_eq!(fit("你好吗", 4), "你…");
+        assert_eq!((fit("你", 1), fit("你", 0)), ("…".into(), String::new()));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 /// Facts about one thing: a label and a value each.
 #[derive(Default)]
 pub struct Facts(Vec<(&'static str, String)>);
@@ -67,6 +69,13 @@ fn steers(one: char) -> bool {
     turns || one.is_control() || matches!(one, '\u{2028}' | '\u{2029}')
 }
 
+/// So many columns of a terminal the text takes. Terminals differ in what they draw as one picture (an emoji of several characters, a
+/// heart that is made red); the wider reading stays within a line.
+pub fn width(text: &str) -> usize {
+    let apart = text.chars().filter_map(UnicodeWidthChar::width).sum();
+    text.width().max(apart)
+}
+
 /// A count as people read it: 1,204,512.
 pub fn thousands(count: i64) -> String {
     let digits = count.unsigned_abs().to_string();
@@ -78,10 +87,6 @@ pub fn thousands(count: i64) -> String {
         text.push(digit);
     }
     if count < 0 { format!("-{text}") } else { text }
-}
-
-fn width(text: &str) -> usize {
-    text.chars().count()
 }
 
 #[cfg(test)]
@@ -105,6 +110,20 @@ mod tests {
         }
         assert_eq!(plain("one\u{2028}two\u{2029}"), "one two ");
         assert_eq!(plain("שלום مرحبا"), "שלום مرحبا");
+    }
+
+    #[test]
+    fn a_wide_character_takes_two_columns() {
+        for (text, columns) in [
+            ("Grüße", 5),
+            ("你好", 4),
+            ("👍!", 3),
+            ("e\u{301}", 1),
+            ("❤\u{fe0f}", 2),
+            ("", 0),
+        ] {
+            assert_eq!(width(text), columns, "{text}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::standing::{Standing, Tone};
 use crate::cli::output::plain;
 use crate::cli::terminal::Terminal;
 use crate::cli::text::{TIED, fit, span, wrapped};
+use crate::standing::facts::width;
 
 const WHAT_WIDTH: usize = 28;
 const TO_WIDTH: usize = 8;
@@ -192,17 +193,14 @@ impl Screen {
             &row.to,
             self.terminal.columns(),
         );
-        let room = self.width().saturating_sub(start.chars().count());
+        let room = self.width().saturating_sub(width(&start));
         let start = fit(&start, self.width());
         let countdown = match row.standing.goes_on_in_s {
             Some(seconds) => fit(&format!(" ({})", span(seconds)), room),
             None => String::new(),
         };
         // Where it is tight, the seconds say more than the end of the words.
-        let words = fit(
-            &row.standing.words,
-            room.saturating_sub(countdown.chars().count()),
-        );
+        let words = fit(&row.standing.words, room.saturating_sub(width(&countdown)));
         let words = self.toned(row.standing.tone, &format!("{words}{countdown}"));
         format!("{start}{words}")
     }
@@ -301,7 +299,7 @@ mod tests {
         for columns in [1, 20, 40, 80, 99, 100, 200] {
             let screen = screen(columns, 24);
             for line in screen.lines(&rows, Duration::ZERO, &"remark ".repeat(4), 10) {
-                assert!(line.chars().count() <= columns, "{columns}: {line:?}");
+                assert!(width(&line) <= columns, "{columns}: {line:?}");
             }
         }
     }

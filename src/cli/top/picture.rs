@@ -6,6 +6,7 @@ use super::Look;
 use crate::cli::output::{bold, plain};
 use crate::cli::terminal::{Key, Terminal};
 use crate::cli::text::fit;
+use crate::standing::facts::width as columns_of;
 use crate::standing::sender::{Doing, Reading, counted, rate};
 use crate::standing::time::{age, span};
 use crate::store::StoreError;
@@ -361,9 +362,12 @@ fn line(cells: &[String; 7], width: usize) -> String {
         true => format!("  {queued:>6}"),
         false => String::new(),
     };
-    format!("{sender:<15}  {rates:>10}  {out:>3}  {due:>6}{queued}  {oldest:>6}  {stands}")
+    let gap = " ".repeat(SENDER.saturating_sub(columns_of(sender)));
+    format!("{sender}{gap}  {rates:>10}  {out:>3}  {due:>6}{queued}  {oldest:>6}  {stands}")
 }
 
+/// As wide as the id of a phone number.
+const SENDER: usize = 15;
 /// On a terminal with fewer columns there is no room for all of them.
 const NARROW: usize = 100;
 
@@ -409,12 +413,16 @@ mod tests {
 
     #[test]
     fn no_picture_is_wider_or_taller_than_its_terminal() {
-        let many = (0..60).map(|n| named(&n.to_string(), held())).collect();
+        let many = (0..60).map(|n| SenderStanding {
+            held_reason: Some("账户已被限制，请联系支持团队 🚫👩‍👩‍👧❤\u{fe0f} ".repeat(8)),
+            ..named(&n.to_string(), held())
+        });
+        let many = many.collect();
         let view = View::new(look(many));
         for (columns, lines) in [(20, 10), (80, 24), (120, 40), (200, 100)] {
             let shown = shown(&view, columns, lines);
             assert!(shown.len() < lines, "{lines}: {}", shown.len());
-            let widest = shown.iter().map(|line| line.chars().count()).max();
+            let widest = shown.iter().map(|line| columns_of(line)).max();
             assert!(widest < Some(columns), "{columns}: {widest:?}");
         }
         let shown = shown(&view, 80, 24);
