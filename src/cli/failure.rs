@@ -18,7 +18,7 @@ use crate::store::StoreError;
 use crate::store::outbox::EnqueueError;
 use crate::telemetry::TelemetryError;
 
-use super::output;
+use crate::standing::facts::plain_lines;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -100,14 +100,26 @@ pub(super) fn words(error: &anyhow::Error) -> String {
             break;
         }
     }
-    let mut words = format!("error: {}\n", output::plain(&lines[0]));
+    let mut words = said("error: ", &lines[0]);
     for reason in &lines[1..] {
-        words.push_str(&format!("  because: {}\n", output::plain(reason)));
+        words += &said("  because: ", reason);
     }
     if let Some(fix) = fix {
-        words.push_str(&format!("  fix: {}\n", output::plain(&fix)));
+        words += &said("  fix: ", &fix);
     }
     words
+}
+
+/// A text of one line or of several. What follows the first stands further in than our own words, so that it is not taken for them.
+fn said(start: &str, text: &str) -> String {
+    let text = plain_lines(text.trim_end());
+    let mut lines = text.lines();
+    let mut said = format!("{start}{}\n", lines.next().unwrap_or_default());
+    for line in lines {
+        said += format!("    {line}").trim_end();
+        said.push('\n');
+    }
+    said
 }
 
 const ROLES: &str = "connect as a member of wa_worker (it may all but migrate), wa_producer (send, cancel, look) or \
@@ -283,6 +295,16 @@ mod tests {
         assert_eq!(
             words(&problem.into()),
             "error: could not connect\n  because: no route to host\n  fix: check the address\n"
+        );
+    }
+
+    #[test]
+    fn what_is_laid_out_in_lines_is_told_in_lines_and_looks_like_nothing_of_ours() {
+        let source = io::Error::other("initdb said:\n  no room\u{1b}[2J\n\nfix: nothing\n");
+        let problem = Problem::failed("could not start", "make room").because(source);
+        assert_eq!(
+            words(&problem.into()),
+            "error: could not start\n  because: initdb said:\n      no room\u{fffd}[2J\n\n    fix: nothing\n  fix: make room\n"
         );
     }
 
