@@ -122,8 +122,10 @@ fn said(start: &str, text: &str) -> String {
     said
 }
 
-const ROLES: &str = "connect as a member of wa_worker (it may all but migrate), wa_producer (send, cancel, look) or \
-wa_viewer (look); to migrate, as the owner of the schema";
+// It is read by members of any of them, so it says of each what it is for. A producer sees single messages, sequences and campaigns, and
+// not how senders and workers go.
+const ROLES: &str = "connect as a member of the role that may: wa_viewer or wa_worker to look at everything (top, summary, tail, campaign show), \
+wa_producer or wa_worker to send and to cancel; to migrate, as the owner of the schema";
 
 /// The database's reason and what to do, where it gave one that people can use.
 fn told(error: &StoreError) -> Option<(String, Option<String>)> {

@@ -5,6 +5,21 @@ use crate::support::plan::{filled, plan_of};
 use crate::support::world::{SENDER, World};
 
 #[tokio::test]
+async fn a_producer_who_may_not_look_at_all_of_it_is_told_who_may() {
+    let world = World::at_rest().await;
+    let url = world.database.url_as("wa_producer");
+    for line in [&["top", "--once"][..], &["summary"]] {
+        let output = world.command_with(&[("DATABASE_URL", &url)], line).await;
+        let error = String::from_utf8(output.stderr).expect("text");
+        assert!(
+            !output.status.success()
+                && error.contains("fix: connect as a member of the role that may: wa_viewer or wa_worker to look at everything"),
+            "{line:?}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn without_a_terminal_it_prints_one_table_and_ends() {
     let world = World::at_rest().await;
     world.enqueue(a_text()).await;
