@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::ownership::Holding;
 use crate::crash::crash_point;
 use crate::domain::id::SenderId;
+use crate::standing::mask::Eyes;
 use crate::store::campaign_work::{CampaignChange, DONE_AFTER, EndingPlaces};
 use crate::store::{Store, StoreError};
 
@@ -90,7 +91,7 @@ fn say(changes: &[CampaignChange]) {
             change.campaign,
             change.name,
             change.state,
-            change.reason
+            Eyes::CLOSED.text(&change.reason)
         );
     }
 }

@@ -120,8 +120,9 @@ impl Dispatcher {
             crash_point!("hold.committed");
             match held {
                 Ok(true) => {
-                    let reason = &refusal.reason;
-                    warn!(sender.id = %sender, "Sender {sender} held: {reason}; release it with: wa-outbox sender release {sender}");
+                    // Not in WhatsApp's words, which may name a recipient.
+                    let why = refusal.in_our_words();
+                    warn!(sender.id = %sender, "Sender {sender} held: {why}; release it with: wa-outbox sender release {sender}");
                 }
                 // It stands already, from a message that left together with this one.
                 Ok(false) => {}
@@ -177,7 +178,7 @@ impl Dispatcher {
             let held = store.hold_template(&hold).await;
             crash_point!("hold.template-committed");
             match held {
-                Ok(true) => say_template_held(&sender, &template, &reason),
+                Ok(true) => say_template_held(&sender, &template, code),
                 Ok(false) => {}
                 Err(error) => unwritten(&sender, &error, "hold a template"),
             }
@@ -253,6 +254,11 @@ impl Refusal {
         }
     }
 
+    fn in_our_words(&self) -> String {
+        let cause = cause_of(self.code, self.http_status);
+        format!("{}{}", cause.in_words(), by_code(self.code))
+    }
+
     fn hold(&self) -> NewHold<'_> {
         NewHold {
             cause: cause_of(self.code, self.http_status),
@@ -281,9 +287,15 @@ fn is_mismatch(code: Option<i64>) -> bool {
     matches!(code, Some(132000 | 132012))
 }
 
-fn say_template_held(sender: &SenderId, template: &TemplateKey, reason: &str) {
+/// Not in WhatsApp's words, which may name a recipient.
+fn say_template_held(sender: &SenderId, template: &TemplateKey, code: Option<i64>) {
     let name = &template.name;
-    warn!(sender.id = %sender, "Template {name} of sender {sender} held: {reason}");
+    let why = by_code(code);
+    warn!(sender.id = %sender, "Template {name} of sender {sender} held: WhatsApp refuses it{why}; see: wa-outbox template list");
+}
+
+fn by_code(code: Option<i64>) -> String {
+    code.map_or_else(String::new, |code| format!(" (code {code})"))
 }
 
 fn unwritten(sender: &SenderId, error: &StoreError, doing: &str) {

@@ -28,6 +28,7 @@ use crate::domain::status::Status;
 use crate::domain::token::{Callback, TokenKey};
 use crate::domain::transition::in_words;
 use crate::metrics::Metrics;
+use crate::standing::mask::Eyes;
 use crate::standing::shell;
 use crate::store::account_news::NewsApplied;
 use crate::store::campaign_work::CampaignChange;
@@ -540,6 +541,7 @@ fn say(applied: &NewsApplied) {
             reason,
             ..
         } = change;
+        let reason = Eyes::CLOSED.text(reason);
         warn!(
             sender.id = change.sender,
             "Campaign {campaign} ({name}) paused: {reason}; resume it with: wa-outbox campaign resume {}",
@@ -547,6 +549,7 @@ fn say(applied: &NewsApplied) {
         );
     }
     for (sender, reason) in &applied.held {
+        let reason = Eyes::CLOSED.text(reason);
         warn!(sender.id = %sender, "Sender {sender} held: {reason}; release it with: wa-outbox sender release {sender}");
     }
     for sender in &applied.released {

@@ -310,3 +310,24 @@ async fn what_is_being_begun_when_its_sender_is_held_does_not_leave() {
     assert_eq!(world.message(message).await.attempts, 0);
     assert_eq!(world.requests(), 0);
 }
+
+#[tokio::test]
+async fn the_log_tells_a_hold_by_its_code_and_not_in_whatsapps_words() {
+    let world = World::at_rest().await;
+    let worker = world.start_process("one").await;
+    world
+        .simulator
+        .fault_always(ALICE, Some(Fault::Error(132015)));
+    world.enqueue(a_template("promo", "en_US")).await;
+    worker
+        .until_logged("held: WhatsApp refuses it (code 132015)")
+        .await;
+    world.simulator.fault_always(BOB, Some(Fault::Error(190)));
+    world.enqueue(a_text().to(BOB)).await;
+    worker
+        .until_logged("held: its token is not accepted (code 190)")
+        .await;
+    for words in ["Template is Paused", "Access token has expired"] {
+        assert_eq!(worker.count_logged(words), 0, "{words}");
+    }
+}
