@@ -19,6 +19,7 @@ use crate::domain::id::MessageId;
 use crate::message::{self, OnUncertain, Outgoing, Recipient};
 use crate::standing::mask::Eyes;
 use crate::standing::message::{has_ended, standing};
+use crate::standing::veil::Veil;
 use crate::store::Store;
 use crate::store::message::Message;
 use crate::store::outbox::EnqueueError;
@@ -221,7 +222,7 @@ impl Options {
         let end = Instant::now() + self.wait_for;
         let mut told = String::new();
         loop {
-            let found = store.message(id).await?;
+            let found = store.message(id).await?.veiled(Eyes::CLOSED);
             let message = found.with_context(|| format!("message {id} is gone from the outbox"))?;
             let over = Instant::now() >= end;
             let stage = stage(&message);

@@ -11,8 +11,10 @@ use super::table::{Table, numbers, words};
 use super::watching::Pictures;
 use super::{Context, duration, output};
 use crate::standing::facts::thousands;
+use crate::standing::mask::Eyes;
 use crate::standing::sender::{Reading, StandingJson, counted, counted_to, rate};
 use crate::standing::time::{age, span, stamp};
+use crate::standing::veil::Veil;
 use crate::store::Store;
 use crate::store::census::Census;
 use crate::store::summary::{InboxSummary, SenderStanding, StateCount, UncertainSummary};
@@ -89,7 +91,7 @@ impl Summary {
     async fn read(store: &Store) -> anyhow::Result<Self> {
         Ok(Self {
             census: store.census().await?,
-            senders: store.sender_standings(None).await?,
+            senders: store.sender_standings(None).await?.veiled(Eyes::CLOSED),
             inbox: store.inbox_summary().await?,
             uncertain: store.uncertain_summary().await?,
         })

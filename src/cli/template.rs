@@ -13,9 +13,11 @@ use super::table::{Table, words};
 use super::{Context, duration, output};
 use crate::domain::hold::TemplateKey;
 use crate::domain::id::SenderId;
+use crate::standing::mask::Eyes;
 use crate::standing::sender::template_in_words;
 use crate::standing::shell;
 use crate::standing::time::{age, span};
+use crate::standing::veil::Veil;
 use crate::store::Store;
 use crate::store::template_hold::{NewTemplateHold, TemplateCause, TemplateHold, TemplateRelease};
 
@@ -248,7 +250,8 @@ impl List {
             .store()
             .await?
             .template_holds_with_past(past)
-            .await?;
+            .await?
+            .veiled(Eyes::CLOSED);
         if self.json {
             let holds: Vec<_> = holds.iter().map(TemplateHoldJson::of).collect();
             return output::print_json(&holds);

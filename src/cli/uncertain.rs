@@ -13,9 +13,13 @@ use super::text::message_id;
 use super::{Context, output};
 use crate::domain::id::MessageId;
 use crate::provider::ProviderKind;
+use crate::standing::facts::plain;
+use crate::standing::mask::Eyes;
 use crate::standing::time::age;
-use crate::store::failures::Decider;
-use crate::store::groups::{GroupFinding, UncertainCount, UncertainFilter};
+use crate::standing::veil::Veil;
+use crate::store::Store;
+use crate::store::failures::{Counted, Decider};
+use crate::store::groups::{GroupFinding, GroupSettled, UncertainCount, UncertainFilter};
 use crate::store::uncertain::{Finding, UncertainMessage};
 
 /// List and settle messages whose answer was lost
@@ -132,6 +136,7 @@ impl List {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let store = context.store().await?;
         let messages = store.uncertain(i64::from(self.limit)).await?;
+        let messages = messages.veiled(Eyes::CLOSED);
         if self.json {
             let messages: Vec<_> = messages.iter().map(UncertainJson::of).collect();
             return output::print_json(&messages);
@@ -205,6 +210,7 @@ struct Groups {
 impl Groups {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let groups = context.store().await?.uncertain_groups().await?;
+        let groups = groups.veiled(Eyes::CLOSED);
         if self.json {
             let groups: Vec<_> = groups.iter().map(GroupJson::of).collect();
             return output::print_json(&groups);
@@ -259,6 +265,40 @@ impl<'a> GroupJson<'a> {
     }
 }
 
+/// The doubts that are shown in these words: with numbers masked, so several may look alike. Without words: whatever the doubt.
+async fn doubts(store: &Store, shown: Option<&str>) -> anyhow::Result<Vec<Option<String>>> {
+    let Some(shown) = shown else {
+        return Ok(vec![None]);
+    };
+    let groups = store.uncertain_groups().await?.into_iter();
+    let alike = groups.map(|group| group.doubt).filter(|doubt| {
+        let masked = Eyes::CLOSED.text(doubt);
+        doubt == shown || plain(&masked) == plain(shown)
+    });
+    let mut alike: Vec<_> = alike.collect();
+    alike.sort();
+    alike.dedup();
+    Ok(match alike.is_empty() {
+        // One that is not among those that were looked at, or none at all.
+        true => vec![Some(shown.to_owned())],
+        false => alike.into_iter().map(Some).collect(),
+    })
+}
+
+/// How many a word about these would be about.
+async fn count(store: &Store, filters: &[UncertainFilter]) -> anyhow::Result<Counted> {
+    let mut all = Counted {
+        messages: 0,
+        is_whole: true,
+    };
+    for filter in filters {
+        let counted = store.count_uncertain(filter).await?;
+        all.messages += counted.messages;
+        all.is_whole &= counted.is_whole;
+    }
+    Ok(all)
+}
+
 impl Resolve {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.id {
@@ -273,14 +313,17 @@ impl Resolve {
         } else {
             GroupFinding::NotSent
         };
-        let filter = UncertainFilter {
-            sender: self.sender,
-            doubt: self.doubt,
-            needs_person: self.needs_person,
-        };
         let store = context.store().await?;
+        let filters: Vec<_> = (doubts(store, self.doubt.as_deref()).await?)
+            .into_iter()
+            .map(|doubt| UncertainFilter {
+                sender: self.sender.clone(),
+                doubt,
+                needs_person: self.needs_person,
+            })
+            .collect();
         if !self.yes {
-            let counted = store.count_uncertain(&filter).await?;
+            let counted = count(store, &filters).await?;
             let twice = match finding {
                 GroupFinding::SendAgain => "; sent again, some may arrive twice",
                 GroupFinding::NotSent => "; they would end as failed",
@@ -293,7 +336,12 @@ impl Resolve {
             by: &by,
             reason: &self.reason,
         };
-        let done = store.resolve_group(&filter, finding, decider).await?;
+        let mut done = GroupSettled::default();
+        for filter in &filters {
+            let settled = store.resolve_group(filter, finding, decider).await?;
+            done.settled += settled.settled;
+            done.passed += settled.passed;
+        }
         let mut text = match finding {
             GroupFinding::NotSent => {
                 format!(

@@ -123,33 +123,6 @@ fn twice(cause: &str) -> &str {
     }
 }
 
-/// Hides what texts of WhatsApp's say of the recipient of a message.
-pub fn veil(message: &mut Message, eyes: Eyes) {
-    if let Some(text) = &mut message.error_message {
-        *text = eyes.text(text).into_owned();
-    }
-}
-
-/// The same, wherever its history tells such texts.
-pub fn veil_all(timeline: &mut Timeline, eyes: Eyes) {
-    veil(&mut timeline.message, eyes);
-    let requests = timeline.attempts.iter_mut().flat_map(|row| {
-        [
-            &mut row.error_title,
-            &mut row.error_details,
-            &mut row.note,
-            &mut row.settled_note,
-        ]
-    });
-    let statuses = timeline
-        .statuses
-        .iter_mut()
-        .flat_map(|row| [&mut row.error_title, &mut row.error_details]);
-    for text in requests.chain(statuses).flatten() {
-        *text = eyes.text(text).into_owned();
-    }
-}
-
 /// What is known of the message apart from its history.
 pub fn facts(message: &Message, eyes: Eyes, now: OffsetDateTime) -> Facts {
     let mut facts = Facts::default();

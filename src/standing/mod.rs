@@ -15,3 +15,4 @@ pub mod sender;
 pub mod sequence;
 pub mod shell;
 pub mod time;
+pub mod veil;

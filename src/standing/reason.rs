@@ -7,10 +7,12 @@
 
 use time::OffsetDateTime;
 
+use super::mask::Eyes;
 use super::message::{standing, stopped, without_stop};
 use super::sender::{Doing, Reading, counted, rate};
 use super::sequence::behind;
 use super::time::{age, span};
+use super::veil::Veil;
 use crate::domain::id::{MessageId, SenderId};
 use crate::store::message::{Message, Place};
 use crate::store::sequence::{SequenceKey, SequenceStanding};
@@ -30,7 +32,8 @@ pub struct Reason {
 impl Reason {
     /// Looks up what has to do with a message in its state.
     ///
-    /// `policy` is what workers do where neither message nor sender says, as far as their settings are the same here.
+    /// `policy` is what workers do where neither message nor sender says, as far as their settings are the same here. `eyes` have seen
+    /// the message, and see no more of what is looked up.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -38,13 +41,15 @@ impl Reason {
         store: &Store,
         policy: UncertainPolicy,
         message: &Message,
+        eyes: Eyes,
     ) -> Result<Self, StoreError> {
         let id = MessageId(message.id);
         let mut reason = Self::default();
         if matches!(message.state.as_str(), "queued" | "sending" | "uncertain") {
             let sender = SenderId::from(message.sender.as_str());
             reason.sender = allowed(store.sender_standings(Some(&sender)).await)?
-                .and_then(|mut found| found.pop());
+                .and_then(|mut found| found.pop())
+                .veiled(eyes);
         }
         match message.state.as_str() {
             "queued" | "sending" => reason.place = allowed(store.place(id).await)?.flatten(),
@@ -53,7 +58,7 @@ impl Reason {
             }
             "waiting" => {
                 reason.place = allowed(store.place(id).await)?.flatten();
-                reason.sequence = line(store, message).await?;
+                reason.sequence = line(store, message).await?.veiled(eyes);
             }
             _ => {}
         }
@@ -86,7 +91,9 @@ impl Reason {
         let is_of_sender = ["its turn", "a worker:", "its sender, held"]
             .iter()
             .any(|start| awaited.starts_with(start));
-        if !is_of_sender && reading.0.problem.as_deref() != Some(awaited) {
+        let is_problem =
+            |problem: &String| awaited == Eyes::CLOSED.text(problem) || awaited == problem;
+        if !is_of_sender && !reading.0.problem.as_ref().is_some_and(is_problem) {
             return None;
         }
         match reading.doing() {

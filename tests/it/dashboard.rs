@@ -1,17 +1,19 @@
 //! The dashboard: who may look and act, what a page shows and hides, and that every deed is written down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
 use serde_json::json;
 use wa_outbox::config::{Config, SecretRef};
 use wa_outbox::message::OnUncertain;
+use wa_outbox::service::{Role, Service};
 use wa_outbox::simulator::{Fault, Statuses};
 use wa_outbox::store::campaign::{CampaignKey, NewCampaign};
 
 use crate::support::callbacks::a_status;
 use crate::support::make::{ALICE, a_text};
+use crate::support::said::{self, HIDDEN, MASKED};
 use crate::support::world::{SENDER, World, quick_settings};
 
 pub(crate) const OPERATOR: &str = "token-of-the-operators";
@@ -543,6 +545,58 @@ async fn a_number_in_a_text_of_whatsapps_is_masked_like_the_recipient() {
         "{}",
         seen.text
     );
+}
+
+#[tokio::test]
+async fn no_page_shows_a_number_that_whatsapp_names_or_is_steered_by_its_words() {
+    let mut world = World::at_rest().await;
+    let told = said::everywhere(&world).await;
+    let store = world.store.clone();
+    let admin = Service::start(
+        store,
+        &world.config,
+        &world.env,
+        &BTreeSet::from([Role::Admin]),
+    )
+    .await;
+    world.service = Some(admin.expect("it starts"));
+    let mut browser = Browser::new(&world);
+    let telling = [
+        "/".to_owned(),
+        "/senders".to_owned(),
+        format!("/senders/{SENDER}"),
+        format!("/senders/{}", said::UNHELD),
+        "/messages".to_owned(),
+        format!("/messages/{}", told.queued),
+        format!("/messages/{}", told.waiting),
+        format!("/messages/{}", told.failed),
+        "/campaigns".to_owned(),
+        "/campaigns/1".to_owned(),
+        "/sequences".to_owned(),
+        format!("/sequences/of/{}", told.waiting),
+        "/failures?since=all".to_owned(),
+        "/uncertain".to_owned(),
+        format!("/confirm/release-sender/{SENDER}"),
+        format!("/confirm/resume-sequence/{}", told.waiting),
+        format!("/confirm/cancel-message/{}", told.queued),
+    ];
+    for path in telling.iter().map(String::as_str).chain(PAGES) {
+        let seen = browser.get(path).await;
+        assert_eq!(seen.status, 200, "{path}: {}", seen.text);
+        for hidden in HIDDEN {
+            assert!(
+                !seen.text.contains(hidden),
+                "{path} shows {hidden:?}: {}",
+                seen.text
+            );
+        }
+        let tells = telling.iter().any(|one| one == path);
+        assert!(
+            seen.text.contains(MASKED) || !tells,
+            "{path}: {}",
+            seen.text
+        );
+    }
 }
 
 #[tokio::test]

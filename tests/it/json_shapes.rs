@@ -14,7 +14,7 @@ const HEAD: &str = "# What `--json` prints
 
 Scripts may build on these names; new ones may come. Each value is told by its kind: `text`, `time` (RFC 3339, UTC), `number`, `true or
 false`. What is `null` here may have a value elsewhere, and what has one may be `null`. Of a list one element is shown. Recipients and
-WhatsApp's ids are masked unless `--reveal` is given.
+WhatsApp's ids are masked unless `--reveal` is given, in texts of WhatsApp's, too.
 ";
 const TAIL: &str = "One object a line, as long as it runs. `event` is one of the kinds that `tail --help` lists, or `left_out`: then `left_out`
 says how many events there were too many to tell. `about` is the name of the template, the sequence or the campaign.

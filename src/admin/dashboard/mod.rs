@@ -36,8 +36,8 @@ use crate::clock::Clock;
 use crate::domain::id::MessageId;
 use crate::standing::facts::plain;
 use crate::standing::mask::Eyes;
-use crate::standing::message::veil;
 use crate::standing::reason::Reason;
+use crate::standing::veil::Veil;
 use crate::store::audit::Deed;
 use crate::store::uncertain::UncertainPolicy;
 use crate::store::{Store, StoreError};
@@ -85,11 +85,11 @@ impl Dashboard {
 
     /// Where a message stands and why.
     async fn sentence(&self, id: i64) -> Result<String, NotDone> {
-        let Some(mut message) = self.store.message(MessageId(id)).await? else {
+        let Some(message) = self.store.message(MessageId(id)).await? else {
             return Err(NotDone::Because(format!("there is no message {id}")));
         };
-        veil(&mut message, Eyes::CLOSED);
-        let reason = Reason::of(&self.store, self.policy, &message).await?;
+        let (message, eyes) = (message.veiled(Eyes::CLOSED), Eyes::CLOSED);
+        let reason = Reason::of(&self.store, self.policy, &message, eyes).await?;
         Ok(reason.sentence(&message, self.clock.now()))
     }
 

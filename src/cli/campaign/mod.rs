@@ -17,7 +17,9 @@ use serde_json::value::RawValue;
 use super::failure::Problem;
 use super::{Context, output, send};
 use crate::domain::placeholders::{Template, TemplateError};
+use crate::standing::mask::Eyes;
 use crate::standing::shell;
+use crate::standing::veil::Veil;
 use crate::store::Store;
 use crate::store::campaign::{Campaign, CampaignKey, CampaignVerb, NewCampaign};
 
@@ -404,6 +406,7 @@ async fn find(store: &Store, named: &str) -> anyhow::Result<Campaign> {
     store
         .campaign(&CampaignKey::from(named))
         .await?
+        .veiled(Eyes::CLOSED)
         .ok_or_else(|| {
             let fix = "see which there are: wa-outbox campaign list";
             Problem::failed(format!("there is no campaign {named}"), fix).into()

@@ -21,8 +21,10 @@ use crate::standing::campaign::{Standing, ahead, per_second};
 use crate::standing::facts::Facts;
 use crate::standing::facts::thousands;
 use crate::standing::failure::meaning;
+use crate::standing::mask::Eyes;
 use crate::standing::shell;
 use crate::standing::time::{age, moment, span};
+use crate::standing::veil::Veil;
 use crate::store::Store;
 use crate::store::campaign::{Campaign, CampaignEvent};
 use crate::store::campaign_progress::{CampaignCounts, CampaignProgress, FailureCount};
@@ -107,6 +109,7 @@ impl Show {
         let progress = progress(store, &campaign).await?;
         let at_most = if self.json { TOLD_AS_JSON } else { TOLD };
         let history = store.campaign_events(campaign.id, at_most).await?;
+        let history = history.veiled(Eyes::CLOSED);
         Ok(Look {
             campaign,
             progress,
@@ -167,6 +170,7 @@ impl Why {
 
 async fn progress(store: &Store, campaign: &Campaign) -> anyhow::Result<CampaignProgress> {
     let progress = store.campaign_progress(campaign.id).await?;
+    let progress = progress.veiled(Eyes::CLOSED);
     progress.ok_or_else(|| anyhow::anyhow!("campaign {} is gone", campaign.name))
 }
 
@@ -367,7 +371,7 @@ impl List {
         let store = context.store().await?;
         let now = context.clock().now();
         let mut rows = Vec::new();
-        for campaign in store.campaigns().await? {
+        for campaign in store.campaigns().await?.veiled(Eyes::CLOSED) {
             let counts = store.campaign_counts(campaign.id).await?;
             rows.push((campaign, counts));
         }

@@ -5,6 +5,8 @@ use super::{Finding, Findings, chain};
 use crate::cli::Context;
 use crate::config::Config;
 use crate::provider::{Endpoint, HttpSettings, Provider, ProviderKind, Trial};
+use crate::standing::mask::Eyes;
+use crate::standing::veil::Veil;
 use crate::store::Store;
 use crate::store::checkup::FlowFacts;
 use crate::store::sender::Sender;
@@ -39,7 +41,7 @@ pub(super) async fn check(
 ) {
     let mut found = Findings::about("senders");
     let read = async {
-        let senders = store.senders().await?;
+        let senders = store.senders().await?.veiled(Eyes::CLOSED);
         let owners = store.sender_owners().await?;
         let flows = store.flow_facts(STATUS_WITHIN_S).await?;
         Ok::<_, crate::store::StoreError>((senders, owners, flows))

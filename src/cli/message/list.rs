@@ -11,8 +11,8 @@ use crate::cli::table::{Table, numbers, words};
 use crate::cli::text::message_id;
 use crate::cli::{Context, output};
 use crate::standing::mask::Eyes;
-use crate::standing::message::veil;
 use crate::standing::time::age;
+use crate::standing::veil::Veil;
 use crate::store::Store;
 use crate::store::campaign::CampaignKey;
 use crate::store::message::Message;
@@ -115,9 +115,7 @@ impl List {
             before: self.before,
         };
         let mut page = store.messages(&filter, usize::from(self.limit)).await?;
-        for message in &mut page.messages {
-            veil(message, eyes);
-        }
+        page.messages = page.messages.veiled(eyes);
         if self.json {
             let messages = page.messages.iter();
             let messages = messages

@@ -11,9 +11,10 @@ use crate::cli::{Context, output};
 use crate::domain::id::MessageId;
 use crate::service::uncertain_policy;
 use crate::standing::mask::Eyes;
-use crate::standing::message::{Event, facts, history, veil, veil_all};
+use crate::standing::message::{Event, facts, history};
 use crate::standing::reason::Reason;
 use crate::standing::time::{age, stamp};
+use crate::standing::veil::Veil;
 use crate::store::message::Reach;
 use crate::store::uncertain::UncertainPolicy;
 
@@ -100,8 +101,7 @@ impl Show {
             Reach::BothEnds
         };
         let found = store.timeline(id, reach).await?;
-        let mut timeline = found.ok_or_else(|| not_there(self.id))?;
-        veil_all(&mut timeline, eyes);
+        let timeline = found.ok_or_else(|| not_there(self.id))?.veiled(eyes);
         let payload = if self.reveal {
             store.payload(id).await?
         } else {
@@ -114,7 +114,7 @@ impl Show {
         }
         let ended_at = store.ended_at(id).await?;
         let now = context.clock().now();
-        let reason = Reason::of(store, policy(context)?, &timeline.message).await?;
+        let reason = Reason::of(store, policy(context)?, &timeline.message, eyes).await?;
         let sentence = reason.sentence(&timeline.message, now);
         let history = history(&timeline, ended_at, eyes);
         let mut text = format!(
@@ -138,10 +138,9 @@ impl Why {
         };
         let store = context.store().await?;
         let found = store.message(MessageId(self.id)).await?;
-        let mut message = found.ok_or_else(|| not_there(self.id))?;
-        veil(&mut message, eyes);
+        let message = found.ok_or_else(|| not_there(self.id))?.veiled(eyes);
         let now = context.clock().now();
-        let reason = Reason::of(store, policy(context)?, &message).await?;
+        let reason = Reason::of(store, policy(context)?, &message, eyes).await?;
         let sentence = reason.sentence(&message, now);
         if self.json {
             let message = MessageJson::of(&message, eyes);

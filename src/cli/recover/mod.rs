@@ -20,7 +20,9 @@ use crate::domain::id::{Era, MessageId};
 use crate::recovery::settle;
 use crate::recovery::watch::Watch;
 use crate::service::uncertain_policy;
+use crate::standing::mask::Eyes;
 use crate::standing::time::moment;
+use crate::standing::veil::Veil;
 use crate::store::Store;
 use crate::store::audit::Deed;
 use crate::store::era::Amiss;
@@ -290,6 +292,7 @@ impl Options {
             return Err(Problem::failed(what, fix).into());
         }
         let released = store.release_restored(by, self.why()).await?;
+        let released = released.veiled(Eyes::CLOSED);
         if self.json {
             return output::print_json(&shown::released_json(&released));
         }

@@ -12,8 +12,10 @@ use crate::cli::{Context, output};
 use crate::domain::id::SenderId;
 use crate::provider::{Capabilities, Echo, ProviderKind};
 use crate::standing::facts::Facts;
+use crate::standing::mask::Eyes;
 use crate::standing::sender::{Reading, StandingJson};
 use crate::standing::time::{moment, span};
+use crate::standing::veil::Veil;
 use crate::store::Store;
 use crate::store::sender::Sender;
 use crate::store::summary::SenderOwner;
@@ -104,9 +106,10 @@ impl Show {
         let store = context.store().await?;
         let id = SenderId::from(self.sender);
         let found = find(store, &id).await?;
-        let standing = store.sender_standings(Some(&id)).await?.into_iter().next();
-        let standing = standing.ok_or_else(|| unknown(&id))?;
+        let standing = store.sender_standings(Some(&id)).await?.pop();
+        let standing = standing.veiled(Eyes::CLOSED).ok_or_else(|| unknown(&id))?;
         let templates = store.template_holds(std::slice::from_ref(&id)).await?;
+        let templates = templates.veiled(Eyes::CLOSED);
         if self.json {
             return output::print_json(&ShownJson {
                 sender: SenderJson::of(&found),
@@ -138,7 +141,7 @@ async fn all(store: &Store) -> anyhow::Result<Vec<Found>> {
         .into_iter()
         .map(|owner| (owner.sender.clone(), owner))
         .collect();
-    let senders = store.senders().await?;
+    let senders = store.senders().await?.veiled(Eyes::CLOSED);
     let found = senders.into_iter().map(|sender| Found {
         owner: owners.remove(&sender.sender),
         sender,

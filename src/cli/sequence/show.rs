@@ -10,6 +10,7 @@ use crate::cli::{Context, output};
 use crate::standing::mask::Eyes;
 use crate::standing::sequence::{facts, sentence, waiting};
 use crate::standing::time::{age, stamp};
+use crate::standing::veil::Veil;
 use crate::store::Store;
 use crate::store::sequence::{SequenceEvent, SequenceFilter, SequenceKey, SequenceStanding};
 
@@ -83,6 +84,7 @@ impl List {
         };
         let store = context.store().await?;
         let standings = store.sequences(&filter, i64::from(self.limit)).await?;
+        let standings = standings.veiled(eyes);
         let now = context.clock().now();
         if self.json {
             let standings: Vec<_> = standings
@@ -137,8 +139,8 @@ fn table(standings: &[SequenceStanding], eyes: Eyes, now: OffsetDateTime) -> Tab
     table
 }
 
-async fn find(store: &Store, key: &SequenceKey) -> anyhow::Result<SequenceStanding> {
-    let found = store.sequence(key).await?;
+async fn find(store: &Store, key: &SequenceKey, eyes: Eyes) -> anyhow::Result<SequenceStanding> {
+    let found = store.sequence(key).await?.veiled(eyes);
     found.ok_or_else(|| {
         let (name, sender) = (&key.sequence, &key.sender);
         let what = format!("there is no sequence '{name}' of this recipient and sender {sender}");
@@ -163,9 +165,10 @@ impl Why {
             reveal: self.reveal,
         };
         let store = context.store().await?;
-        let standing = find(store, &self.which.key(store).await?).await?;
+        let standing = find(store, &self.which.key(store).await?, eyes).await?;
         let events = if with_events {
-            store.sequence_events(&standing.key(), EVENTS).await?
+            let events = store.sequence_events(&standing.key(), EVENTS).await?;
+            events.veiled(eyes)
         } else {
             Vec::new()
         };

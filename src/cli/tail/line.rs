@@ -72,7 +72,7 @@ fn story(event: &Event, message: Option<&MessageTold>, eyes: Eyes) -> String {
     let mut story = about.join(", ");
     if let Some(text) = &event.text {
         let colon = if story.is_empty() { "" } else { ": " };
-        story += &format!("{colon}{}", without_stop(text));
+        story += &format!("{colon}{}", without_stop(&eyes.text(text)));
     }
     if let Some(seconds) = event.again_in_s {
         story += &format!("; again in {}", span(seconds));
@@ -131,6 +131,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::cli::tail::json::EventJson;
 
     fn event(kind: EventKind) -> Event {
         Event::new(datetime!(2026-03-01 12:00:05 UTC), kind, "4711")
@@ -190,6 +191,20 @@ mod tests {
             ..event(EventKind::SenderReleased)
         };
         assert!(told(&done).ends_with("  4711  nothing is left\n"));
+    }
+
+    #[test]
+    fn a_number_that_whatsapp_names_is_masked_until_it_is_asked_for() {
+        let held = Event {
+            text: Some("(131031) +1 650-555-1234 is locked".into()),
+            ..event(EventKind::SenderHeld)
+        };
+        let line = |reveal| of(&held, None, Eyes { reveal }, false);
+        assert!(line(false).ends_with("  4711  (131031) +165…34 is locked\n"));
+        assert!(line(true).ends_with("  4711  (131031) +1 650-555-1234 is locked\n"));
+        let json = |reveal| EventJson::of(&held, None, Eyes { reveal }).line();
+        assert!(json(false).contains("+165…34 is locked"));
+        assert!(json(true).contains("+1 650-555-1234 is locked"));
     }
 
     #[test]

@@ -12,6 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::terminal::{Key, Keys, Terminal};
 use super::{Context, duration, output};
+use crate::standing::mask::Eyes;
+use crate::standing::veil::Veil;
 use crate::store::summary::{Overview, SenderStanding};
 use crate::store::{Store, StoreError};
 use json::TopJson;
@@ -59,7 +61,7 @@ impl Look {
     async fn take(store: &Store) -> Result<Self, StoreError> {
         Ok(Self {
             overview: store.overview().await?,
-            senders: store.sender_standings(None).await?,
+            senders: store.sender_standings(None).await?.veiled(Eyes::CLOSED),
         })
     }
 }

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{OTHER, ids_where, some_of_everything};
 use crate::support::make::a_text;
+use crate::support::said::{self, HIDDEN, MASKED, SAID, UNHELD};
 use crate::support::tailing::Tailing;
 use crate::support::world::{SENDER, World};
 
@@ -289,4 +290,109 @@ async fn who_watches_goes_on_watching_when_the_database_was_away() {
         let noted = watching.noted();
         assert!(!noted.contains("sqlx"), "{noted}");
     }
+}
+
+#[tokio::test]
+async fn a_number_that_whatsapp_names_is_masked_wherever_its_words_are_told() {
+    let world = World::at_rest().await;
+    let told = said::everywhere(&world).await;
+    let queued = told.queued.to_string();
+    let waiting = told.waiting.to_string();
+    let failed = told.failed.to_string();
+    for (look, has_json) in [
+        (&["summary"][..], true),
+        (&["top", "--once"], false),
+        (&["sender", "list"], true),
+        (&["sender", "show", SENDER], true),
+        (&["sender", "show", UNHELD], true),
+        (&["why", "sender", SENDER], false),
+        (&["sequence", "list"], true),
+        (&["sequence", "show", "--of", &waiting], true),
+        (&["why", "sequence", "--of", &waiting], true),
+        (&["template", "list"], true),
+        (&["campaign", "list"], true),
+        (&["campaign", "show", "spring"], true),
+        (&["why", "campaign", "spring"], false),
+        (&["uncertain", "list"], true),
+        (&["uncertain", "groups"], true),
+        (&["failures", "list"], true),
+        (&["message", "list"], true),
+        (&["message", "show", &queued], true),
+        (&["message", "show", &waiting], true),
+        (&["message", "show", &failed], true),
+        (&["why", "message", &queued], true),
+        (&["why", "message", &waiting], true),
+        (&["why", "message", &failed], true),
+        (&["doctor"], true),
+    ] {
+        is_masked(&world, look).await;
+        if has_json {
+            is_masked(&world, &[look, &["--json"]].concat()).await;
+        }
+    }
+    for look in [
+        &["sequence", "show", "--of", &waiting][..],
+        &["message", "show", &queued],
+        &["why", "message", &waiting],
+    ] {
+        let shown = world.says(&[look, &["--reveal"]].concat()).await;
+        assert!(
+            shown.contains("+1 650-555-1234 (wamid.HBgLMTY1"),
+            "{look:?}: {shown}"
+        );
+    }
+}
+
+async fn is_masked(world: &World, look: &[&str]) {
+    // Doctor finds something amiss, and says so by its exit code.
+    let shown = String::from_utf8(world.command(look).await.stdout).expect("text");
+    // What reads JSON reads no order of letters.
+    let seen = |hidden: &&str| *hidden != "\u{202e}" || !look.contains(&"--json");
+    for hidden in HIDDEN.into_iter().filter(seen) {
+        assert!(
+            !shown.contains(hidden),
+            "{look:?} shows {hidden:?}: {shown}"
+        );
+    }
+    assert!(
+        shown.contains(MASKED) || look[0] == "top",
+        "{look:?}: {shown}"
+    );
+}
+
+#[tokio::test]
+async fn a_doubt_is_named_by_the_words_that_are_shown_of_it() {
+    let world = World::at_rest().await;
+    let told = said::everywhere(&world).await;
+    let groups = world.says_json(&["uncertain", "groups", "--json"]).await;
+    let shown = groups[0]["doubt"].as_str().expect("a doubt").to_owned();
+    assert!(shown.contains(MASKED), "{shown}");
+    for doubt in [shown, format!("the service failed: {SAID}")] {
+        let line = [
+            "uncertain",
+            "resolve",
+            "--all",
+            "--doubt",
+            &doubt,
+            "--not-sent",
+            "--reason",
+            "nothing came",
+        ];
+        let refused = world.refuses(&line).await;
+        assert!(refused.contains("1 uncertain messages"), "{refused}");
+    }
+    let shown = groups[0]["doubt"].as_str().expect("a doubt");
+    let line = [
+        "uncertain",
+        "resolve",
+        "--all",
+        "--doubt",
+        shown,
+        "--not-sent",
+        "--reason",
+        "nothing came",
+        "--yes",
+    ];
+    world.says(&line).await;
+    assert_eq!(world.state_of(told.uncertain).await, "failed");
 }

@@ -13,6 +13,7 @@ pub(crate) mod make;
 pub(crate) mod plan;
 pub(crate) mod process;
 pub(crate) mod provider;
+pub(crate) mod said;
 pub(crate) mod scrape;
 pub(crate) mod tailing;
 pub(crate) mod tools;

@@ -9,6 +9,7 @@ use crate::domain::id::SenderId;
 use crate::standing::facts::thousands;
 use crate::standing::mask::Eyes;
 use crate::standing::sender::counted_to;
+use crate::standing::veil::Veil;
 use crate::standing::{sequence, shell};
 use crate::store::campaign::CampaignVerb;
 use crate::store::failures::{Counted, FailureGroup};
@@ -201,7 +202,8 @@ async fn sender_standing(
     sender: &str,
 ) -> Result<crate::store::summary::SenderStanding, NotDone> {
     let id = SenderId::from(sender);
-    match dashboard.store.sender_standings(Some(&id)).await?.pop() {
+    let standing = dashboard.store.sender_standings(Some(&id)).await?.pop();
+    match standing.veiled(Eyes::CLOSED) {
         Some(standing) => Ok(standing),
         None => because(format!("there is no sender {sender}")),
     }
@@ -266,7 +268,8 @@ async fn sequence_preview(
     tone: Tone,
 ) -> Result<Preview, NotDone> {
     let key = sequence_key(dashboard, id).await?;
-    let Some(standing) = dashboard.store.sequence(&key).await? else {
+    let standing = dashboard.store.sequence(&key).await?;
+    let Some(standing) = standing.veiled(Eyes::CLOSED) else {
         return because("the sequence is gone");
     };
     let sentence = sequence::sentence(&standing, Eyes::CLOSED, dashboard.clock.now());

@@ -11,6 +11,8 @@ use crate::admin::dashboard::{Dashboard, Trouble};
 use crate::standing::campaign::{Standing, ahead, per_second};
 use crate::standing::facts::thousands;
 use crate::standing::failure::meaning;
+use crate::standing::mask::Eyes;
+use crate::standing::veil::Veil;
 use crate::store::campaign::{Campaign, CampaignKey};
 use crate::store::campaign_progress::CampaignCounts;
 
@@ -58,7 +60,7 @@ fn bar(counts: &CampaignCounts) -> Markup {
 
 pub(super) async fn list(dashboard: &Dashboard) -> Result<Shown, Trouble> {
     let mut rows = Vec::new();
-    for campaign in dashboard.store.campaigns().await? {
+    for campaign in dashboard.store.campaigns().await?.veiled(Eyes::CLOSED) {
         let counts = dashboard.store.campaign_counts(campaign.id).await?;
         rows.push((campaign, counts));
     }
@@ -109,9 +111,12 @@ pub(super) async fn one(
     let campaign = store
         .campaign(&CampaignKey::Id(id))
         .await?
+        .veiled(Eyes::CLOSED)
         .ok_or_else(gone)?;
-    let progress = store.campaign_progress(id).await?.ok_or_else(gone)?;
+    let progress = store.campaign_progress(id).await?.veiled(Eyes::CLOSED);
+    let progress = progress.ok_or_else(gone)?;
     let events = store.campaign_events(id, EVENTS).await?;
+    let events = events.veiled(Eyes::CLOSED);
     let standing = Standing {
         campaign: &campaign,
         progress: &progress,

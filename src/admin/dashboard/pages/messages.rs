@@ -1,7 +1,5 @@
 //! Messages: found, listed a page at a time, and each with everything that happened to it.
 
-use std::borrow::Cow;
-
 use maud::{Markup, html};
 use tokio::time::Instant;
 
@@ -17,8 +15,9 @@ use crate::domain::id::MessageId;
 use crate::domain::status::Status;
 use crate::standing::failure::meaning;
 use crate::standing::mask::Eyes;
-use crate::standing::message::{facts, has_ended, history, veil_all};
+use crate::standing::message::{facts, has_ended, history};
 use crate::standing::reason::Reason;
+use crate::standing::veil::Veil;
 use crate::store::campaign::CampaignKey;
 use crate::store::message::{Message, Reach};
 use crate::store::messages::MessageFilter;
@@ -84,12 +83,13 @@ pub(super) async fn list(
         }
     }
     let page = dashboard.store.messages(&filter, ROWS as usize).await?;
+    let messages = page.messages.veiled(Eyes::CLOSED);
     Ok(Shown::new("Messages")
         .section("filters", filters(look))
         .section(
             "messages",
             html! {
-                @if page.messages.is_empty() { (nothing("No message is like that, as far as was looked.")) } @else { (rows(&page.messages)) }
+                @if messages.is_empty() { (nothing("No message is like that, as far as was looked.")) } @else { (rows(&messages)) }
                 @if let Some(id) = page.looked_back_to { p.nothing { "Looked back to message " (id) "; older ones come with the next page." } }
             },
         )
@@ -174,9 +174,8 @@ fn filters(look: &Look) -> Markup {
 fn rows(messages: &[Message]) -> Markup {
     let eyes = Eyes::CLOSED;
     let rows = messages.iter().map(|message| {
-        let error = || message.error_message.as_deref().map(|text| eyes.text(text));
-        let why = message.waiting_for.as_deref().map(Cow::Borrowed);
-        let why = why.or_else(error).unwrap_or_default();
+        let why = message.waiting_for.as_deref();
+        let why = why.or(message.error_message.as_deref());
         [
             message_link(message.id),
             standing(message),
@@ -184,7 +183,7 @@ fn rows(messages: &[Message]) -> Markup {
             html! { a href={ "/senders/" (message.sender) } { (message.sender) } },
             html! { (short(message.reference.as_deref().unwrap_or("–"), 24)) },
             moment(message.created_at),
-            short(&why, 90),
+            short(why.unwrap_or_default(), 90),
         ]
     });
     let titles = [
@@ -224,7 +223,7 @@ async fn found(dashboard: &Dashboard, sought: &str) -> Result<Shown, Trouble> {
     for filter in filters {
         let page = dashboard.store.messages(&filter, ROWS as usize).await?;
         is_whole &= page.is_whole();
-        messages.extend(page.messages);
+        messages.extend(page.messages.veiled(Eyes::CLOSED));
     }
     messages.sort_by_key(|message| std::cmp::Reverse(message.id));
     messages.dedup_by_key(|message| message.id);
@@ -245,14 +244,14 @@ pub(super) async fn one(
     id: i64,
 ) -> Result<Shown, Trouble> {
     let store = &dashboard.store;
-    let Some(mut timeline) = store.timeline(MessageId(id), Reach::BothEnds).await? else {
+    let Some(timeline) = store.timeline(MessageId(id), Reach::BothEnds).await? else {
         return Err(Trouble::NotThere(format!("There is no message {id}.")));
     };
     let reveal = visitor
         .session
         .is_some_and(|session| dashboard.sessions.is_revealed(session, id, Instant::now()));
     let eyes = Eyes { reveal };
-    veil_all(&mut timeline, eyes);
+    let timeline = timeline.veiled(eyes);
     let ended_at = store.ended_at(MessageId(id)).await?;
     let payload = if reveal {
         store.payload(MessageId(id)).await?
@@ -261,7 +260,7 @@ pub(super) async fn one(
     };
     let message = &timeline.message;
     let now = dashboard.clock.now();
-    let sentence = Reason::of(store, dashboard.policy, message)
+    let sentence = Reason::of(store, dashboard.policy, message, eyes)
         .await?
         .sentence(message, now);
     let told = facts(message, eyes, now);

@@ -11,8 +11,10 @@ use crate::admin::dashboard::layout::{Shown, Tone, counted, pill, some_moment, v
 use crate::admin::dashboard::page::Span;
 use crate::admin::dashboard::{Dashboard, Trouble};
 use crate::standing::facts::thousands;
+use crate::standing::mask::Eyes;
 use crate::standing::sender::{Doing, Reading, rate};
 use crate::standing::time::span as in_words;
+use crate::standing::veil::Veil;
 use crate::store::activity::FleetActivity;
 use crate::store::summary::{Overview, SenderStanding};
 use crate::store::watch::WatchedFigures;
@@ -53,7 +55,7 @@ pub(super) async fn make(dashboard: &Dashboard, span: Span) -> Result<Shown, Tro
     let (step, steps) = span.steps();
     let activity = store.activity(step, steps).await?;
     let found = Found {
-        senders: store.sender_standings(None).await?,
+        senders: store.sender_standings(None).await?.veiled(Eyes::CLOSED),
         overview: store.overview().await?,
         figures: store.watched_figures().await?,
         recent: store.activity(Duration::from_secs(5), 60).await?,

@@ -9,7 +9,9 @@ use crate::admin::dashboard::session::Visitor;
 use crate::admin::dashboard::{Dashboard, Trouble};
 use crate::domain::id::SenderId;
 use crate::standing::facts::Facts;
+use crate::standing::mask::Eyes;
 use crate::standing::sender::{Doing, Reading, rate};
+use crate::standing::veil::Veil;
 use crate::store::summary::SenderStanding;
 
 pub(super) fn tone(standing: &SenderStanding) -> Tone {
@@ -51,7 +53,8 @@ fn pace(standing: &SenderStanding) -> Markup {
 }
 
 pub(super) async fn list(dashboard: &Dashboard) -> Result<Shown, Trouble> {
-    let mut senders = dashboard.store.sender_standings(None).await?;
+    let senders = dashboard.store.sender_standings(None).await?;
+    let mut senders = senders.veiled(Eyes::CLOSED);
     senders.sort_by_key(|one| match tone(one) {
         Tone::Bad => 0,
         Tone::Doubt => 1,
@@ -98,13 +101,15 @@ pub(super) async fn one(
     sender: &str,
 ) -> Result<Shown, Trouble> {
     let id = SenderId::from(sender);
-    let Some(standing) = dashboard.store.sender_standings(Some(&id)).await?.pop() else {
+    let standing = dashboard.store.sender_standings(Some(&id)).await?.pop();
+    let Some(standing) = standing.veiled(Eyes::CLOSED) else {
         return Err(Trouble::NotThere(format!("There is no sender {sender}.")));
     };
     let templates = dashboard
         .store
         .template_holds(std::slice::from_ref(&id))
-        .await?;
+        .await?
+        .veiled(Eyes::CLOSED);
     let settings = dashboard
         .store
         .senders()

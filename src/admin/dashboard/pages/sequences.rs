@@ -13,6 +13,7 @@ use crate::admin::dashboard::{Dashboard, Trouble};
 use crate::domain::id::MessageId;
 use crate::standing::mask::Eyes;
 use crate::standing::sequence::{facts, sentence};
+use crate::standing::veil::Veil;
 use crate::store::sequence::{SequenceFilter, SequenceStanding};
 
 const EVENTS: i64 = 20;
@@ -39,6 +40,7 @@ pub(super) async fn list(dashboard: &Dashboard, look: &Look) -> Result<Shown, Tr
         all,
     };
     let sequences = dashboard.store.sequences(&filter, ROWS).await?;
+    let sequences = sequences.veiled(Eyes::CLOSED);
     let now = dashboard.clock.now();
     let rows = sequences.iter().map(|one| {
         let member = one.head_id.or(one.halted_member).or(one.next_id);
@@ -91,8 +93,10 @@ pub(super) async fn one(
     let store = &dashboard.store;
     let none = || Trouble::NotThere(format!("Message {id} is in no sequence."));
     let key = store.sequence_of(MessageId(id)).await?.ok_or_else(none)?;
-    let standing = store.sequence(&key).await?.ok_or_else(none)?;
+    let standing = store.sequence(&key).await?.veiled(Eyes::CLOSED);
+    let standing = standing.ok_or_else(none)?;
     let events = store.sequence_events(&key, EVENTS).await?;
+    let events = events.veiled(Eyes::CLOSED);
     let now = dashboard.clock.now();
     let told = facts(&standing, Eyes::CLOSED, now);
     Ok(Shown::new(format!("Sequence {}", key.sequence))

@@ -12,6 +12,7 @@ use crate::admin::dashboard::session::Visitor;
 use crate::admin::dashboard::{Dashboard, Trouble};
 use crate::standing::facts::thousands;
 use crate::standing::mask::Eyes;
+use crate::standing::veil::Veil;
 
 pub(super) async fn list(
     dashboard: &Dashboard,
@@ -19,8 +20,8 @@ pub(super) async fn list(
     look: &Look,
 ) -> Result<Shown, Trouble> {
     let store = &dashboard.store;
-    let groups = store.uncertain_groups().await?;
-    let messages = store.uncertain(ROWS).await?;
+    let groups = store.uncertain_groups().await?.veiled(Eyes::CLOSED);
+    let messages = store.uncertain(ROWS).await?.veiled(Eyes::CLOSED);
     let twice = store.duplicates(ROWS, look.number("before")).await?;
     let people: i64 = groups.iter().map(|group| group.needs_person).sum();
     let (tone, sentence) = match (messages.is_empty(), people) {
@@ -40,7 +41,7 @@ pub(super) async fn list(
     let by_group = groups.iter().map(|group| {
         [
             html! { a href={ "/senders/" (group.sender) } { (group.sender) } },
-            short(&Eyes::CLOSED.text(&group.doubt), 80),
+            short(&group.doubt, 80),
             counted(group.messages),
             counted(group.needs_person),
             moment(group.oldest_begun_at),
@@ -59,7 +60,7 @@ pub(super) async fn list(
             html! { a href={ "/senders/" (message.sender) } { (message.sender) } },
             number(i64::from(message.attempt)),
             moment(message.begun_at),
-            short(&Eyes::CLOSED.text(&message.doubt), 80),
+            short(&message.doubt, 80),
             short(&message.waiting_for, 80),
             html! { div.buttons {
                 (act(visitor, "accepted", id, "Accepted"))
