@@ -145,8 +145,6 @@ impl Veil for UncertainCount {
 }
 
 /// Those that are there.
-fn there<'a, const N: usize>(
-    texts: [&'a mut Option<String>; N],
-) -> impl Iterator<Item = &'a mut String> {
+fn there<const N: usize>(texts: [&mut Option<String>; N]) -> impl Iterator<Item = &mut String> {
     texts.into_iter().flatten()
 }
