@@ -61,9 +61,36 @@ async fn look(
     if senders.is_empty() || !store.has_campaigns().await? {
         return Ok(());
     }
+    // Each whatever becomes of the others: what cannot be added up or paused must not keep rows of a cancelled campaign waiting.
+    let folded = fold(store).await;
+    let paused = pause(store, senders).await;
+    let ended = end_rows(store, senders, places).await;
+    let closed = match looks.is_multiple_of(CLOSE_EVERY) {
+        true => close(store, senders).await,
+        false => Ok(()),
+    };
+    folded?;
+    paused?;
+    ended?;
+    closed
+}
+
+async fn fold(store: &Store) -> Result<(), StoreError> {
     store.fold_campaign_counts(FOLDED_AT_ONCE).await?;
     crash_point!("campaign.folded");
+    Ok(())
+}
+
+async fn pause(store: &Store, senders: &[SenderId]) -> Result<(), StoreError> {
     say(&store.pause_troubled_campaigns(senders).await?);
+    Ok(())
+}
+
+async fn end_rows(
+    store: &Store,
+    senders: &[SenderId],
+    places: &mut EndingPlaces,
+) -> Result<(), StoreError> {
     for _ in 0..SLICES_A_LOOK {
         let ended = store
             .end_rows_of_ended_campaigns(senders, places, ENDED_AT_ONCE)
@@ -73,13 +100,15 @@ async fn look(
         }
         crash_point!("campaign.rows-ended");
     }
-    if looks.is_multiple_of(CLOSE_EVERY) {
-        let closed = store.close_campaigns(senders, DONE_AFTER).await?;
-        if !closed.is_empty() {
-            crash_point!("campaign.closed");
-        }
-        say(&closed);
+    Ok(())
+}
+
+async fn close(store: &Store, senders: &[SenderId]) -> Result<(), StoreError> {
+    let closed = store.close_campaigns(senders, DONE_AFTER).await?;
+    if !closed.is_empty() {
+        crash_point!("campaign.closed");
     }
+    say(&closed);
     Ok(())
 }
 

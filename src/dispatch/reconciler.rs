@@ -128,12 +128,25 @@ impl Reconciler {
             // The database has forgotten what was sent, and heard nothing of what was told meanwhile.
             return Ok(Settled::default());
         }
+        // Each whatever becomes of the others: a lost answer must not wait for an expiry or a sequence of somebody else.
+        let expired = self.expire_overdue().await;
+        let looked_after = self.look_after_sequences(holding).await;
+        let settled = self.settle_silent().await;
+        expired?;
+        looked_after?;
+        settled
+    }
+
+    async fn expire_overdue(&self) -> Result<(), StoreError> {
         let expired = self.store.expire_overdue().await?;
         if expired > 0 {
             crash_point!("expire.committed");
         }
         self.metrics.messages.expired.inc_by(expired);
-        self.look_after_sequences(holding).await?;
+        Ok(())
+    }
+
+    async fn settle_silent(&self) -> Result<Settled, StoreError> {
         let settled = self.store.settle_silent(self.policy).await?;
         if settled != Settled::default() {
             crash_point!("settle.committed");

@@ -14,7 +14,6 @@ mod verbs;
 
 use std::time::Duration;
 
-use sqlx::AssertSqlSafe;
 use time::OffsetDateTime;
 use wa_outbox::domain::id::{AttemptNumber, Epoch, MessageId, SenderId, Wamid};
 use wa_outbox::domain::outcome::Acceptance;
@@ -95,13 +94,6 @@ impl World {
             "select state from wa.campaigns where id = {campaign}"
         ))
         .await
-    }
-
-    async fn text(&self, query: &str) -> String {
-        sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
-            .fetch_one(&self.database.pool)
-            .await
-            .unwrap_or_else(|error| panic!("`{query}`: {error}"))
     }
 
     async fn counts(&self, campaign: i64) -> CampaignCounts {

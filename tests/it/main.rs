@@ -47,6 +47,7 @@ mod security;
 mod sender_settings;
 mod sick_database;
 mod silent_connections;
+mod spans;
 mod storm;
 mod support;
 mod tail_command;

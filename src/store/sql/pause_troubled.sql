@@ -1,8 +1,10 @@
 -- Pauses campaigns of these senders that are in trouble: WhatsApp has its template, or its sender for what it sends, stopped since it
 -- was started or resumed last; or too many of those answered lately have failed. What a person has resumed meanwhile goes on: only
--- what happened after that counts.
+-- what happened after that counts. (A window is a day at most, however it was written: one that cannot be reckoned with must not keep the
+-- others from being paused.)
 with running as materialized (
-  select c.* from wa.campaigns c where c.sender = any ($1) and c.state = 'running'
+  select c.*, make_interval(secs => least(greatest(extract(epoch from c.pause_window), 0), 86400)::float8) as looked_back
+  from wa.campaigns c where c.sender = any ($1) and c.state = 'running'
 ), reasons as (
   select c.id,
     coalesce(
@@ -22,7 +24,7 @@ with running as materialized (
           (select format('; most with code %s', n.code) from wa.campaign_counts n
            where n.campaign = c.id and n.kind in ('failed', 'undelivered') and n.code >= 0 order by n.n desc limit 1))
        from (select sum(p.answered) as answered, sum(p.failed) as failed from wa.campaign_pace p
-             where p.campaign = c.id and p.at >= greatest(now() - c.pause_window, c.state_changed_at)) p
+             where p.campaign = c.id and p.at >= greatest(now() - c.looked_back, c.state_changed_at)) p
        where p.answered >= c.pause_at_least and p.failed >= c.pause_failure_share * p.answered)
     ) as why
   from running c

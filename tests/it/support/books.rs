@@ -19,6 +19,14 @@ impl World {
             .expect("a count")
     }
 
+    /// One text of the database's.
+    pub(crate) async fn text(&self, query: &str) -> String {
+        sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
+            .fetch_one(&self.database.pool)
+            .await
+            .unwrap_or_else(|error| panic!("`{query}`: {error}"))
+    }
+
     /// Runs a statement of the test's own.
     pub(crate) async fn run_sql(&self, statement: &str) {
         sqlx::query(AssertSqlSafe(statement.to_owned()))
