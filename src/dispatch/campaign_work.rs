@@ -1,6 +1,8 @@
 //! Looks after the campaigns of the senders this worker holds: adds up what was counted, pauses those in trouble, ends the rows
 //! of those that are over, and marks as done those of which nothing is left.
 //!
+//! And notes what recipients have chosen while somebody kept their suppressions locked: campaigns are what these are for.
+//!
 //! What it does is safe to be done twice, so a sender that changes hands needs no care.
 
 use std::sync::Arc;
@@ -24,6 +26,8 @@ const FOLDED_AT_ONCE: i32 = 20_000;
 /// Rows that one statement ends, and statements that one look makes: so nothing else is held up by a million of them.
 const ENDED_AT_ONCE: i64 = 2_000;
 const SLICES_A_LOOK: usize = 10;
+/// Choices of recipients that one look notes.
+const NOTED_AT_ONCE: i32 = 500;
 /// Looks between two looks for campaigns that are done.
 const CLOSE_EVERY: u64 = 5;
 
@@ -58,8 +62,10 @@ async fn look(
     places: &mut EndingPlaces,
     looks: u64,
 ) -> Result<(), StoreError> {
+    // Whoever is written to next, also by a campaign that is still to be made.
+    let noted = store.note_waiting_preferences(NOTED_AT_ONCE).await;
     if senders.is_empty() || !store.has_campaigns().await? {
-        return Ok(());
+        return noted.map(drop);
     }
     // Each whatever becomes of the others: what cannot be added up or paused must not keep rows of a cancelled campaign waiting.
     let folded = fold(store).await;
@@ -69,6 +75,7 @@ async fn look(
         true => close(store, senders).await,
         false => Ok(()),
     };
+    noted?;
     folded?;
     paused?;
     ended?;

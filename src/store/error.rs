@@ -128,6 +128,11 @@ impl StoreError {
         self.is_of(&["40P01", "40001", "55P03"])
     }
 
+    /// Whether somebody else kept locked what was needed, for longer than is waited (55P03). He may keep it for hours.
+    pub fn is_in_the_way(&self) -> bool {
+        self.is_of(&["55P03"])
+    }
+
     /// Whether the role may not do that (42501).
     pub fn is_missing_right(&self) -> bool {
         self.is_answered_with("42501")

@@ -163,6 +163,18 @@ impl Store {
         .doing("list the suppressions")
     }
 
+    /// Notes what people have chosen in WhatsApp while somebody kept a suppression of theirs locked, so many at most. Says how many.
+    pub async fn note_waiting_preferences(&self, at_most: i32) -> Result<u64, StoreError> {
+        let noted = sqlx::query_scalar!(
+            r#"select wa.note_waiting_preferences($1) as "noted!""#,
+            at_most
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("note what recipients have chosen")?;
+        Ok(noted as u64)
+    }
+
     /// Why a campaign of this category must not write to these recipients, each; none: it may. `recipients` as they are stored:
     /// a phone number is `+` and digits. A campaign without a category is taken for any.
     pub async fn suppressed_because(
@@ -196,41 +208,44 @@ pub(super) async fn note_stopped(
     let ids: Vec<i64> = messages.iter().map(|(id, _)| *id).collect();
     let times: Vec<OffsetDateTime> = messages.iter().map(|(_, at)| *at).collect();
     sqlx::query!(
-        "select wa.note_preference(m.recipient, m.sender, true, 'answer', m.at)
+        r#"select wa.note_preferences(array_agg(m.recipient), array_agg(m.sender), array_agg(true), 'answer', array_agg(m.at)) as "changed!"
          from (
            select o.recipient, o.sender, max(n.at) as at
            from unnest($1::bigint[], $2::timestamptz[]) as n (id, at)
            join wa.outbox o on o.id = n.id
            where not exists (select from wa.results r where r.id = o.id and r.sender = o.sender and r.failed_at is not null)
            group by o.recipient, o.sender
-           order by o.recipient, o.sender
-         ) m",
+         ) m"#,
         &ids,
         &times
     )
-    .fetch_all(&mut **transaction)
+    .fetch_one(&mut **transaction)
     .await
     .doing("suppress recipients that have stopped marketing messages")
     .map(drop)
 }
 
 impl InboxBatch {
-    /// Applies what people have chosen in WhatsApp. Says how many suppressions came or went.
+    /// Applies what people have chosen in WhatsApp. Says how many suppressions came or went; what somebody keeps from being written at
+    /// once is not waited for ([`Store::note_waiting_preferences`]).
     pub async fn apply_preferences(&mut self, chosen: &[Preference]) -> Result<u64, StoreError> {
-        let mut changed = 0;
-        for one in chosen {
-            let is_changed = sqlx::query_scalar!(
-                r#"select wa.note_preference($1, $2, $3, 'webhook', $4) as "is_changed!""#,
-                one.recipient,
-                one.sender.as_str(),
-                one.stops,
-                one.at
-            )
-            .fetch_one(&mut *self.transaction)
-            .await
-            .doing("apply what a recipient has chosen")?;
-            changed += u64::from(is_changed);
+        if chosen.is_empty() {
+            return Ok(0);
         }
-        Ok(changed)
+        let recipients: Vec<&str> = chosen.iter().map(|one| one.recipient.as_str()).collect();
+        let senders: Vec<&str> = chosen.iter().map(|one| one.sender.as_str()).collect();
+        let stops: Vec<bool> = chosen.iter().map(|one| one.stops).collect();
+        let times: Vec<OffsetDateTime> = chosen.iter().map(|one| one.at).collect();
+        let changed = sqlx::query_scalar!(
+            r#"select wa.note_preferences($1, $2, $3, 'webhook', $4) as "changed!""#,
+            &recipients as &[&str],
+            &senders as &[&str],
+            &stops,
+            &times
+        )
+        .fetch_one(&mut *self.transaction)
+        .await
+        .doing("apply what recipients have chosen")?;
+        Ok(changed as u64)
     }
 }

@@ -212,18 +212,18 @@ impl Applier {
     pub async fn run_once(&mut self) -> Result<Report, StoreError> {
         let many = ((self.batch / DELIVERIES_A_GROUP).max(1), self.batch);
         match self.apply(many).await {
-            Err(failure) if failure.error.may_go_in_parts() => {}
+            Err(failure) if may_go_alone(&failure.error) => {}
             done => return done.map_err(|failure| failure.error),
         }
-        // One of them holds what the database refuses, or all of them take too long. Alone, it shows itself or is done; there may
-        // be more behind it.
+        // One of them holds what the database refuses, or needs what somebody keeps locked, or all of them take too long. Alone, it shows
+        // itself or is done; there may be more behind it.
         let report = match self.apply((1, 1)).await {
             Ok(report) => report,
             Err(Failure {
                 error,
                 batch: (group, deliveries),
             }) => match deliveries.as_slice() {
-                [_, _, ..] if error.may_go_in_parts() => {
+                [_, _, ..] if may_go_alone(&error) => {
                     self.store.part_deliveries(&group).await?;
                     Report::default()
                 }
@@ -238,7 +238,7 @@ impl Applier {
                     self.metrics.webhooks.bad.inc();
                     Report::default()
                 }
-                [id] if error.may_go_in_parts() && self.leave(&group) => {
+                [id] if may_go_alone(&error) && self.leave(&group) => {
                     warn!(
                         error.code = error.code().as_deref(),
                         "Webhook delivery {id} could not be applied; it is tried again in a minute, and others go before it"
@@ -520,6 +520,11 @@ impl Applier {
             unreadable: false,
         }
     }
+}
+
+/// Whether what failed in a batch may keep back what would not fail without it.
+fn may_go_alone(error: &StoreError) -> bool {
+    error.may_go_in_parts() || error.is_in_the_way()
 }
 
 fn kind_of(status: Option<Status>) -> EventKind {

@@ -251,3 +251,29 @@ async fn a_campaign_whose_window_cannot_be_reckoned_with_keeps_no_other_from_bei
     paused.sort();
     assert_eq!(paused, ["spring", "summer"]);
 }
+
+#[tokio::test]
+async fn what_was_written_before_it_was_looked_at_is_mended_and_lets_the_constraints_be_valid() {
+    let world = World::at_rest().await;
+    world.two_stories().await;
+    world.alice_waits_for_ever().await;
+    world
+        .run_sql("alter table wa.sequences enable trigger a_span_is_plain")
+        .await;
+    world
+        .run_sql(
+            "alter table wa.sequences
+               add constraint the_parts_of_delivery_timeout_are_not_negative check (not wa.has_a_negative_part(delivery_timeout)) not valid",
+        )
+        .await;
+    let migration = include_str!("../../migrations/0041_preferences.sql");
+    let (_, mending) = migration
+        .split_once("── the migration spans ")
+        .expect("it is there");
+    let owner = world.text("select current_user::text").await;
+    let mended = world.writes(&owner, format!("-- {mending}")).await;
+    mended.expect("they are valid");
+    let kept =
+        format!("select delivery_timeout::text from wa.sequences where recipient = '{ALICE}'");
+    assert_eq!(world.text(&kept).await, "86400:00:00");
+}

@@ -478,3 +478,71 @@ async fn an_import_shortens_no_suppression_and_a_word_about_one_recipient_does()
     assert_eq!(days(for_days(Some(10)), "import").await, "for good");
     assert_eq!(days(for_days(Some(10)), "operator").await, "10");
 }
+
+/// Whatever an application writes about the `n`th recipient, and has not committed.
+async fn an_open_suppression(world: &World, n: i64) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let mut open = world.database.pool.begin().await.expect("a transaction");
+    sqlx::query("insert into wa.suppressions (recipient, sender, category, reason) values ($1, $2, 'marketing', 'asked')")
+        .bind(recipient(n))
+        .bind(SENDER)
+        .execute(&mut *open)
+        .await
+        .expect("it is written");
+    open
+}
+
+#[tokio::test]
+async fn what_somebody_chooses_keeps_no_delivery_back_while_an_application_has_their_suppression_open()
+ {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let rows = world.add_recipients(campaign, 2).await;
+    world.send(&hand, rows[1]).await;
+    let open = an_open_suppression(&world, 1).await;
+
+    let told = [
+        a_preference("16505551001", "stop", AT),
+        a_preference("16505551002", "stop", AT),
+        a_delivery(&[a_status(&wamid_of(rows[1]), "delivered", AT)]),
+    ];
+    let applied = world.apply_deliveries(&told);
+    tokio::time::timeout(std::time::Duration::from_secs(10), applied)
+        .await
+        .expect("nobody is waited for");
+    let status = world.message(rows[1]).await.status;
+    assert_eq!(status.as_deref(), Some("delivered"));
+    assert!(world.suppressed(&recipient(2)).await.is_some());
+    assert_eq!(world.count("wa.waiting_preferences").await, 1);
+    let noted = world.store.note_waiting_preferences(10).await;
+    assert_eq!(noted.expect("a look"), 0);
+
+    // What WhatsApp has told stands, though the application has thought better of it.
+    open.rollback().await.expect("it is given up");
+    world
+        .run_sql("update wa.waiting_preferences set look_at = now()")
+        .await;
+    let noted = world.store.note_waiting_preferences(10).await;
+    assert_eq!(noted.expect("a look"), 1);
+    assert!(world.suppressed(&recipient(1)).await.is_some());
+    assert_eq!(world.count("wa.waiting_preferences").await, 0);
+}
+
+#[tokio::test]
+async fn an_answer_is_recorded_while_an_application_has_the_suppression_open_that_it_tells_of() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let rows = world.add_recipients(campaign, 1).await;
+    let begun = world.begin(&hand, &rows).await;
+    let open = an_open_suppression(&world, 1).await;
+    let recorded = world.record(&begun[0], refused(STOPPED));
+    tokio::time::timeout(std::time::Duration::from_secs(10), recorded)
+        .await
+        .expect("nobody is waited for");
+    assert_eq!(world.state_of(rows[0]).await, "failed");
+    open.rollback().await.expect("it is given up");
+    let noted = world.store.note_waiting_preferences(10).await;
+    assert_eq!(noted.expect("a look"), 1);
+    assert!(world.suppressed(&recipient(1)).await.is_some());
+}

@@ -51,7 +51,12 @@ async fn fails_between(world: &World, error: &str, first: &str, third: &str) {
 
 #[tokio::test]
 async fn what_cannot_be_applied_now_keeps_nothing_back_and_waits() {
-    for error in ["query_canceled", "out_of_memory", "data_corrupted"] {
+    for error in [
+        "query_canceled",
+        "out_of_memory",
+        "data_corrupted",
+        "lock_not_available",
+    ] {
         let (mut world, [(one, first), (other, second)]) = two_accepted().await;
         fails_between(&world, error, &first, &second).await;
         world.start_service().await;
