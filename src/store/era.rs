@@ -154,6 +154,14 @@ impl Store {
         }))
     }
 
+    /// Whether a dump was restored over this database, and nobody has noticed yet.
+    pub async fn is_from_a_dump(&self) -> Result<bool, StoreError> {
+        sqlx::query_scalar!(r#"select wa.is_from_a_dump() as "is!""#)
+            .fetch_one(&self.pool)
+            .await
+            .doing("see whether the database is the one it was")
+    }
+
     /// Whether silence and time may decide anything: not where the database has gone back and nobody has said what is to become of
     /// what it has forgotten.
     pub async fn may_conclude(&self) -> Result<bool, StoreError> {

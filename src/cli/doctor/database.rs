@@ -59,6 +59,10 @@ async fn ask<'a>(context: &'a Context, found: &mut Findings) -> Option<&'a Store
             Ok(recovery) => era(found, recovery.as_ref()),
             Err(error) => found.unanswered("era", &error),
         }
+        match store.is_from_a_dump().await {
+            Ok(is_from_a_dump) => dump(found, is_from_a_dump),
+            Err(error) => found.unanswered("dump", &error),
+        }
     }
     match store.care_facts().await {
         Ok(facts) => care::check(&facts, found),
@@ -179,6 +183,18 @@ fn era(found: &mut Findings, recovery: Option<&Recovery>) {
         let fix = "let the owner of schema wa execute pg_control_system(), pg_walfile_name(pg_lsn) and pg_current_wal_insert_lsn(); \
                    else run wa-outbox recover --since TIME after each restore or failover, before any worker starts";
         found.note("identity", words, fix);
+    }
+}
+
+/// What nobody has noticed yet, because nothing of ours has run since.
+fn dump(found: &mut Findings, is_from_a_dump: bool) {
+    match is_from_a_dump {
+        true => found.broken(
+            "dump",
+            "a dump was restored over this database, and what was sent after it is queued again",
+            "start no worker of an older version, and see what would become of which messages: wa-outbox recover",
+        ),
+        false => found.fine("dump", "no dump was restored over it, or that is settled"),
     }
 }
 

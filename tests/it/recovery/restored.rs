@@ -2,9 +2,11 @@
 
 use wa_outbox::clock::Clock;
 use wa_outbox::simulator::Status;
+use wa_outbox::store::era::Beat;
 
 use super::{EVIDENCE, KEPT, SILENT, a_world_on, in_time, to};
 use crate::support::cluster::Cluster;
+use crate::support::world::World;
 
 /// What a dump refers to and does not hold.
 pub(super) const ROLES: &str =
@@ -113,4 +115,89 @@ async fn a_dump_that_is_restored_into_another_server_is_noticed_before_anything_
         assert!(world.stop_service().await, "the stop is clean");
     })
     .await;
+}
+
+/// While nothing of ours runs, a dump takes the place of what was there: the same server, the same database.
+async fn is_noticed_when_it_is_restored_over_itself(options: &[&str], emptied_by: &str) {
+    in_time(async {
+        let primary = Cluster::start();
+        let mut world = a_world_on(&primary).await;
+        world.has_been_worked().await;
+        let forgotten = world.enqueue(to(SILENT)).await;
+        let dump = primary.dump_of(options);
+        world.start_service().await;
+        world.until_state(forgotten, "accepted").await;
+        assert!(world.stop_service().await, "the stop is clean");
+
+        primary.sql(emptied_by).await;
+        primary.restore(&dump);
+        world.moves_to(&primary);
+        let report = world.command(&["doctor"]).await;
+        let said = String::from_utf8_lossy(&report.stdout).into_owned();
+        assert!(said.contains("a dump was restored over"), "{said}");
+        world.start_service().await;
+        let reason = world.until_held_for_a_restore().await;
+        assert!(reason.contains("restored from a dump"), "{reason}");
+        world.until_the_worker_sends_for_others().await;
+        assert_eq!(world.foreseen(&[]).await, [1, 0, 0]);
+        world
+            .says(&["recover", "--yes", "--release", "--reason", "restored"])
+            .await;
+        assert_eq!(world.state_of(forgotten).await, "uncertain");
+        world.is_told(SILENT, Status::Read).await;
+        assert_eq!(world.state_of(forgotten).await, "accepted");
+        assert_eq!(world.taken_for(SILENT), 1);
+        assert!(world.stop_service().await, "the stop is clean");
+        // Once it is settled it is the database that it is.
+        world.start_service().await;
+        world.until_the_worker_sends_for_others().await;
+        assert_eq!(world.count("wa.eras").await, 2);
+        assert!(world.stop_service().await, "the stop is clean");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dump_that_is_restored_over_its_own_database_is_noticed_before_anything_leaves() {
+    is_noticed_when_it_is_restored_over_itself(&[], "drop schema wa cascade").await;
+    is_noticed_when_it_is_restored_over_itself(&["--clean", "--if-exists"], "select 1").await;
+}
+
+#[tokio::test]
+async fn data_that_is_restored_alone_over_its_own_tables_is_noticed_before_anything_leaves() {
+    let emptied = "do $$ begin execute (select 'truncate ' || string_agg(c.oid::regclass::text, ', ') from pg_class c
+      where c.relnamespace = 'wa'::regnamespace and c.relkind = 'r'); end $$";
+    is_noticed_when_it_is_restored_over_itself(&["--data-only", "--disable-triggers"], emptied)
+        .await;
+}
+
+#[tokio::test]
+async fn what_rewrites_a_table_and_leaves_it_what_it_is_is_no_restore() {
+    let world = World::at_rest().await;
+    world.store.beat().await.expect("a beat");
+    let statements = [
+        "vacuum full",
+        "vacuum freeze wa.pulse, wa.birthmark",
+        "vacuum full wa.birthmark",
+        "cluster wa.pulse using pulse_pkey",
+        "reindex schema wa",
+        "alter table wa.pulse alter column tick type numeric",
+        "alter table wa.pulse alter column tick type bigint",
+        "alter table wa.outbox add column noted timestamptz default clock_timestamp()",
+        "alter table wa.queue set unlogged",
+        "alter table wa.queue set logged",
+        "truncate wa.campaign_deltas",
+        "analyze",
+    ];
+    for statement in statements {
+        world.run_sql(statement).await;
+        assert_eq!(
+            world.text("select wa.is_from_a_dump()::text").await,
+            "false",
+            "{statement}"
+        );
+    }
+    let beat = world.store.beat().await.expect("a beat");
+    assert_eq!(beat, Beat::Same);
+    assert_eq!(world.count("wa.eras").await, 1);
 }

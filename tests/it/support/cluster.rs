@@ -256,6 +256,11 @@ impl Cluster {
 
     /// What pg_dump writes of its database.
     pub(crate) fn dump(&self) -> Vec<u8> {
+        self.dump_of(&[])
+    }
+
+    /// The same with options of its own.
+    pub(crate) fn dump_of(&self, options: &[&str]) -> Vec<u8> {
         let socket = self.folder();
         let arguments = [
             "-h",
@@ -266,7 +271,8 @@ impl Cluster {
             "postgres",
             "postgres",
         ];
-        self.site.run("pg_dump", &arguments)
+        self.site
+            .run("pg_dump", &[options, &arguments[..]].concat())
     }
 
     /// Puts a dump into its database, which has the roles.

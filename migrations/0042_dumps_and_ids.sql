@@ -1,0 +1,193 @@
+-- What a dump brings back into the same database is noticed.
+--
+-- Its server, timeline and database are the same, and a process that was just started remembers nothing; but a dump carries a table to a new
+-- number, and a row to a new transaction. So the database keeps a row that names both, and where they are not true any more it was restored,
+-- its data alone included. What rewrites a table and leaves it what it is (vacuum full, cluster, pg_repack, a new tablespace) changes
+-- neither: its number stays, and with it the transaction that a row was written in. A cluster that is upgraded in its place keeps both, too.
+
+alter table wa.pulse add column written_in xid;
+comment on column wa.pulse.written_in is 'the transaction that wrote this row, if it is the row that was written here';
+
+-- It has no key, so that pg_repack, which writes rows anew, leaves it alone; and its replica identity is all of it, so that it may be changed
+-- where all tables are published.
+create table wa.birthmark (
+  tables oid[] not null,
+  written_in xid not null
+);
+alter table wa.birthmark replica identity full;
+comment on table wa.birthmark is 'one row: by what this database is known for itself, and not for what a dump of it was restored to';
+comment on column wa.birthmark.tables is 'the numbers of the tables that say what was sent. A migration that makes one of them anew calls wa.write_birthmark()';
+comment on column wa.birthmark.written_in is 'the transaction that wrote this row, if it is the row that was written here';
+
+-- The tables that say what was sent, by their numbers.
+create function wa.tables_here() returns oid[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select array_agg(c.oid order by c.relname) from pg_class c
+  where c.relnamespace = (select n.oid from pg_namespace n where n.nspname = 'wa')
+    and c.relname in ('acceptances', 'outbox', 'queue', 'results', 'uncertain', 'waiting')
+$$;
+
+create function wa.write_birthmark() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  delete from wa.birthmark;
+  insert into wa.birthmark (tables, written_in) values (wa.tables_here(), '0');
+  -- Both versions are written by one transaction, or subtransaction, whichever of them this runs in.
+  update wa.birthmark b set written_in = b.xmin;
+end
+$$;
+
+-- Whether a dump was restored over this database, or its data alone. Rows that were written anew count only together with the pulse, which
+-- each beat writes: so nothing that is done to one table looks like it.
+create function wa.is_from_a_dump() returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select coalesce(
+    bool_or(b.tables <> wa.tables_here())
+    or bool_or(b.written_in <> b.xmin) and (select p.written_in <> p.xmin from wa.pulse p), false)
+  from wa.birthmark b
+$$;
+
+-- As before (the migration recovery); and what a dump has brought back is amiss.
+create or replace function wa.beat(known_era bigint, seen_tick bigint, seen_flushed bigint,
+  out era bigint, out tick bigint, out flushed bigint, out is_settled boolean, out unreadable text, out silent_s double precision,
+  out amiss text, out what text)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  here record;
+  now_era wa.eras;
+  pulse wa.pulse;
+begin
+  here := wa.server_identity();
+  now_era := wa.current_era();
+  if now_era.era is null then
+    insert into wa.eras (era, system_identifier, timeline, database, unreadable, cause, what, noticed_by, settled_at, settled_how, settled_by, settled_why)
+    values (0, here.system_identifier, here.timeline, here.database, here.unreadable, 'first', 'nobody worked on it before', 'wa-outbox',
+      clock_timestamp(), 'first', 'wa-outbox', 'it is the first')
+    on conflict do nothing;
+    now_era := wa.current_era();
+  end if;
+  era := now_era.era;
+  is_settled := now_era.settled_at is not null;
+  unreadable := now_era.unreadable;
+  flushed := wa.flushed_bytes();
+  select p.* into pulse from wa.pulse p for update;
+  silent_s := extract(epoch from clock_timestamp() - pulse.at);
+  if here.system_identifier is null and now_era.system_identifier is not null or here.timeline is null and now_era.timeline is not null then
+    amiss := 'other_system';
+    what := 'its server does not tell its identity any more, as it did before: it was moved to another one';
+  elsif here.system_identifier <> now_era.system_identifier then
+    amiss := 'other_system';
+    what := 'it lives on another server now: it was copied, or restored from a dump, or upgraded into a new cluster';
+  elsif here.database <> now_era.database then
+    amiss := 'other_database';
+    what := 'it is another database of the same server now: it was copied, or restored from a dump';
+  elsif here.timeline <> now_era.timeline then
+    amiss := 'new_timeline';
+    what := format('its server is on timeline %s of its log now, before it was %s: a standby was promoted, or a backup restored',
+      ltrim(here.timeline, '0'), ltrim(now_era.timeline, '0'));
+  elsif wa.is_from_a_dump() then
+    amiss := 'went_back';
+    what := 'its tables were written anew by somebody else: it was restored from a dump';
+  elsif known_era = era and (pulse.tick is null or pulse.tick < seen_tick) then
+    amiss := 'went_back';
+    what := 'it has forgotten what this process has seen in it: an earlier copy of its files was put in its place';
+  elsif known_era = era and flushed < seen_flushed then
+    amiss := 'went_back';
+    what := 'its log is shorter than this process has seen it: an earlier copy of its files was put in its place';
+  end if;
+  tick := coalesce(pulse.tick, 0);
+  if amiss is null and now_era.unreadable is not null and here.unreadable is null then
+    update wa.eras e set system_identifier = here.system_identifier, timeline = here.timeline, unreadable = null where e.era = now_era.era;
+  end if;
+  if amiss is null and coalesce(silent_s not between 0 and 2, true) then
+    tick := tick + 1;
+    insert into wa.pulse as p (tick, at, flushed, last_id, written_in)
+    values (tick, clock_timestamp(), beat.flushed, coalesce(pg_sequence_last_value(pg_get_serial_sequence('wa.outbox', 'id')::regclass), 0),
+      pg_current_xact_id()::xid)
+    on conflict (is_only) do update set
+      tick = excluded.tick, at = greatest(p.at, excluded.at), flushed = excluded.flushed, last_id = excluded.last_id,
+      written_in = excluded.written_in;
+    -- Of processes that meet here the others have waited for the pulse of the first.
+    if not exists (select from wa.birthmark) then
+      perform wa.write_birthmark();
+    end if;
+  end if;
+end
+$$;
+
+-- As before; and what is here from now on is what this era knows.
+create or replace function wa.begin_era(known_era bigint, cause text, what text, noticed_by text, seen_tick bigint, since timestamptz,
+  out began bigint, out complete_until timestamptz, out is_exact boolean, out senders bigint)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  here record;
+  old wa.eras;
+  pulse wa.pulse;
+  replayed timestamptz;
+  ids regclass := pg_get_serial_sequence('wa.outbox', 'id')::regclass;
+  workers regclass := pg_get_serial_sequence('wa.workers', 'worker')::regclass;
+  known_ids bigint;
+  last_id bigint;
+begin
+  lock table wa.eras in share row exclusive mode; -- looked at: a few rows, and only while one era ends
+  old := wa.current_era();
+  if old.era is distinct from known_era then
+    return;
+  end if;
+  here := wa.server_identity();
+  select p.* into pulse from wa.pulse p for update;
+  begin
+    -- Of a server that has come out of a recovery, until it is started again: the time of the last transaction that it replayed.
+    replayed := pg_last_xact_replay_timestamp();
+  exception
+    when insufficient_privilege or feature_not_supported or undefined_function then null;
+  end;
+  is_exact := since is not null or cause = 'new_timeline' and replayed is not null;
+  -- Between two beats lie a few seconds.
+  complete_until := coalesce(since, case when is_exact then replayed end,
+    case when cause in ('operator', 'told_by_webhook') then null else pulse.at + interval '5 seconds' end);
+  last_id := coalesce((select o.id from wa.outbox o order by o.id desc limit 1), 0);
+  known_ids := case when complete_until is null then last_id else coalesce(
+    (select o.id from wa.outbox o where o.created_at <= begin_era.complete_until order by o.id desc limit 1), 0) end;
+  if cause not in ('operator', 'told_by_webhook') then
+    known_ids := greatest(known_ids, least(pulse.last_id, last_id));
+  end if;
+
+  began := greatest(old.era + 1, (extract(epoch from clock_timestamp()) * 1000)::bigint);
+  insert into wa.eras (era, system_identifier, timeline, database, unreadable, cause, what, noticed_by, complete_until, is_exact,
+    known_ids, doubtful_ids)
+  values (began, here.system_identifier, here.timeline, here.database, here.unreadable, cause, what, noticed_by, complete_until, is_exact,
+    known_ids, case when is_exact then known_ids else last_id end);
+
+  -- An id that was told to people must not name another message, nor the word of a worker of before pass for that of another.
+  perform setval(ids, coalesce(pg_sequence_last_value(ids), 0) + 1000000);
+  perform setval(workers, coalesce(pg_sequence_last_value(workers), 0) + 100000);
+  update wa.leases l set worker = null, epoch = l.epoch + 1000000, problem = null;
+  delete from wa.workers;
+  -- What was told to the database that is no more, nobody has heard.
+  update wa.webhook_listening set since = clock_timestamp();
+  insert into wa.pulse as p (tick, at, flushed, last_id, written_in)
+  values (coalesce(greatest(pulse.tick, seen_tick), 0) + 1, clock_timestamp(), wa.flushed_bytes(), last_id, pg_current_xact_id()::xid)
+  on conflict (is_only) do update set
+    tick = excluded.tick, at = excluded.at, flushed = excluded.flushed, last_id = excluded.last_id, written_in = excluded.written_in;
+  perform wa.write_birthmark();
+
+  update wa.senders s set
+    held_before = case
+      when s.held_cause = 'restore' then s.held_before
+      when s.held_reason is not null and (s.held_until is null or s.held_until > clock_timestamp()) then (
+        select jsonb_object_agg(h.key, h.value) from jsonb_each(to_jsonb(s)) h
+        where h.key in ('held_reason', 'held_by', 'held_until', 'held_at', 'held_cause', 'held_code', 'held_fingerprint', 'probe_at', 'probes'))
+    end,
+    held_reason = what || '; what was sent ' || coalesce('after '
+      || to_char(begin_era.complete_until at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'), 'since')
+      || ' may be unknown to it; see: wa-outbox recover',
+    held_by = 'wa-outbox', held_at = clock_timestamp(), held_until = null, held_cause = 'restore', held_code = null,
+    held_fingerprint = null, probe_at = null, probes = 0, probing_until = null;
+  get diagnostics senders = row_count;
+end
+$$;
+
+revoke execute on function wa.tables_here(), wa.write_birthmark(), wa.is_from_a_dump() from public;
+grant execute on function wa.is_from_a_dump() to wa_worker, wa_viewer;
+grant select on wa.birthmark to wa_worker, wa_viewer;
