@@ -47,7 +47,79 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   from wa.birthmark b
 $$;
 
--- As before (the migration recovery); and what a dump has brought back is amiss.
+-- ── ids ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- No id is given to a second message. A sequence that was set back (alter sequence … restart, setval, a switch by logical replication, which
+-- carries none) gives ids that other senders' messages have: the key of the outbox contains the sender, and what goes by id alone then takes
+-- one for the other.
+
+create table wa.id_resets (
+  reset bigint generated always as identity primary key,
+  at timestamptz not null default clock_timestamp(),
+  stood_at bigint not null,
+  set_to bigint not null,
+  doubled bigint not null
+);
+comment on table wa.id_resets is 'each time that the sequence of message ids was found to stand behind ids it had given, and was set forward';
+comment on column wa.id_resets.doubled is 'of the last thousand messages up to stood_at, so many have the id of another';
+grant select on wa.id_resets to wa_worker, wa_viewer;
+
+-- The last id that the sequence gave, and the largest that was ever seen.
+create function wa.ids_given(out last_id bigint, out largest bigint)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  -- In this order: what is given meanwhile makes the sequence larger, and not the other.
+  largest := greatest(coalesce((select p.last_id from wa.pulse p), 0), coalesce((select o.id from wa.outbox o order by o.id desc limit 1), 0));
+  last_id := coalesce(pg_sequence_last_value(pg_get_serial_sequence('wa.outbox', 'id')::regclass), 0);
+end
+$$;
+
+-- Sets the sequence of message ids forward where it stands behind. So far ahead that whoever draws an id in this moment is not met.
+create function wa.keep_ids_ahead() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  given record;
+  forward bigint;
+begin
+  given := wa.ids_given();
+  if given.last_id >= given.largest then
+    return;
+  end if;
+  forward := least(given.largest, 9223372036854775807 - 100000) + 100000;
+  perform setval(pg_get_serial_sequence('wa.outbox', 'id')::regclass, forward);
+  insert into wa.id_resets (stood_at, set_to, doubled)
+  select given.last_id, forward, count(*) - count(distinct o.id)
+  from (select o.id from wa.outbox o where o.id <= given.last_id order by o.id desc limit 1000) o;
+  raise warning 'the sequence of message ids stood at % when id % had been given; it was set to %', given.last_id, given.largest, forward;
+end
+$$;
+
+-- The same for all other identities of ours whose largest number an index tells: their keys would refuse what is given twice, and with it
+-- each delivery, status or campaign.
+create function wa.keep_all_ids_ahead() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  one record;
+  largest bigint;
+begin
+  perform wa.keep_ids_ahead();
+  for one in
+    select a.attrelid::regclass as of_table, a.attname, pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)::regclass as numbers
+    from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attidentity <> ''
+    where c.relnamespace = (select n.oid from pg_namespace n where n.nspname = 'wa') and c.relkind = 'r' and c.relname <> 'outbox'
+      and exists (select from pg_index i where i.indrelid = c.oid and i.indkey[0] = a.attnum)
+  loop
+    execute format('select max(%I) from %s', one.attname, one.of_table) into largest;
+    if largest > coalesce(pg_sequence_last_value(one.numbers), 0) then
+      perform setval(one.numbers, largest + 1000);
+    end if;
+  end loop;
+end
+$$;
+
+-- ── noticed and told ─────────────────────────────────────────────────────────────────────────────────────────────
+
+-- As before (the migration recovery); but what a dump has brought back is amiss, and ids are kept ahead.
 create or replace function wa.beat(known_era bigint, seen_tick bigint, seen_flushed bigint,
   out era bigint, out tick bigint, out flushed bigint, out is_settled boolean, out unreadable text, out silent_s double precision,
   out amiss text, out what text)
@@ -100,6 +172,7 @@ begin
     update wa.eras e set system_identifier = here.system_identifier, timeline = here.timeline, unreadable = null where e.era = now_era.era;
   end if;
   if amiss is null and coalesce(silent_s not between 0 and 2, true) then
+    perform wa.keep_ids_ahead();
     tick := tick + 1;
     insert into wa.pulse as p (tick, at, flushed, last_id, written_in)
     values (tick, clock_timestamp(), beat.flushed, coalesce(pg_sequence_last_value(pg_get_serial_sequence('wa.outbox', 'id')::regclass), 0),
@@ -115,7 +188,7 @@ begin
 end
 $$;
 
--- As before; and what is here from now on is what this era knows.
+-- As before; but what is here from now on is what this era knows, and the sequences may have stood anywhere.
 create or replace function wa.begin_era(known_era bigint, cause text, what text, noticed_by text, seen_tick bigint, since timestamptz,
   out began bigint, out complete_until timestamptz, out is_exact boolean, out senders bigint)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -160,8 +233,9 @@ begin
     known_ids, case when is_exact then known_ids else last_id end);
 
   -- An id that was told to people must not name another message, nor the word of a worker of before pass for that of another.
+  perform wa.keep_all_ids_ahead();
   perform setval(ids, coalesce(pg_sequence_last_value(ids), 0) + 1000000);
-  perform setval(workers, coalesce(pg_sequence_last_value(workers), 0) + 100000);
+  perform setval(workers, greatest(coalesce(pg_sequence_last_value(workers), 0), (select max(l.worker) from wa.leases l)) + 100000);
   update wa.leases l set worker = null, epoch = l.epoch + 1000000, problem = null;
   delete from wa.workers;
   -- What was told to the database that is no more, nobody has heard.
@@ -188,6 +262,23 @@ begin
 end
 $$;
 
-revoke execute on function wa.tables_here(), wa.write_birthmark(), wa.is_from_a_dump() from public;
-grant execute on function wa.is_from_a_dump() to wa_worker, wa_viewer;
+-- As before (the migration recovery).
+create or replace function wa.end_recovery(of_era bigint, how text, by_whom text, why text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  update wa.eras e set settled_at = clock_timestamp(), settled_how = how, settled_by = by_whom, settled_why = why
+  where e.era = of_era and e.settled_at is null
+    and (how = 'nothing_lost' or how = 'doubted' and e.failed_at is not null);
+  if not found then
+    return false;
+  end if;
+  -- What was brought back meanwhile (tables that were still being copied) may have larger ids.
+  perform wa.keep_all_ids_ahead();
+  return true;
+end
+$$;
+
+revoke execute on function wa.tables_here(), wa.write_birthmark(), wa.is_from_a_dump(), wa.ids_given(), wa.keep_ids_ahead(),
+  wa.keep_all_ids_ahead() from public;
+grant execute on function wa.is_from_a_dump(), wa.ids_given() to wa_worker, wa_viewer;
 grant select on wa.birthmark to wa_worker, wa_viewer;

@@ -3,13 +3,14 @@
 //! The look is one statement, so no transaction lies between what is seen and what is said. Of many processes that notice at the same
 //! time one begins the new era; the others learn of it.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::domain::id::Era;
-use crate::store::era::{Amiss, Beat, NewEra};
+use crate::store::era::{Amiss, Beat, IdReset, NewEra};
 use crate::store::{Store, StoreError};
 
 /// However often something is met that cannot be: not more looks than this make.
@@ -26,12 +27,22 @@ pub struct Watch {
     store: Store,
     name: String,
     every: Duration,
+    /// The last time that ids were set forward, as far as it was told here.
+    told_reset: AtomicI64,
 }
+
+/// Before the first look.
+const NOTHING_TOLD: i64 = -1;
 
 impl Watch {
     /// `every`: between two beats. `name`: of this process, for people.
     pub fn new(store: Store, name: String, every: Duration) -> Self {
-        Self { store, name, every }
+        Self {
+            store,
+            name,
+            every,
+            told_reset: AtomicI64::new(NOTHING_TOLD),
+        }
     }
 
     /// Beats until it is stopped.
@@ -60,6 +71,26 @@ impl Watch {
         if let Some(amiss) = self.store.take_report() {
             self.begin_era(&amiss).await?;
         }
+        if self.told_reset.load(Ordering::Relaxed) == NOTHING_TOLD {
+            let before = self.store.id_resets(NOTHING_TOLD).await?;
+            self.told_reset.store(
+                before.last().map_or(0, |last| last.reset),
+                Ordering::Relaxed,
+            );
+        }
+        self.see_which_database().await?;
+        for reset in self
+            .store
+            .id_resets(self.told_reset.load(Ordering::Relaxed))
+            .await?
+        {
+            say_reset(&reset);
+            self.told_reset.store(reset.reset, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    async fn see_which_database(&self) -> Result<(), StoreError> {
         loop {
             match self.store.beat().await? {
                 Beat::Same => return Ok(()),
@@ -105,6 +136,22 @@ fn say_begun(amiss: &Amiss, era: &NewEra) {
         "THE DATABASE WENT BACK: {}. {until}; messages that were sent later are queued in it again, or are missing. {senders} senders are \
          held, and nothing leaves until a person has settled it; {WAY_OUT}",
         amiss.what
+    );
+}
+
+fn say_reset(reset: &IdReset) {
+    let IdReset {
+        stood_at,
+        set_to,
+        doubled,
+        ..
+    } = reset;
+    error!(
+        stood_at,
+        set_to,
+        doubled,
+        "THE SEQUENCE OF MESSAGE IDS WENT BACK: it stood at {stood_at}, and larger ids had been given; it was set to {set_to}. {doubled} of \
+         the last messages up to {stood_at} have the id of another; see the runbook, \"Ids that were given twice\""
     );
 }
 

@@ -79,6 +79,30 @@ pub struct NewEra {
     pub senders: i64,
 }
 
+/// That the sequence of message ids was found to stand behind ids it had given, and was set forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdReset {
+    /// The how-manieth time.
+    pub reset: i64,
+    /// When it was found.
+    pub at: OffsetDateTime,
+    /// The last id it had given by then.
+    pub stood_at: i64,
+    /// It goes on from there.
+    pub set_to: i64,
+    /// Of the last thousand messages up to there, so many have the id of another.
+    pub doubled: i64,
+}
+
+/// How the ids of messages stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdsGiven {
+    /// The last that the sequence gave.
+    pub last: i64,
+    /// The largest that was ever seen.
+    pub largest: i64,
+}
+
 impl Store {
     /// Tells the database that this process lives, and looks whether it is the one that it knows.
     pub async fn beat(&self) -> Result<Beat, StoreError> {
@@ -152,6 +176,29 @@ impl Store {
             is_exact: row.is_exact.unwrap_or_default(),
             senders: row.senders.unwrap_or_default(),
         }))
+    }
+
+    /// Each time that the sequence of message ids was set forward, after the one given.
+    pub async fn id_resets(&self, after: i64) -> Result<Vec<IdReset>, StoreError> {
+        sqlx::query_as!(
+            IdReset,
+            "select reset, at, stood_at, set_to, doubled from wa.id_resets where reset > $1 order by reset",
+            after
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("see whether the sequence of message ids was set back")
+    }
+
+    /// How the ids of messages stand.
+    pub async fn ids_given(&self) -> Result<IdsGiven, StoreError> {
+        sqlx::query_as!(
+            IdsGiven,
+            r#"select g.last_id as "last!", g.largest as "largest!" from wa.ids_given() g"#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("see whether the sequence of message ids was set back")
     }
 
     /// Whether a dump was restored over this database, and nobody has noticed yet.

@@ -5,11 +5,11 @@ use time::{Duration, OffsetDateTime};
 use super::{Finding, Findings, care, chain};
 use crate::cli::Context;
 use crate::clock::Clock;
-use crate::store::Store;
 use crate::store::checkup::ServerFacts;
 use crate::store::pooler::Pooling;
 use crate::store::recovery::Recovery;
 use crate::store::schema::UTF8;
+use crate::store::{Store, StoreError};
 
 /// The oldest PostgreSQL that has all we need.
 const OLDEST: i32 = 140_000;
@@ -62,6 +62,9 @@ async fn ask<'a>(context: &'a Context, found: &mut Findings) -> Option<&'a Store
         match store.is_from_a_dump().await {
             Ok(is_from_a_dump) => dump(found, is_from_a_dump),
             Err(error) => found.unanswered("dump", &error),
+        }
+        if let Err(error) = ids(found, store).await {
+            found.unanswered("ids", &error);
         }
     }
     match store.care_facts().await {
@@ -196,6 +199,35 @@ fn dump(found: &mut Findings, is_from_a_dump: bool) {
         ),
         false => found.fine("dump", "no dump was restored over it, or that is settled"),
     }
+}
+
+/// Whether an id can be given twice, or was.
+async fn ids(found: &mut Findings, store: &Store) -> Result<(), StoreError> {
+    let given = store.ids_given().await?;
+    let runbook = "see the runbook, \"Ids that were given twice\"";
+    if given.last < given.largest {
+        let words = format!(
+            "the sequence of message ids stands at {}, and {} was given: the next messages get ids of others",
+            given.last, given.largest
+        );
+        let fix =
+            format!("start a worker, which sets it forward, before anything is written; {runbook}");
+        found.broken("ids", words, fix);
+        return Ok(());
+    }
+    let resets = store.id_resets(0).await?;
+    match resets.iter().rfind(|reset| reset.doubled > 0) {
+        Some(reset) => found.note(
+            "ids",
+            format!(
+                "no id is given twice, but up to {} some were, found at {}",
+                reset.stood_at, reset.at
+            ),
+            runbook,
+        ),
+        None => found.fine("ids", "no id is given twice"),
+    }
+    Ok(())
 }
 
 fn roles(found: &mut Findings, facts: &ServerFacts) {

@@ -2,8 +2,9 @@
 
 use wa_outbox::simulator::Status;
 
-use super::{EVIDENCE, KEPT, SILENT, a_world_on, begin_an_era, in_time, to};
+use super::{EVIDENCE, KEPT, OTHER, SILENT, a_world_on, begin_an_era, in_time, to};
 use crate::support::cluster::{Address, Cluster};
+use crate::support::world::World;
 
 /// G1: what WhatsApp tells of a message that was lost must not end another one, which has the same id now and was never sent.
 #[tokio::test]
@@ -117,4 +118,75 @@ async fn what_was_put_in_doubt_is_not_put_back_by_a_worker_of_before() {
         assert_eq!(world.state_of(message).await, "uncertain");
     })
     .await;
+}
+
+/// The next beat writes the pulse, as one two seconds later does.
+async fn beats_again(world: &World) {
+    world
+        .run_sql("update wa.pulse set at = at - interval '1 minute'")
+        .await;
+    world.store.beat().await.expect("a beat");
+}
+
+async fn says_of_ids(world: &World) -> (String, String) {
+    let output = world.command(&["doctor", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let findings = report["findings"].as_array().expect("findings");
+    let ids = findings.iter().find(|one| one["check"] == "ids");
+    let ids = ids.expect("a finding about ids");
+    let word = |key: &str| ids[key].as_str().unwrap_or_default().to_owned();
+    (word("standing"), word("words"))
+}
+
+#[tokio::test]
+async fn a_sequence_of_ids_that_was_set_back_is_set_forward_by_the_next_beat_and_told() {
+    let world = World::at_rest().await;
+    world.add_sender(OTHER).await;
+    let first = world.enqueue_all((0..5).map(|_| to(KEPT))).await;
+    beats_again(&world).await;
+    assert_eq!(says_of_ids(&world).await.0, "fine");
+    world
+        .run_sql("alter sequence wa.outbox_id_seq restart")
+        .await;
+    let mut draft = to(SILENT);
+    draft.0.sender = Some(OTHER.to_owned());
+    let doubled = world.enqueue(draft).await;
+    assert_eq!(doubled, first[0], "the id is given twice");
+    let (standing, words) = says_of_ids(&world).await;
+    assert_eq!(standing, "broken", "{words}");
+
+    beats_again(&world).await;
+    assert!(world.enqueue(to(KEPT)).await.0 > first[4].0 + 99_999);
+    let resets = world.store.id_resets(0).await.expect("a list");
+    assert_eq!(resets.len(), 1);
+    assert_eq!((resets[0].stood_at, resets[0].doubled), (doubled.0, 1));
+    let (standing, words) = says_of_ids(&world).await;
+    assert_eq!(standing, "note", "{words}");
+    assert!(words.contains("some were"), "{words}");
+
+    beats_again(&world).await;
+    assert_eq!(world.store.id_resets(0).await.expect("a list").len(), 1);
+}
+
+/// As after a switch by logical replication, which carries rows and no sequences.
+#[tokio::test]
+async fn a_new_era_begins_with_ids_above_all_that_are_there_wherever_the_sequences_stand() {
+    let world = World::at_rest().await;
+    world.store.beat().await.expect("a beat");
+    world
+        .run_sql("select setval('wa.outbox_id_seq', 5000000)")
+        .await;
+    world.enqueue(to(KEPT)).await;
+    for statement in [
+        "alter sequence wa.outbox_id_seq restart",
+        "insert into wa.webhook_inbox (id, body, state) overriding system value values (700, 'told', 'stored')",
+        "alter sequence wa.webhook_inbox_id_seq restart",
+    ] {
+        world.run_sql(statement).await;
+    }
+    begin_an_era(&world).await;
+    assert!(world.enqueue(to(KEPT)).await.0 > 6_000_000);
+    let stored = world.store.store_deliveries(&["told again"]).await;
+    stored.expect("it is stored");
+    assert_eq!(world.count("wa.webhook_inbox where id > 700").await, 1);
 }
