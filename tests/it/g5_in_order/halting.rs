@@ -1,5 +1,6 @@
 //! What a sequence does when a member of it cannot be delivered: as its setting says, its sender's or the worker's.
 
+mod overtaken;
 mod settled;
 
 use std::time::Duration;
