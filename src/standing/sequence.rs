@@ -1,6 +1,6 @@
 //! What a sequence waits for, since when, what would release it and when that is overdue: one sentence, and the facts.
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::facts::Facts;
 use super::mask::Eyes;
@@ -8,6 +8,9 @@ use super::time::{age, moment, span};
 use crate::domain::kind::{MessageKind, releases};
 use crate::domain::status::Status;
 use crate::store::sequence::SequenceStanding;
+
+/// The times of one gate may differ by this for other reasons.
+const A_MOMENT: Duration = Duration::seconds(10);
 
 /// Statuses as they rise.
 const RISING: [Status; 4] = [
@@ -61,7 +64,8 @@ fn waits(standing: &SequenceStanding, now: OffsetDateTime) -> Option<String> {
         _ => "then it halts",
     };
     let overdue = standing.timeout_at.map_or_else(String::new, |at| {
-        format!("; the timeout comes {}, {then}", moment(at, now))
+        let longer = longer_before(standing, now);
+        format!("; the timeout comes {}{longer}, {then}", moment(at, now))
     });
     let accepted = moment(accepted_at, now);
     Some(format!(
@@ -98,7 +102,10 @@ pub fn behind(standing: &SequenceStanding, member: i64, now: OffsetDateTime) -> 
                 _ => "the sequence halts",
             };
             let overdue = match standing.timeout_at {
-                Some(at) if at > now => format!("; if it is not, {then} {}", age(at, now)),
+                Some(at) if at > now => {
+                    let longer = longer_before(standing, now);
+                    format!("; if it is not, {then} {}{longer}", age(at, now))
+                }
                 Some(_) => format!("; its time is over: {then} at a worker's next look"),
                 None => String::new(),
             };
@@ -112,6 +119,19 @@ pub fn behind(standing: &SequenceStanding, member: i64, now: OffsetDateTime) -> 
     Some(format!(
         "Message {member} waits behind message {head} in sequence '{name}': {stands}."
     ))
+}
+
+/// Why its time is not over yet, where by the setting of now it would be sooner.
+fn longer_before(standing: &SequenceStanding, now: OffsetDateTime) -> &'static str {
+    let by_now = (standing.head_accepted_at.zip(standing.delivery_timeout_s))
+        .map(|(accepted_at, timeout)| accepted_at + Duration::seconds_f64(timeout));
+    // A gate that was to be looked at is looked at again a moment later, while deliveries wait to be applied.
+    match (by_now, standing.timeout_at) {
+        (Some(by_now), Some(at)) if at > by_now.max(now) + A_MOMENT => {
+            ", for the timeout was longer when it came to the front"
+        }
+        _ => "",
+    }
 }
 
 /// What ends a halt.
@@ -166,7 +186,7 @@ pub fn facts(standing: &SequenceStanding, eyes: Eyes, now: OffsetDateTime) -> Fa
     facts.add_some("next", standing.next_id.map(|id| format!("message {id}")));
     facts.add("waiting", waiting(standing));
     facts.add("on failure", &standing.on_failure);
-    let timeout = standing.delivery_timeout_s.map(time::Duration::seconds_f64);
+    let timeout = standing.delivery_timeout_s.map(Duration::seconds_f64);
     let lives = "as long as each message lives, and 5 min".to_owned();
     facts.add("delivery timeout", timeout.map_or(lives, span));
     facts.add("on timeout", &standing.on_timeout);
@@ -191,7 +211,6 @@ pub fn waiting(standing: &SequenceStanding) -> String {
 
 #[cfg(test)]
 mod tests {
-    use time::Duration;
     use time::macros::datetime;
 
     use super::*;
@@ -255,6 +274,28 @@ mod tests {
         );
         let says = sentence(&accepted("voice_note"), Eyes::CLOSED, NOW);
         assert!(says.contains("to be delivered, read or played,"), "{says}");
+    }
+
+    #[test]
+    fn a_timeout_that_was_shortened_afterwards_is_told_with_the_time_that_counts() {
+        let shortened = SequenceStanding {
+            delivery_timeout_s: Some(60.0),
+            ..accepted("ordinary")
+        };
+        let says = sentence(&shortened, Eyes::CLOSED, NOW);
+        assert!(
+            says.contains(
+                "(in 60 min), for the timeout was longer when it came to the front, then it halts."
+            ),
+            "{says}"
+        );
+        let says = behind(&shortened, 18, NOW).expect("it waits");
+        assert!(
+            says.ends_with(
+                "if it is not, the sequence halts in 60 min, for the timeout was longer when it came to the front."
+            ),
+            "{says}"
+        );
     }
 
     #[test]

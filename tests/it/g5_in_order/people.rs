@@ -371,3 +371,54 @@ async fn messages_of_no_campaign_are_not_left_out_of_one() {
         (0, "queued")
     );
 }
+
+#[tokio::test]
+async fn a_default_that_is_shortened_counts_for_who_comes_to_the_front_and_why_says_so() {
+    let world = a_silent_world().await;
+    let first = world.enqueue(part(1)).await;
+    let second = world.enqueue(part(2)).await;
+    let third = world.enqueue(part(3)).await;
+    world.until_state(first, "accepted").await;
+    let shorten = [
+        "sender",
+        "set",
+        SENDER,
+        "--delivery-timeout",
+        "1s",
+        "--on-timeout",
+        "proceed",
+    ];
+    world.says(&shorten).await;
+    // By now it would have been overdue.
+    world
+        .until_true("a second is over", async || {
+            let over =
+                format!("wa.results where id = {first} and ended_at < now() - interval '1 second'");
+            world.count(&over).await == 1
+        })
+        .await;
+
+    let second_id = second.to_string();
+    let says = world.says(&["why", "message", &second_id]).await;
+    let sentence = says.lines().next().expect("a sentence");
+    assert!(
+        sentence.ends_with(
+            "if it is not, the next one leaves all the same in 30 days, for the timeout was longer when it came to the front."
+        ),
+        "{says}"
+    );
+    assert_eq!(world.state_of(second).await, "waiting");
+
+    // Who sets the sequence itself has it taken up at once; who comes to the front then waits as long as the default says.
+    let set = [
+        "sequence",
+        "set",
+        "--of",
+        &second_id,
+        "--delivery-timeout",
+        "1s",
+    ];
+    world.says(&set).await;
+    world.until_state(second, "accepted").await;
+    world.until_state(third, "accepted").await;
+}
