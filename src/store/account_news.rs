@@ -52,8 +52,9 @@ impl<'a> Meant<'a> {
 }
 
 impl InboxBatch {
-    /// Keeps what webhooks call our numbers.
-    pub async fn learn_numbers(&mut self, numbers: &[OurNumber]) -> Result<(), StoreError> {
+    /// Keeps what webhooks call our numbers: those that the deliveries name.
+    pub async fn learn_numbers(&mut self) -> Result<(), StoreError> {
+        let numbers = &self.numbers;
         if numbers.is_empty() {
             return Ok(());
         }

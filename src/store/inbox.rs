@@ -9,6 +9,7 @@ use super::connections::Transaction;
 use super::error::Doing;
 use super::status::Told;
 use super::{Store, StoreError};
+use crate::domain::account_news::OurNumber;
 use crate::domain::id::{AttemptNumber, MessageId};
 
 /// A receiver that has said nothing for so long does not listen. A shorter break does not matter: WhatsApp tries again at once
@@ -39,6 +40,7 @@ pub struct InboxBatch {
     pub deliveries: Vec<Delivery>,
     pub(super) sent_delays: Vec<Duration>,
     pub(super) of_now: HashSet<(MessageId, AttemptNumber)>,
+    pub(super) numbers: Vec<OurNumber>,
     pub(super) told: Vec<Told>,
 }
 
@@ -162,6 +164,7 @@ impl Store {
             deliveries,
             sent_delays: Vec::new(),
             of_now: HashSet::new(),
+            numbers: Vec::new(),
             told: Vec::new(),
         }))
     }
@@ -221,6 +224,11 @@ impl InboxBatch {
     /// Which of the requests that the statuses name are of this era: this database must have begun them.
     pub fn expect_begun(&mut self, requests: impl IntoIterator<Item = (MessageId, AttemptNumber)>) {
         self.of_now.extend(requests);
+    }
+
+    /// The numbers of ours that the deliveries name.
+    pub fn expect_numbers(&mut self, numbers: impl IntoIterator<Item = OurNumber>) {
+        self.numbers.extend(numbers);
     }
 
     /// How long after the acceptances of their messages the statuses `sent` came that were applied; for acceptances that an

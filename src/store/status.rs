@@ -4,8 +4,11 @@
 //! token is also evidence: it ends a message whose answer was lost. What is written is a set of times, each kept once it is
 //! known, and the status of a message is read off them (`wa.messages`); so the order and the number of deliveries do not
 //! matter, and two appliers may meet on one message.
+//!
+//! A provider may count its ids for each sender. So an id is that of the sender whom the delivery names, where it names one of ours;
+//! what is ambiguous still is kept like what is unknown.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use time::OffsetDateTime;
 
@@ -16,12 +19,16 @@ use super::inbox::InboxBatch;
 use super::record::storable;
 use super::suppression::{STOPPED_MARKETING, note_stopped};
 use super::{Store, StoreError};
+use crate::domain::account_news::OurNumber;
 use crate::domain::hold::template_rest;
 use crate::domain::id::{AttemptNumber, MessageId, SenderId, Wamid};
 use crate::domain::outcome::{ApiError, HoldScope};
 use crate::domain::status::Status;
 use crate::domain::transition::in_words;
 use crate::provider::{Class, Dialect, classify};
+
+/// With what WhatsApp's own ids begin. Each is of one message, whoever sent it.
+const OF_ONE_MESSAGE: &str = "wamid.";
 
 /// One status out of a delivery.
 #[derive(Clone, Debug)]
@@ -30,6 +37,8 @@ pub struct StatusSeen {
     pub inbox_id: i64,
     /// When that came.
     pub received_at: OffsetDateTime,
+    /// The number of ours that it names, as WhatsApp calls it.
+    pub sender: Option<SenderId>,
     /// The message it is about.
     pub wamid: Wamid,
     /// What it says.
@@ -142,20 +151,20 @@ impl InboxBatch {
     pub async fn apply(&mut self, seen: &[StatusSeen]) -> Result<Applied, StoreError> {
         let transaction = &mut self.transaction;
         let (
-            by_wamid,
+            known,
             Learned {
                 learned,
                 settled,
                 never_begun,
             },
-        ) = identify(transaction, seen, &self.of_now).await?;
+        ) = identify(transaction, seen, (&self.of_now, &self.numbers)).await?;
         let count = learned.len() as u64;
         self.told.extend(learned);
         let mut news: BTreeMap<MessageKey, News> = BTreeMap::new();
         let mut owners = Vec::with_capacity(seen.len());
         let mut told = [0; Status::ALL.len()];
         for one in seen {
-            let owner = by_wamid.get(one.wamid.reveal());
+            let owner = known.owner(one);
             if let Some(owner) = owner {
                 if let (Status::Sent, Some(answered_at)) = (one.status, owner.answered_at) {
                     let delay = (one.received_at - answered_at).try_into();
@@ -172,7 +181,10 @@ impl InboxBatch {
             }
             owners.push(owner);
         }
-        write_events(transaction, seen, &owners).await?;
+        let senders: Vec<Option<&str>> = (seen.iter().zip(&owners))
+            .map(|(one, owner)| owner.map_or_else(|| known.sender(one), Owner::sender))
+            .collect();
+        write_events(transaction, seen, (&owners, &senders)).await?;
         let held_templates = write_news(transaction, news).await?;
         let matched = owners.iter().flatten().count() as u64;
         Ok(Applied {
@@ -200,15 +212,19 @@ impl Store {
             r#"with known as materialized (
                  select e.event, k.id, k.sender, k.attempt
                  from wa.status_events e
-                 cross join lateral (select * from wa.known_wamids k where k.wamid = e.wamid offset 0) k
+                 cross join lateral (
+                   select k.*, min(k.id) over () = max(k.id) over () as is_only from wa.known_wamids k where k.wamid = e.wamid offset 0) k
                  where e.id is null and e.received_at > now() - make_interval(secs => $1)
+                   -- As when it came: of the sender that it names, else of the only one, unless that is another's.
+                   and (k.sender = e.sender or k.is_only and (e.sender is null or e.wamid like $2 || '%'))
                )
                update wa.status_events e set id = k.id, sender = k.sender, attempt = k.attempt
                from known k
                where e.event = k.event and e.id is null
                returning e.id as "id!", e.sender as "sender!", e.attempt as "attempt!", e.status, e.occurred_at, e.error_code,
                  e.error_title, e.error_details"#,
-            no_older_than.as_seconds_f64()
+            no_older_than.as_seconds_f64(),
+            OF_ONE_MESSAGE
         )
         .fetch_all(&mut *transaction)
         .await
@@ -243,7 +259,14 @@ impl Store {
     }
 }
 
-type Owners = HashMap<String, Owner>;
+/// Whose the ids are that a batch tells of.
+#[derive(Default)]
+struct Owners {
+    /// Those who have got this id; several where each sender's are counted apart.
+    by_wamid: HashMap<String, Vec<Owner>>,
+    /// The senders of ours that numbers are, of which no owner was found under their own name.
+    meant: HashMap<String, Vec<String>>,
+}
 
 /// The attempt that a wamid belongs to.
 struct Owner {
@@ -251,6 +274,74 @@ struct Owner {
     attempt: i32,
     /// When its answer was written down, where an answer told the wamid.
     answered_at: Option<OffsetDateTime>,
+}
+
+impl Owner {
+    fn sender(&self) -> Option<&str> {
+        Some(&self.key.sender)
+    }
+}
+
+impl Owners {
+    fn of(&self, wamid: &str) -> &[Owner] {
+        self.by_wamid.get(wamid).map_or(&[], Vec::as_slice)
+    }
+
+    /// The one that our token in it names, or that got this id by the sender it names.
+    fn certain_owner(&self, one: &StatusSeen) -> Option<&Owner> {
+        let owners = self.of(one.wamid.reveal());
+        let by_token = one
+            .named
+            .and_then(|(id, _)| owners.iter().find(|owner| owner.key.id == id.0));
+        by_token.or_else(|| {
+            let sender = one.sender.as_ref()?.as_str();
+            owners.iter().find(|owner| owner.key.sender == sender)
+        })
+    }
+
+    /// Whose status this is; none while that is unknown, or not to be told.
+    fn owner(&self, one: &StatusSeen) -> Option<&Owner> {
+        if let Some(owner) = self.certain_owner(one) {
+            return Some(owner);
+        }
+        let owners = self.of(one.wamid.reveal());
+        let meant = self.meant(one);
+        let by_number = meant
+            .iter()
+            .find_map(|sender| owners.iter().find(|owner| owner.key.sender == *sender));
+        match (by_number, owners) {
+            (Some(owner), _) => Some(owner),
+            // Its own answer may be on the way: what has the same id of another sender is another message.
+            (None, [_]) if !meant.is_empty() && !is_of_one_message(one) => None,
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+
+    /// The sender of ours that it names.
+    fn sender(&self, one: &StatusSeen) -> Option<&str> {
+        self.meant(one).first().map(String::as_str)
+    }
+
+    fn meant(&self, one: &StatusSeen) -> &[String] {
+        let named = one.sender.as_ref();
+        named
+            .and_then(|sender| self.meant.get(sender.as_str()))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// What only its token tells, as far as we know.
+    fn stranger<'a>(&self, one: &'a StatusSeen) -> Option<(&'a str, MessageId, AttemptNumber)> {
+        let (id, attempt) = one.named?;
+        let owners = self.of(one.wamid.reveal());
+        let is_known = owners.iter().any(|owner| owner.key.id == id.0)
+            || !owners.is_empty() && is_of_one_message(one);
+        (!is_known).then_some((one.wamid.reveal(), id, attempt))
+    }
+}
+
+fn is_of_one_message(one: &StatusSeen) -> bool {
+    one.wamid.reveal().starts_with(OF_ONE_MESSAGE)
 }
 
 /// Acceptances that only our token has told, and of how many of them the message was uncertain until now.
@@ -265,23 +356,58 @@ struct Learned {
 async fn identify(
     transaction: &mut Transaction,
     seen: &[StatusSeen],
-    of_now: &HashSet<(MessageId, AttemptNumber)>,
+    (of_now, numbers): (&HashSet<(MessageId, AttemptNumber)>, &[OurNumber]),
 ) -> Result<(Owners, Learned), StoreError> {
-    let doing = "find the messages of statuses";
-    let mut owners = known_owners(transaction, seen).await?;
-    let mut strangers: BTreeMap<&str, (MessageId, AttemptNumber)> = BTreeMap::new();
-    for one in seen {
-        if let (Some(named), false) = (one.named, owners.contains_key(one.wamid.reveal())) {
-            strangers.insert(one.wamid.reveal(), named);
+    let mut owners = Owners {
+        by_wamid: known_owners(transaction, seen).await?,
+        ..Owners::default()
+    };
+    let strangers: BTreeSet<_> = seen.iter().filter_map(|one| owners.stranger(one)).collect();
+    let mut learned = Learned::default();
+    if !strangers.is_empty() {
+        learned.never_begun = never_begun(transaction, &strangers, of_now).await?;
+        let new = accept_strangers(transaction, &strangers).await?;
+        // Read once more rather than trusted: the answer itself may have been recorded in the same moment.
+        owners.by_wamid = known_owners(transaction, seen).await?;
+        for fresh in new {
+            let told_by_answer = (owners.of(&fresh.wamid).iter())
+                .any(|owner| owner.key == fresh.key && owner.answered_at.is_some());
+            if told_by_answer {
+                continue;
+            }
+            learned.settled += u64::from(fresh.is_settled);
+            let told = Told::of(&fresh.key, fresh.attempt, None);
+            learned.learned.push(told);
         }
     }
-    if strangers.is_empty() {
-        return Ok((owners, Learned::default()));
+    // As a rule a delivery names senders as we do, and this asks nothing.
+    let unclear: BTreeSet<&SenderId> = seen
+        .iter()
+        .filter(|one| owners.certain_owner(one).is_none())
+        .filter_map(|one| one.sender.as_ref())
+        .collect();
+    if !unclear.is_empty() {
+        owners.meant = senders_meant(transaction, &unclear, numbers).await?;
     }
-    let never_begun = never_begun(transaction, strangers.values(), of_now).await?;
-    let wamids: Vec<&str> = strangers.keys().copied().collect();
-    let ids: Vec<i64> = strangers.values().map(|(id, _)| id.0).collect();
-    let attempts: Vec<i32> = strangers.values().map(|(_, attempt)| attempt.0).collect();
+    Ok((owners, learned))
+}
+
+/// An acceptance that nobody knew of before.
+struct Fresh {
+    wamid: String,
+    key: MessageKey,
+    attempt: i32,
+    is_settled: bool,
+}
+
+/// Writes down the acceptances that only tokens tell.
+async fn accept_strangers(
+    transaction: &mut Transaction,
+    strangers: &BTreeSet<(&str, MessageId, AttemptNumber)>,
+) -> Result<Vec<Fresh>, StoreError> {
+    let wamids: Vec<&str> = strangers.iter().map(|(wamid, ..)| *wamid).collect();
+    let ids: Vec<i64> = strangers.iter().map(|(_, id, _)| id.0).collect();
+    let attempts: Vec<i32> = (strangers.iter()).map(|(.., attempt)| attempt.0).collect();
     let new = sqlx::query!(
         r#"with fresh as (
              insert into wa.acceptances (wamid, sender, id, attempt, learned_from)
@@ -300,33 +426,68 @@ async fn identify(
     )
     .fetch_all(&mut **transaction)
     .await
-    .doing(doing)?;
-    let mut learned = Learned {
-        never_begun,
-        ..Learned::default()
-    };
-    // Read once more rather than trusted: the answer itself may have been recorded in the same moment.
-    owners.extend(known_owners(transaction, seen).await?);
-    let told_by_answer =
-        |wamid: &str| (owners.get(wamid)).is_some_and(|owner| owner.answered_at.is_some());
-    for row in new.into_iter().filter(|row| !told_by_answer(&row.wamid)) {
-        learned.settled += u64::from(row.is_settled);
-        let (id, sender) = (row.id, row.sender);
-        let key = MessageKey { id, sender };
-        learned.learned.push(Told::of(&key, row.attempt, None));
+    .doing("find the messages of statuses")?;
+    Ok(new
+        .into_iter()
+        .map(|row| Fresh {
+            wamid: row.wamid,
+            key: MessageKey {
+                id: row.id,
+                sender: row.sender,
+            },
+            attempt: row.attempt,
+            is_settled: row.is_settled,
+        })
+        .collect())
+}
+
+/// The senders of ours that these numbers are: by their id, else by their digits, for a provider may know a sender by another id.
+async fn senders_meant(
+    transaction: &mut Transaction,
+    named: &BTreeSet<&SenderId>,
+    numbers: &[OurNumber],
+) -> Result<HashMap<String, Vec<String>>, StoreError> {
+    let digits: HashMap<&str, &str> = numbers
+        .iter()
+        .filter_map(|one| Some((one.sender.as_str(), one.number.as_deref()?)))
+        .collect();
+    // What Postgres cannot hold is the id of nobody.
+    let names: Vec<&str> = (named.iter().map(|sender| sender.as_str()))
+        .filter(|name| !name.contains('\0'))
+        .collect();
+    let digits: Vec<Option<&str>> = (names.iter())
+        .map(|name| digits.get(name).copied())
+        .collect();
+    let rows = sqlx::query!(
+        r#"select t.name as "name!", s.sender as "sender!"
+           from unnest($1::text[], $2::text[]) as t (name, digits)
+           join wa.senders s on s.sender = t.name
+             or not exists (select from wa.senders x where x.sender = t.name)
+               and (ltrim(s.sender, '+') = t.digits
+                 or exists (select from wa.sender_numbers n where n.sender = s.sender and n.number = t.digits))
+           order by t.name, s.sender"#,
+        &names as &[&str],
+        &digits as &[Option<&str>]
+    )
+    .fetch_all(&mut **transaction)
+    .await
+    .doing("find the senders that statuses name")?;
+    let mut meant: HashMap<String, Vec<String>> = HashMap::new();
+    for row in rows {
+        meant.entry(row.name).or_default().push(row.sender);
     }
-    Ok((owners, learned))
+    Ok(meant)
 }
 
 /// How many of these requests this database has never begun. As a rule a request is committed before it leaves, so there are none.
 async fn never_begun(
     transaction: &mut Transaction,
-    strangers: impl Iterator<Item = &(MessageId, AttemptNumber)>,
+    strangers: &BTreeSet<(&str, MessageId, AttemptNumber)>,
     of_now: &HashSet<(MessageId, AttemptNumber)>,
 ) -> Result<u64, StoreError> {
-    let (ids, attempts): (Vec<i64>, Vec<i32>) = strangers
-        .filter(|named| of_now.contains(named))
-        .map(|(id, attempt)| (id.0, attempt.0))
+    let (ids, attempts): (Vec<i64>, Vec<i32>) = (strangers.iter())
+        .filter(|(_, id, attempt)| of_now.contains(&(*id, *attempt)))
+        .map(|(_, id, attempt)| (id.0, attempt.0))
         .unzip();
     if ids.is_empty() {
         return Ok(0);
@@ -345,7 +506,7 @@ async fn never_begun(
 async fn known_owners(
     transaction: &mut Transaction,
     seen: &[StatusSeen],
-) -> Result<Owners, StoreError> {
+) -> Result<HashMap<String, Vec<Owner>>, StoreError> {
     let wamids: Vec<&str> = seen.iter().map(|one| one.wamid.reveal()).collect();
     let rows = sqlx::query!(
         r#"select wamid as "wamid!", sender as "sender!", id as "id!", attempt as "attempt!",
@@ -356,28 +517,29 @@ async fn known_owners(
     .fetch_all(&mut **transaction)
     .await
     .doing("look up wamids")?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            (
-                row.wamid,
-                Owner {
-                    key: MessageKey {
-                        id: row.id,
-                        sender: row.sender,
-                    },
-                    attempt: row.attempt,
-                    answered_at: row.answered_at,
-                },
-            )
-        })
-        .collect())
+    let mut owners: HashMap<String, Vec<Owner>> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let owner = Owner {
+            key: MessageKey {
+                id: row.id,
+                sender: row.sender,
+            },
+            attempt: row.attempt,
+            answered_at: row.answered_at,
+        };
+        let of_this = owners.entry(row.wamid).or_default();
+        match of_this.iter_mut().find(|known| known.key == owner.key) {
+            Some(known) => *known = owner,
+            None => of_this.push(owner),
+        }
+    }
+    Ok(owners)
 }
 
 async fn write_events(
     transaction: &mut Transaction,
     seen: &[StatusSeen],
-    owners: &[Option<&Owner>],
+    (owners, senders): (&[Option<&Owner>], &[Option<&str>]),
 ) -> Result<(), StoreError> {
     if seen.is_empty() {
         return Ok(());
@@ -385,10 +547,6 @@ async fn write_events(
     let ids: Vec<Option<i64>> = owners
         .iter()
         .map(|owner| owner.map(|owner| owner.key.id))
-        .collect();
-    let senders: Vec<Option<&str>> = owners
-        .iter()
-        .map(|owner| owner.map(|owner| owner.key.sender.as_str()))
         .collect();
     let attempts: Vec<Option<i32>> = owners
         .iter()
@@ -416,7 +574,7 @@ async fn write_events(
     sqlx::query_file!(
         "src/store/sql/write_events.sql",
         &ids as &[Option<i64>],
-        &senders as &[Option<&str>],
+        senders as &[Option<&str>],
         &attempts as &[Option<i32>],
         &wamids as &[&str],
         &statuses as &[&str],

@@ -328,10 +328,11 @@ impl Applier {
             traced.extend(self.traces.delivery(body, came, statuses.len(), named));
         }
         batch.expect_begun(found.of_now);
+        batch.expect_numbers(found.numbers);
         report.statuses = batch.apply(&found.statuses).await?;
         crash_point!("apply.statuses");
         // Before the news, which is about whoever is known by then.
-        batch.learn_numbers(&found.numbers).await?;
+        batch.learn_numbers().await?;
         report.released_templates = batch.apply_template_news(&found.templates).await?;
         report.preferences = batch.apply_preferences(&found.preferences).await?;
         let applied = batch.apply_account_news(&found.account_news).await?;
@@ -491,6 +492,7 @@ impl Applier {
             found.statuses.push(StatusSeen {
                 inbox_id: delivery.id,
                 received_at: delivery.received_at,
+                sender: status.sender,
                 wamid: status.wamid,
                 status: status.status,
                 occurred_at: status.at.unwrap_or(delivery.received_at),

@@ -3,6 +3,7 @@
 mod flat;
 mod statuses;
 mod waiting;
+mod whose;
 
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};

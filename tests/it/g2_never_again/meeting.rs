@@ -33,6 +33,7 @@ fn seen(id: MessageId, wamid: &str) -> StatusSeen {
     StatusSeen {
         inbox_id: 1,
         received_at: OffsetDateTime::UNIX_EPOCH,
+        sender: None,
         wamid: Wamid::from(wamid),
         status: Status::Sent,
         occurred_at: OffsetDateTime::UNIX_EPOCH,

@@ -674,6 +674,7 @@ impl<'a> Stage<'a> {
             seen.push(StatusSeen {
                 inbox_id: 0,
                 received_at: OffsetDateTime::UNIX_EPOCH,
+                sender: None,
                 wamid: Wamid::from(self.wamid(name).as_str()),
                 status: one.status,
                 occurred_at: OffsetDateTime::UNIX_EPOCH,
