@@ -243,7 +243,11 @@ impl Line {
         }
         if let Some(head) = self.head {
             let is_halted_by_it = self.halted.is_some_and(|(_, member)| member == head);
-            if is_halted_by_it || standing(messages, head) == Standing::Cancelled {
+            let has_ended = matches!(
+                standing(messages, head),
+                Standing::Cancelled | Standing::Failed | Standing::Expired
+            );
+            if is_halted_by_it || has_ended {
                 self.pass(messages);
             }
         }
