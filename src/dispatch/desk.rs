@@ -27,15 +27,14 @@ use crate::clock::BootInstant;
 use crate::domain::id::{Epoch, MessageId, SenderId};
 use crate::metrics::SenderMeter;
 use crate::provider::Endpoint;
+use crate::store::bookings::{PAIR_LIMIT, QUIET};
 use crate::store::claim::{Ask, Begun, Claim, Due};
 use crate::store::front;
 use crate::throttle::{Limits, Permit, SenderThrottle, Start};
 use crate::traces::BegunTrace;
 
-/// Why a message is put off.
-const PAIR_LIMIT: &str = "this recipient's limit: too many messages in a short time";
+/// Why a message is put off, beside what settings want.
 const MEDIA: &str = "the upload of its file";
-const QUIET: &str = "the quiet hours of its campaign";
 /// While much is at hand, others that came to leave before it are looked for no more often than this. (A lane that is low is read at once.)
 const LOOK_BESIDE_WORK: Duration = Duration::from_millis(25);
 /// But in the time that what is at hand takes to leave it is looked so many times. Were it once, each look would find what came since the last

@@ -130,6 +130,8 @@ pub const LEAVES_WITHIN: Duration = Duration::from_millis(500);
 const READ_WITHIN: Duration = Duration::from_secs(1);
 /// Messages of released templates that one look makes due again.
 const BROUGHT_BACK_AT_ONCE: i64 = 5_000;
+/// Messages that are looked at in one statement, whether they were put off for what is loosened now.
+const TIMES_GIVEN_BACK_AT_ONCE: i32 = 5_000;
 /// Dead workers are forgotten once in so many looks.
 const FORGET_EVERY: u64 = 60;
 
@@ -428,6 +430,7 @@ impl Ownership {
         }
         // What is left is brought back by the next looks.
         self.store.bring_back(BROUGHT_BACK_AT_ONCE).await?;
+        self.store.give_times_back(TIMES_GIVEN_BACK_AT_ONCE).await?;
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 pub mod account_news;
 pub mod activity;
 pub mod audit;
+pub mod bookings;
 pub mod campaign;
 pub mod campaign_progress;
 pub mod campaign_work;

@@ -129,7 +129,8 @@ impl Pairs {
         }
     }
 
-    /// Takes up another limit. What was spent under the old one still counts.
+    /// Takes up another limit. What was spent under the old one still counts, and what was promised does not: under a looser one there
+    /// is room sooner, and under a stricter one those who come too soon are given another time.
     pub(super) fn set_limit(&mut self, (period, burst): (Duration, u32), now: Instant) {
         let now = self.since_epoch(now);
         // A limit where there was none counts from now on.
@@ -139,6 +140,9 @@ impl Pairs {
             Start::Full
         };
         let mut limit = Limit::new(period, burst, start);
+        self.remembered
+            .values_mut()
+            .for_each(|pair| pair.booked = 0);
         if let (Some(new), Some(old)) = (&mut limit, &self.limit) {
             new.first_at_once &= old.first_at_once;
             let taken_over = |full_at| new.cells.taken_over(full_at, &old.cells, now);

@@ -231,6 +231,18 @@ fn a_changed_limit_counts_what_was_spent_before() {
 }
 
 #[test]
+fn a_time_that_was_promised_under_another_limit_keeps_nobody_waiting() {
+    let now = Instant::now();
+    let mut pairs = pairs((s(20), 1), Start::Full, now);
+    assert!(pairs.may("+1", now));
+    let last = (0..100).map(|_| pairs.book("+1", now)).last();
+    assert_eq!(last, Some(now + s(2_000)));
+    pairs.set_limit((s(1), 1), now);
+    let again = pairs.book("+1", now);
+    assert!(again <= now + s(20), "in {:?}", again - now);
+}
+
+#[test]
 fn recipients_that_are_free_again_are_forgotten_and_no_others() {
     let now = Instant::now();
     let mut pairs = pairs((s(6), 3), Start::Full, now);

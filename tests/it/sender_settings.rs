@@ -333,3 +333,65 @@ async fn a_hold_says_from_when_on_it_holds() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_limit_that_is_lifted_lets_go_what_it_had_put_off() {
+    let mut world = World::at_rest().await;
+    let three_in_an_hour = SenderChange {
+        pair_period_ms: Some(1_200_000),
+        pair_burst: Some(3),
+        ..SenderChange::default()
+    };
+    world.change_sender(SENDER, three_in_an_hour).await;
+    world.start_service().await;
+    for _ in 0..10 {
+        world.enqueue(a_text()).await;
+    }
+    let mut wanted_later = a_text();
+    wanted_later.0.due_at = Some(time::macros::datetime!(2099-01-01 0:00 UTC));
+    let wanted_later = world.enqueue(wanted_later).await;
+    let put_off = "wa.queue where waiting_for like 'this recipient''s limit%' and due_at > now() + interval '10 minutes'";
+    world
+        .until_true("seven are put off", async || {
+            world.count(put_off).await == 7
+        })
+        .await;
+    world.until_taken(3).await;
+
+    let lift = ["sender", "set", SENDER, "--pair-period-ms", "0"];
+    world.says(&lift).await;
+
+    world
+        .until_true("all have left that may", async || {
+            world.count("wa.queue").await == 1
+        })
+        .await;
+    assert_eq!(world.requests(), 10);
+    assert_eq!(world.state_of(wanted_later).await, "queued");
+    world
+        .until_true("nothing is left to be given back", async || {
+            world.count("wa.times_given_back").await == 0
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_limit_that_becomes_stricter_gives_no_times_back() {
+    let world = World::at_rest().await;
+    world.run_sql("delete from wa.times_given_back").await;
+    for (period, burst, marks) in [
+        (6_000, 45, 0),
+        (12_000, 45, 0),
+        (12_000, 44, 0),
+        (6_000, 45, 1),
+    ] {
+        let limit = SenderChange {
+            pair_period_ms: Some(period),
+            pair_burst: Some(burst),
+            ..SenderChange::default()
+        };
+        world.change_sender(SENDER, limit).await;
+        let found = world.count("wa.times_given_back").await;
+        assert_eq!(found, marks, "{period} ms, {burst}");
+    }
+}

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use wa_outbox::domain::id::MessageId;
 use wa_outbox::store::campaign::{CampaignSettings, CampaignVerb};
+use wa_outbox::store::message::Message;
 use wa_outbox::store::sender::SenderChange;
 
 use crate::support::make::{ALICE, BOB, a_text};
@@ -189,9 +190,8 @@ async fn a_campaign_keeps_its_limit_and_its_sender_goes_on_at_its_own() {
     assert_eq!(of_the_campaign(), 12);
 }
 
-#[tokio::test]
-async fn in_its_quiet_hours_a_campaign_lets_its_recipients_sleep() {
-    let world = World::start().await;
+/// A message of the campaign *night*, which is put off because its recipient sleeps.
+async fn a_sleeping_recipient(world: &World) -> Message {
     // All day but for a minute, by whatever clock: it has begun an hour ago.
     let quiet: String = sqlx::query_scalar(
         "select to_char(now() at time zone 'Asia/Tokyo' - interval '1 hour', 'HH24:MI') || '-'
@@ -209,14 +209,31 @@ async fn in_its_quiet_hours_a_campaign_lets_its_recipients_sleep() {
     let sleeps = world.add(campaign, "+81312345678", variables).await;
     world.lead(campaign, CampaignVerb::Start).await;
 
-    let put_off = world
+    world
         .until(sleeps, "to be put off", |message| {
             let why = message.waiting_for.as_deref().unwrap_or_default();
             message.due_at > message.created_at && why.contains("quiet hours")
         })
-        .await;
+        .await
+}
+
+#[tokio::test]
+async fn in_its_quiet_hours_a_campaign_lets_its_recipients_sleep() {
+    let world = World::start().await;
+    let put_off = a_sleeping_recipient(&world).await;
     assert_eq!(put_off.state, "queued");
     assert_eq!(world.requests(), 0);
+}
+
+#[tokio::test]
+async fn who_was_put_off_is_written_to_when_there_are_no_quiet_hours_any_more() {
+    let world = World::start().await;
+    let put_off = a_sleeping_recipient(&world).await;
+
+    let lift = ["campaign", "set", "night", "--quiet-hours", "none"];
+    world.says(&lift).await;
+
+    world.until_state(MessageId(put_off.id), "accepted").await;
 }
 
 #[tokio::test]
