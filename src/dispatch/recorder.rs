@@ -1,8 +1,9 @@
 //! Writes outcomes, many at a time.
 //!
 //! An answer is a fact. It is kept and tried again for as long as the process lives, whatever happens to the lease; a batch
-//! that the database refuses, or takes too long over, is halved, until the one record that it refuses stands alone: so one cannot
-//! keep back the others. While too many wait to be written, nothing new is begun.
+//! that the database refuses, or takes too long over, is halved, until the one record that it refuses stands alone. That one is put
+//! aside and tried again from time to time: so one cannot keep back the others. While too many wait to be written, nothing new is
+//! begun.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -89,8 +90,10 @@ pub struct Recorder {
     tail: Tail,
 }
 
-/// Between two tries to write what the database did not take.
+/// Between two tries to write what the database did not take …
 const TRY_AGAIN: Duration = Duration::from_millis(250);
+/// … and what it refused alone, while it took others.
+const TRY_REFUSED_AGAIN: Duration = Duration::from_secs(5);
 
 impl Recorder {
     /// A recorder, and the way to it.
@@ -122,19 +125,41 @@ impl Recorder {
     /// Runs until the last queue is dropped and nothing is left to be written.
     pub async fn run(mut self) {
         let (mut batch, mut traces) = (Vec::new(), Vec::new());
-        while let Some((first, trace)) = self.records.recv().await {
-            batch.push(first);
-            traces.extend(trace);
-            self.gather(&mut batch, &mut traces).await;
-            self.write(&batch).await;
-            let now = Instant::now();
-            for trace in traces.drain(..) {
-                trace.recorded(now);
+        let (mut refused, mut try_refused_at) = (Vec::new(), Instant::now());
+        while let Some(first) = self.next(&refused, try_refused_at).await {
+            if let Some((first, trace)) = first {
+                batch.push(first);
+                traces.extend(trace);
+                self.gather(&mut batch, &mut traces).await;
+                refused.extend(self.write(&mut batch).await);
+                let now = Instant::now();
+                for trace in traces.drain(..) {
+                    trace.recorded(now);
+                }
             }
-            self.backlog
-                .unwritten
-                .fetch_sub(batch.len(), Ordering::AcqRel);
-            batch.clear();
+            if !refused.is_empty() && Instant::now() >= try_refused_at {
+                refused = self.write(&mut refused).await;
+                try_refused_at = Instant::now() + TRY_REFUSED_AGAIN;
+            }
+        }
+        while !refused.is_empty() {
+            tokio::time::sleep(TRY_AGAIN).await;
+            refused = self.write(&mut refused).await;
+        }
+    }
+
+    /// The next record; or none, when it is time to try again what was refused. Nothing at the end.
+    async fn next(
+        &mut self,
+        refused: &[Record],
+        try_refused_at: Instant,
+    ) -> Option<Option<Written>> {
+        if refused.is_empty() {
+            return self.records.recv().await.map(Some);
+        }
+        match tokio::time::timeout_at(try_refused_at, self.records.recv()).await {
+            Ok(next) => next.map(Some),
+            Err(_) => Some(None),
         }
     }
 
@@ -172,9 +197,13 @@ impl Recorder {
         self.metrics.settled.late_answer.inc_by(new.late);
     }
 
-    async fn write(&self, batch: &[Record]) {
-        let mut parts = vec![batch];
-        while let Some(part) = parts.pop() {
+    /// Writes all of the batch, and gives back what the database refuses alone.
+    async fn write(&self, batch: &mut Vec<Record>) -> Vec<Record> {
+        let mut refused = Vec::new();
+        let all = 0..batch.len();
+        let mut parts = vec![all];
+        while let Some(place) = parts.pop() {
+            let part = &batch[place.clone()];
             let since = Instant::now();
             crash_point!("record.asked");
             let written = self.store.record(part).await;
@@ -190,11 +219,21 @@ impl Recorder {
                         let outcome = |record| telling::outcome(at, record, &recorded);
                         part.iter().filter_map(outcome).collect::<Vec<_>>()
                     });
+                    self.backlog
+                        .unwritten
+                        .fetch_sub(part.len(), Ordering::AcqRel);
                 }
                 Err(error) if error.may_go_in_parts() && part.len() > 1 => {
-                    let (first, second) = part.split_at(part.len() / 2);
-                    parts.push(second);
-                    parts.push(first);
+                    let middle = place.start + part.len() / 2;
+                    parts.push(middle..place.end);
+                    parts.push(place.start..middle);
+                }
+                Err(error) if error.may_go_in_parts() => {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "Could not record an outcome; it is tried again from time to time, and others go before it"
+                    );
+                    refused.push(place.start);
                 }
                 Err(error) => {
                     warn!(
@@ -203,9 +242,13 @@ impl Recorder {
                         part.len()
                     );
                     tokio::time::sleep(TRY_AGAIN).await;
-                    parts.push(part);
+                    parts.push(place);
                 }
             }
         }
+        let all = batch.drain(..).enumerate();
+        all.filter(|(place, _)| refused.contains(place))
+            .map(|(_, record)| record)
+            .collect()
     }
 }

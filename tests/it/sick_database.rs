@@ -8,7 +8,7 @@ use wa_outbox::config::Config;
 use wa_outbox::domain::id::MessageId;
 
 use crate::support::books::message_of;
-use crate::support::make::a_text;
+use crate::support::make::{ALICE, BOB, a_text};
 use crate::support::world::{World, quick_settings};
 
 /// Enough that the fault meets messages in every state.
@@ -134,6 +134,37 @@ async fn outcomes_that_take_a_slow_database_too_long_together_are_written_in_par
 
     world.until_all_have_ended().await;
     world.assert_each_was_accepted_once(&written).await;
+}
+
+#[tokio::test]
+async fn an_outcome_that_the_database_refuses_keeps_no_other_waiting_and_is_kept() {
+    let world = World::start().await;
+    world
+        .simulator
+        .set_statuses(wa_outbox::simulator::Statuses::none());
+    world
+        .run_sql(&format!(
+            "create function public.refuses() returns trigger language plpgsql as $$
+             begin
+               if exists (select from wa.outbox o where o.id = new.id and o.recipient = '{ALICE}') then
+                 raise exception using errcode = 'check_violation', message = 'not this one';
+               end if;
+               return new;
+             end $$"
+        ))
+        .await;
+    world
+        .run_sql("create trigger refuses before insert on wa.results for each row execute function public.refuses()")
+        .await;
+    let refused = world.enqueue(a_text()).await;
+    world.until_taken(1).await;
+
+    let other = world.enqueue(a_text().to(BOB)).await;
+    world.until_state(other, "accepted").await;
+
+    world.run_sql("drop trigger refuses on wa.results").await;
+    world.until_state(refused, "accepted").await;
+    assert_eq!(world.requests(), 2);
 }
 
 #[tokio::test]
