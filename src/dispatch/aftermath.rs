@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::dispatcher::{Dispatcher, Event, TRY_AGAIN};
+use super::given_up::either;
 use super::sending::{Answered, account_of};
 use crate::crash::crash_point;
 use crate::domain::id::{MessageId, SenderId};
@@ -42,7 +43,7 @@ impl Dispatcher {
     fn learn(&mut self, answered: &Answered) {
         let (recipient, outcome) = (answered.recipient.as_str(), &answered.outcome);
         let (now, wall) = (Instant::now(), self.sending.clock.now());
-        let Some(desk) = self.desks.get_mut(&answered.sender) else {
+        let Some(desk) = either(&mut self.desks, &mut self.given_up, &answered.sender) else {
             return;
         };
         let accepted = matches!(outcome, Outcome::Accepted(_));
@@ -60,7 +61,8 @@ impl Dispatcher {
                 error,
             } => {
                 let credential = desk.credential.clone();
-                for desk in self.desks.values_mut() {
+                let all = self.desks.values_mut().chain(self.given_up.values_mut());
+                for desk in all {
                     if desk.credential == credential {
                         desk.throttle.learn_throttled(
                             ThrottleScope::Sender,

@@ -11,6 +11,7 @@ use super::breaker::Verdict;
 use super::departures::Departure;
 use super::desk::{Chosen, Ready};
 use super::dispatcher::Dispatcher;
+use super::given_up::either;
 use super::sending::LEAVE_WITHIN;
 use super::telling;
 use crate::clock::BootInstant;
@@ -141,7 +142,7 @@ impl Dispatcher {
             return;
         };
         for claim in &beginning.claims {
-            if let Some(desk) = self.desks.get_mut(&claim.sender) {
+            if let Some(desk) = either(&mut self.desks, &mut self.given_up, &claim.sender) {
                 desk.begin_ended(1);
                 if begun.is_err() {
                     desk.resting.unused(claim.id);
@@ -195,7 +196,7 @@ impl Dispatcher {
         }
         // Cancelled, settled, or of a sender that has changed hands.
         for (Chosen { due: gone, .. }, _) in beginning.messages.into_values() {
-            if let Some(desk) = self.desks.get_mut(&gone.sender) {
+            if let Some(desk) = either(&mut self.desks, &mut self.given_up, &gone.sender) {
                 desk.forget(gone.id);
                 desk.resting.unused(gone.id);
                 desk.throttle.pair_unused(&gone.recipient, beginning.since);

@@ -132,9 +132,9 @@ impl Desk {
     pub fn new(
         held: &Held,
         settings: DeskSettings,
+        start: Start,
         meter: Arc<SenderMeter>,
-        now: Instant,
-        wall: OffsetDateTime,
+        (now, wall): (Instant, OffsetDateTime),
     ) -> Self {
         let mut desk = Self {
             sender: held.held.sender.id(),
@@ -143,7 +143,7 @@ impl Desk {
             endpoint: None,
             checking: Checking::default(),
             origin: Arc::default(),
-            throttle: SenderThrottle::new(limits(held), start(held.held.epoch), now),
+            throttle: SenderThrottle::new(limits(held), start, now),
             meter,
             places: Places::new(now),
             last_error: None,
@@ -154,7 +154,7 @@ impl Desk {
             closed_until: None,
             read_ahead: settings.read_ahead,
             urgent_share: settings.urgent_share,
-            lanes: Lanes::new(start(held.held.epoch), now),
+            lanes: Lanes::new(start, now),
             known: HashSet::new(),
             exhausted: false,
             called: false,
@@ -168,6 +168,25 @@ impl Desk {
         };
         desk.take_up(held, settings, now, wall);
         desk
+    }
+
+    /// The sender is ours again, and was nobody else's meanwhile: what its limits have seen counts still. What was at hand is read
+    /// anew.
+    pub fn come_back(
+        &mut self,
+        held: &Held,
+        settings: DeskSettings,
+        now: Instant,
+        wall: OffsetDateTime,
+    ) {
+        // What was on its way when the sender was given up does not leave any more.
+        self.ours = Arc::new(AtomicBool::new(true));
+        self.was_idle = false;
+        self.exhausted = false;
+        (self.next_read, self.next_rescan) = (now, now);
+        self.rescans_since = None;
+        self.look_soon();
+        self.take_up(held, settings, now, wall);
     }
 
     /// Takes up settings that may have changed.
@@ -509,7 +528,7 @@ impl Desk {
 }
 
 /// An owner before us may have spent everything a moment ago; the first there ever was finds its limits unspent.
-fn start(epoch: Epoch) -> Start {
+pub(super) fn start(epoch: Epoch) -> Start {
     if epoch > Epoch(1) {
         Start::Empty
     } else {
@@ -528,4 +547,4 @@ fn limits(held: &Held) -> Limits {
 
 #[cfg(test)]
 #[path = "desk_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -6,27 +6,22 @@ use crate::dispatch::resting;
 use crate::domain::id::{AttemptNumber, Era};
 
 const LATER: Duration = Duration::from_secs(3_600);
-const SETTINGS: DeskSettings = DeskSettings {
+pub(in crate::dispatch) const SETTINGS: DeskSettings = DeskSettings {
     read_ahead: 100,
     max_in_flight: 10,
     urgent_share: 0.1,
 };
 
-fn held() -> Held {
+pub(in crate::dispatch) fn held() -> Held {
     let mut held = resting::tests::held(None, Vec::new());
     let endpoint = Endpoint::for_tests("http://127.0.0.1/v23.0/1/messages");
     held.endpoint = Some(Arc::new(endpoint));
     held
 }
 
-fn desk(now: Instant) -> Desk {
-    Desk::new(
-        &held(),
-        SETTINGS,
-        Arc::default(),
-        now,
-        OffsetDateTime::UNIX_EPOCH,
-    )
+pub(in crate::dispatch) fn desk(now: Instant) -> Desk {
+    let wall = OffsetDateTime::UNIX_EPOCH;
+    Desk::new(&held(), SETTINGS, Start::Full, Arc::default(), (now, wall))
 }
 
 /// What the desk reads now; it finds nothing of it.
@@ -192,13 +187,8 @@ fn who_owns_a_sender_after_others_finds_its_limits_spent_and_the_first_there_eve
         let mut held = held();
         Arc::make_mut(&mut held.held).epoch = Epoch(epoch);
         held.campaigns = vec![Arc::new(Campaign::of(campaign(7, 5, 1.0)))];
-        let mut desk = Desk::new(
-            &held,
-            SETTINGS,
-            Arc::default(),
-            now,
-            OffsetDateTime::UNIX_EPOCH,
-        );
+        let (start, wall) = (start(Epoch(epoch)), OffsetDateTime::UNIX_EPOCH);
+        let mut desk = Desk::new(&held, SETTINGS, start, Arc::default(), (now, wall));
         let asks = asks(&mut desk, now);
         let ask = asks.iter().find(|ask| ask.campaign == 7);
         desk.take_in(ask.expect("it is read"), vec![due(1, 7, 5)], now, LATER);
@@ -278,7 +268,7 @@ fn what_was_begun_is_taken_back_when_its_campaign_stops_and_when_its_sender_is_h
     let (now, wall) = (Instant::now(), OffsetDateTime::UNIX_EPOCH);
     let mut held = held();
     held.campaigns = vec![Arc::new(Campaign::of(campaign(7, 5, 1.0)))];
-    let mut desk = Desk::new(&held, SETTINGS, Arc::default(), now, wall);
+    let mut desk = Desk::new(&held, SETTINGS, Start::Full, Arc::default(), (now, wall));
     desk.make_ready(begun(due(1, 7, 5)));
     desk.make_ready(begun(due(2, 0, 5)));
     let mut recalled = |held: &Held| {

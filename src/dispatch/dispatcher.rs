@@ -20,6 +20,7 @@ use super::beginning::Beginning;
 use super::breaker::Breakers;
 use super::departures::Departures;
 use super::desk::{Chosen, Desk, DeskSettings};
+use super::given_up::GivenUp;
 use super::ownership::Holding;
 use super::recorder::RecorderQueue;
 use super::resting::OnTrial;
@@ -66,6 +67,7 @@ pub struct Dispatcher {
     pub(super) taken_up: Arc<Holding>,
     pub(super) worker: Option<WorkerId>,
     pub(super) desks: HashMap<SenderId, Desk>,
+    pub(super) given_up: GivenUp,
     pub(super) breakers: Breakers,
     pub(super) mismatches: Mismatches,
     pub(super) in_flight: TaskTracker,
@@ -132,6 +134,7 @@ impl Dispatcher {
             taken_up: Arc::default(),
             worker: None,
             desks: HashMap::new(),
+            given_up: GivenUp::default(),
             breakers: Breakers::default(),
             mismatches: Mismatches::default(),
             in_flight: TaskTracker::new(),
@@ -240,15 +243,15 @@ impl Dispatcher {
             .iter()
             .map(|held| (held.held.sender.id(), held.held.epoch))
             .collect();
-        let (worker, unsent) = (self.worker, &mut self.unsent);
-        self.desks.retain(|sender, desk| {
-            let stays = worker == holding.worker && held.get(sender) == Some(&desk.epoch);
-            if !stays {
-                info!(sender.id = %sender, "No longer working sender {sender} (epoch {})", desk.epoch.0);
-                unsent.extend(desk.give_up());
-            }
-            stays
-        });
+        let worker = self.worker;
+        let goes = |sender: &SenderId, desk: &mut Desk| {
+            worker != holding.worker || held.get(sender) != Some(&desk.epoch)
+        };
+        for (sender, mut desk) in self.desks.extract_if(goes) {
+            info!(sender.id = %sender, "No longer working sender {sender} (epoch {})", desk.epoch.0);
+            self.unsent.extend(desk.give_up());
+            self.given_up.keep(desk, now);
+        }
         self.asleep &= worker == holding.worker;
         self.worker = holding.worker;
         self.taken_up = Arc::clone(&holding);
@@ -262,8 +265,18 @@ impl Dispatcher {
                 None => {
                     info!(sender.id = %sender, "Working sender {sender} (epoch {})", held.held.epoch.0);
                     self.signals.nothing_due.send_replace(false);
-                    let meter = self.sending.metrics.senders.meter(&sender);
-                    let desk = Desk::new(held, self.settings.desk, meter, now, wall);
+                    let (settings, epoch) = (self.settings.desk, held.held.epoch);
+                    let desk = match self.given_up.take_back(&sender, epoch) {
+                        Some(mut desk) => {
+                            desk.come_back(held, settings, now, wall);
+                            desk
+                        }
+                        None => {
+                            let start = self.given_up.start_of(&sender, epoch);
+                            let meter = self.sending.metrics.senders.meter(&sender);
+                            Desk::new(held, settings, start, meter, (now, wall))
+                        }
+                    };
                     self.desks.insert(sender, desk);
                 }
             }
@@ -342,8 +355,10 @@ impl Dispatcher {
     fn look_after_the_rest(&mut self, now: Instant) {
         if now >= self.forget_pairs_at {
             self.forget_pairs_at = now + FORGET_PAIRS_EVERY;
+            self.given_up.forget_old(now);
             self.desks
                 .values_mut()
+                .chain(self.given_up.values_mut())
                 .for_each(|desk| desk.throttle.forget_idle(now));
         }
         if now >= self.say_at {

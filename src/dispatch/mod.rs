@@ -19,6 +19,7 @@ pub mod checking;
 pub mod departures;
 pub mod desk;
 pub mod dispatcher;
+mod given_up;
 mod holds;
 mod lanes;
 pub mod media;

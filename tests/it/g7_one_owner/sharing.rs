@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
-use wa_outbox::domain::id::SenderId;
+use wa_outbox::domain::id::{Epoch, SenderId};
 use wa_outbox::store::lease::{HandOver, WorkerId};
+use wa_outbox::store::sender::SenderChange;
 
 use super::{LONG, stop_all};
-use crate::support::make::a_text;
+use crate::support::make::{ALICE, a_text};
 use crate::support::world::{PATIENCE, SENDER, World, quick_settings};
 
 #[tokio::test]
@@ -261,4 +262,60 @@ async fn nothing_is_handed_to_a_worker_that_leaves() {
 
     assert_eq!(by_an_old_plan, 0);
     assert_eq!((by_leaving.given, by_leaving.freed), (0, 1));
+}
+
+#[tokio::test]
+async fn a_hand_over_that_does_not_happen_gives_nobody_s_limits_back() {
+    const BURST: i32 = 3;
+    let world = World::at_rest().await;
+    world.add_senders(1).await;
+    let slow = SenderChange {
+        pair_period_ms: Some(3_600_000),
+        pair_burst: Some(BURST),
+        ..SenderChange::default()
+    };
+    world.change_sender(SENDER, slow).await;
+    // As if the receiver had gone between the plan and the hand-over: that needs no luck here.
+    for statement in [
+        "create sequence handed_over_in_vain",
+        "grant usage on sequence handed_over_in_vain to public",
+        "create function in_vain() returns trigger language plpgsql as $$
+         begin perform nextval('public.handed_over_in_vain'); return null; end $$",
+        "create trigger in_vain before update on wa.leases for each row when (old.worker <> new.worker) execute function in_vain()",
+    ] {
+        world.run_sql(statement).await;
+    }
+    let service = world.another_service().await;
+    world.until_shares_are(&[2]).await;
+    world.until_burst_is_spent(BURST).await;
+
+    let receiver = world.another_service().await;
+    world
+        .until_true("the sender was to be handed over twice", async || {
+            world
+                .number("select last_value from handed_over_in_vain")
+                .await
+                >= 2
+        })
+        .await;
+    world.until_burst_is_spent(BURST).await;
+
+    assert_eq!(world.lease().await.1, Epoch(1));
+    let left = world.simulator.ledger().accepted_for(ALICE).len();
+    assert_eq!(left, BURST as usize);
+    stop_all([receiver, service]).await;
+}
+
+impl World {
+    /// Writes more to Alice than may leave, and waits until each has left or was put off.
+    async fn until_burst_is_spent(&self, burst: i32) {
+        for _ in 0..burst * 2 {
+            self.enqueue(a_text().from(SENDER)).await;
+        }
+        self.until_true("nothing is due", async || {
+            let open = "wa.queue where state = 'sending' or due_at <= now()";
+            self.count(open).await == 0
+        })
+        .await;
+    }
 }
