@@ -16,7 +16,9 @@ use crate::domain::id::{MessageId, SenderId};
 use crate::domain::outcome::{HoldScope, Outcome, ThrottleScope};
 use crate::domain::transition::in_words;
 use crate::metrics::Going;
+use crate::store::StoreError;
 use crate::store::runtime::SenderRuntime;
+use crate::throttle::Slowed;
 
 impl Dispatcher {
     pub(super) fn hear(&mut self, event: Event) {
@@ -36,6 +38,15 @@ impl Dispatcher {
                 }
             }
             Event::Unsent(claims) => self.unsent.extend(claims),
+            Event::SlowedUnsaid(senders) => self.say_slowed_again(&senders),
+        }
+    }
+
+    fn say_slowed_again(&mut self, senders: &[SenderId]) {
+        for sender in senders {
+            if let Some(desk) = either(&mut self.desks, &mut self.given_up, sender) {
+                desk.is_slowed_anew = true;
+            }
         }
     }
 
@@ -55,34 +66,7 @@ impl Dispatcher {
         }
         match outcome {
             Outcome::Accepted(_) => desk.throttle.learn_accepted(recipient, now),
-            Outcome::Throttled {
-                scope: ThrottleScope::Account,
-                retry_after,
-                error,
-            } => {
-                let credential = desk.credential.clone();
-                let all = self.desks.values_mut().chain(self.given_up.values_mut());
-                for desk in all {
-                    if desk.credential == credential {
-                        desk.throttle.learn_throttled(
-                            ThrottleScope::Sender,
-                            recipient,
-                            *retry_after,
-                            now,
-                        );
-                        desk.last_error = Some((in_words(error), wall));
-                    }
-                }
-            }
-            Outcome::Throttled {
-                scope,
-                retry_after,
-                error,
-            } => {
-                desk.throttle
-                    .learn_throttled(*scope, recipient, *retry_after, now);
-                desk.last_error = Some((in_words(error), wall));
-            }
+            Outcome::Throttled { .. } => self.learn_throttled(answered, now, wall),
             Outcome::Held {
                 scope: HoldScope::Sender,
                 error,
@@ -105,6 +89,78 @@ impl Dispatcher {
             }
         }
         self.learn_of_holds(answered, &tried, now);
+    }
+
+    /// WhatsApp said that somebody is too fast. What is meant for an account is meant for all senders with its credential.
+    fn learn_throttled(&mut self, answered: &Answered, now: Instant, wall: OffsetDateTime) {
+        let Outcome::Throttled {
+            scope,
+            retry_after,
+            error,
+        } = &answered.outcome
+        else {
+            return;
+        };
+        let Some(desk) = either(&mut self.desks, &mut self.given_up, &answered.sender) else {
+            return;
+        };
+        let credential = desk.credential.clone();
+        for desk in self.desks.values_mut().chain(self.given_up.values_mut()) {
+            let is_meant = match scope {
+                ThrottleScope::Account => desk.credential == credential,
+                ThrottleScope::Sender | ThrottleScope::Pair => desk.sender == answered.sender,
+            };
+            if is_meant {
+                let recipient = answered.recipient.as_str();
+                desk.throttle
+                    .learn_throttled(*scope, recipient, *retry_after, now);
+                desk.is_slowed_anew |= *scope != ThrottleScope::Pair;
+                desk.last_error = Some((in_words(error), wall));
+            }
+        }
+    }
+
+    /// What is to be written of how WhatsApp has slowed senders down.
+    fn slowed_anew(&mut self) -> Vec<(SenderId, Slowed)> {
+        let all = self.desks.values_mut().chain(self.given_up.values_mut());
+        all.filter_map(|desk| {
+            let is_new = std::mem::take(&mut desk.is_slowed_anew);
+            let slowed = desk.throttle.slowed().filter(|_| is_new)?;
+            Some((desk.sender.clone(), slowed))
+        })
+        .collect()
+    }
+
+    /// Has it written what WhatsApp said of the speed of senders, soon after it did: it must outlive us.
+    pub(super) fn say_slowed(&mut self, now: Instant) {
+        if now < self.say_slowed_after {
+            return;
+        }
+        let slowed = self.slowed_anew();
+        if slowed.is_empty() {
+            return;
+        }
+        self.say_slowed_after = now + BETWEEN_SLOWED;
+        let (store, tell) = (self.store.clone(), self.tell.clone());
+        self.in_flight.spawn(async move {
+            if let Err(error) = store.say_slowed(&slowed, now).await {
+                unsaid(&error);
+                let senders = slowed.into_iter().map(|(sender, _)| sender);
+                let _ = tell.send(Event::SlowedUnsaid(senders.collect()));
+            }
+        });
+    }
+
+    /// The same at the end, for what was learned since. Whoever comes after us is told again where the database does not answer.
+    pub(super) async fn say_slowed_at_last(&mut self) {
+        let (slowed, now) = (self.slowed_anew(), Instant::now());
+        if slowed.is_empty() {
+            return;
+        }
+        let said = tokio::time::timeout(SAY_WITHIN, self.store.say_slowed(&slowed, now)).await;
+        if let Ok(Err(error)) = said {
+            unsaid(&error);
+        }
     }
 
     /// Puts messages off in the database. They stay known until that is done, so that they are not read again meanwhile.
@@ -169,8 +225,14 @@ impl Dispatcher {
     pub(super) async fn put_back_all(&mut self) {
         loop {
             while let Ok(event) = self.events.try_recv() {
-                if let Event::Unsent(claims) = event {
-                    self.unsent.extend(claims);
+                match event {
+                    Event::Unsent(claims) => self.unsent.extend(claims),
+                    Event::Returned(answered) => {
+                        let wall = self.sending.clock.now();
+                        self.learn_throttled(&answered, Instant::now(), wall);
+                    }
+                    Event::SlowedUnsaid(senders) => self.say_slowed_again(&senders),
+                    Event::Probe { .. } | Event::Forget(_) => {}
                 }
             }
             if self.unsent.is_empty() {
@@ -244,6 +306,15 @@ impl Dispatcher {
     }
 }
 
+fn unsaid(error: &StoreError) {
+    warn!(
+        error = error as &dyn std::error::Error,
+        "Could not write down how fast WhatsApp lets senders go"
+    );
+}
+
+/// Many answers come to what left at one speed.
+const BETWEEN_SLOWED: Duration = Duration::from_millis(250);
 /// Once in so many times it is said of all, more often than a reader calls the figures stale.
 const SAY_OF_ALL_EVERY: u64 = 5;
 /// Older figures are of no use.

@@ -53,6 +53,8 @@ pub struct Desk {
     /// Scheme, host and port: what a connection is made to.
     pub(super) origin: Arc<str>,
     pub(super) throttle: SenderThrottle,
+    /// WhatsApp has slowed it down, and that is not written yet.
+    pub(super) is_slowed_anew: bool,
     pub(super) meter: Arc<SenderMeter>,
     pub(super) places: Places,
     pub(super) last_error: Option<(String, OffsetDateTime)>,
@@ -144,6 +146,7 @@ impl Desk {
             checking: Checking::default(),
             origin: Arc::default(),
             throttle: SenderThrottle::new(limits(held), start, now),
+            is_slowed_anew: false,
             meter,
             places: Places::new(now),
             last_error: None,
@@ -166,6 +169,9 @@ impl Desk {
             beginning: 0,
             ready: VecDeque::new(),
         };
+        if let Some(slowed) = held.held.slowed {
+            desk.throttle.take_up_slowed(slowed, now);
+        }
         desk.take_up(held, settings, now, wall);
         desk
     }

@@ -88,6 +88,7 @@ pub struct Dispatcher {
     pub(super) dozing: Option<JoinHandle<Result<(WorkerId, bool), StoreError>>>,
     pub(super) forget_pairs_at: Instant,
     pub(super) say_at: Instant,
+    pub(super) say_slowed_after: Instant,
     /// How often it was said how the senders go.
     pub(super) said: u64,
     pub(super) stopping: bool,
@@ -108,6 +109,8 @@ pub(super) enum Event {
     Forget(Vec<(SenderId, MessageId)>),
     /// Messages could not be put back into the queue.
     Unsent(Vec<Claim>),
+    /// How WhatsApp has slowed these senders down could not be written.
+    SlowedUnsaid(Vec<SenderId>),
 }
 
 impl Dispatcher {
@@ -154,6 +157,7 @@ impl Dispatcher {
             dozing: None,
             forget_pairs_at: now + FORGET_PAIRS_EVERY,
             say_at: now + SAY_EVERY,
+            say_slowed_after: now,
             said: 0,
             stopping: false,
         }
@@ -214,6 +218,7 @@ impl Dispatcher {
         if self.worker.is_none() || now < self.database_after {
             return;
         }
+        self.say_slowed(now);
         self.start_begin(now);
         self.start_scouting(now);
         self.start_read(now);
@@ -386,6 +391,7 @@ impl Dispatcher {
         self.in_flight.wait().await;
         // What could not be put back before the stop.
         self.put_back_all().await;
+        self.say_slowed_at_last().await;
         self.sending.doubts.say();
     }
 }

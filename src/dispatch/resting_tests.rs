@@ -95,6 +95,7 @@ pub(in crate::dispatch) fn held(
             sender,
             epoch: Epoch(1),
             problem: None,
+            slowed: None,
         }),
         endpoint: None,
         fingerprint: None,

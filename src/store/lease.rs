@@ -10,10 +10,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::error::Doing;
 use super::sender::Sender;
 use super::{Store, StoreError, connections};
 use crate::domain::id::{Epoch, MessageId, SenderId};
+use crate::throttle::Slowed;
 
 /// Nobody has been silent for so long.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -31,6 +34,8 @@ pub struct HeldSender {
     pub epoch: Epoch,
     /// What the owner has said stands in its way.
     pub problem: Option<String>,
+    /// What WhatsApp said of its speed to whoever worked it.
+    pub slowed: Option<Slowed>,
 }
 
 /// A sender that is to change hands.
@@ -291,7 +296,9 @@ impl Store {
                       s.pair_period_ms as "pair_period_ms!", s.pair_burst as "pair_burst!", s.max_in_flight, s.on_uncertain,
                       s.reconcile_window_s, s.validate as "validate!", s.strict as "strict!", s.on_failure,
                       extract(epoch from s.delivery_timeout)::float8 as delivery_timeout_s, s.on_timeout, s.default_country, s.is_default as "is_default!", s.held_reason, s.held_until, s.held_by,
-                      l.epoch, l.problem
+                      l.epoch, l.problem,
+                      l.slowed_to, extract(epoch from clock_timestamp() - l.slowed_at)::float8 as slowed_ago,
+                      extract(epoch from l.silent_until - greatest(clock_timestamp(), l.slowed_at))::float8 as silent_for
                from wa.leases l join wa.senders s using (sender)
                where l.worker = $1 order by sender"#,
             worker.0
@@ -299,11 +306,13 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .doing("read the held senders")?;
+        let now = Instant::now();
         Ok(rows
             .into_iter()
             .map(|row| HeldSender {
                 epoch: Epoch(row.epoch),
                 problem: row.problem,
+                slowed: slowed(row.slowed_to, row.slowed_ago, row.silent_for, now),
                 sender: Sender {
                     sender: row.sender,
                     provider: row.provider,
@@ -352,6 +361,33 @@ impl Store {
         .execute(&self.pool)
         .await
         .doing("say what is wrong with a sender")
+        .map(drop)
+    }
+
+    /// Says what WhatsApp said of the speed of senders, for who works them next. It may be another's by now.
+    pub async fn say_slowed(
+        &self,
+        slowed: &[(SenderId, Slowed)],
+        now: Instant,
+    ) -> Result<(), StoreError> {
+        let senders: Vec<&str> = slowed.iter().map(|(sender, _)| sender.as_str()).collect();
+        let ago = |slowed: &Slowed| now.saturating_duration_since(slowed.told_at).as_secs_f64();
+        let agos: Vec<f64> = slowed.iter().map(|(_, slowed)| ago(slowed)).collect();
+        let rates: Vec<f64> = slowed.iter().map(|(_, slowed)| slowed.to).collect();
+        let silent_for: Vec<Option<f64>> = (slowed.iter())
+            .map(|(_, slowed)| slowed.silent_until.filter(|until| *until > now))
+            .map(|until| until.map(|until| (until - now).as_secs_f64()))
+            .collect();
+        sqlx::query_file!(
+            "src/store/sql/say_slowed.sql",
+            &senders as &[&str],
+            &agos,
+            &rates,
+            &silent_for as &[Option<f64>]
+        )
+        .execute(&self.pool)
+        .await
+        .doing("say how fast WhatsApp lets senders go")
         .map(drop)
     }
 
@@ -420,4 +456,21 @@ impl Store {
         }
         Ok(swept)
     }
+}
+
+/// As it is to be understood at `now`. A moment that lies ahead, because the database's clock was set back, is taken for now: so a silence
+/// is never longer than was asked for.
+fn slowed(
+    to: Option<f64>,
+    ago: Option<f64>,
+    silent_for: Option<f64>,
+    now: Instant,
+) -> Option<Slowed> {
+    let span = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
+    let ago = span(ago?).unwrap_or_default();
+    Some(Slowed {
+        to: to?,
+        told_at: now.checked_sub(ago).unwrap_or(now),
+        silent_until: (silent_for.and_then(span)).and_then(|wait| now.checked_add(wait)),
+    })
 }

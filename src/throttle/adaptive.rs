@@ -27,6 +27,17 @@ pub(super) struct Adaptive {
     silent_until: Option<Instant>,
 }
 
+/// What WhatsApp has said of a sender's speed: what the next owner has to know.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slowed {
+    /// Requests a second that remained.
+    pub to: f64,
+    /// When it last said so.
+    pub told_at: Instant,
+    /// Until when it asked for silence.
+    pub silent_until: Option<Instant>,
+}
+
 #[derive(Clone, Copy)]
 struct Lowered {
     /// What remained.
@@ -68,6 +79,25 @@ impl Adaptive {
         if let Some(until) = retry_after.and_then(|wait| now.checked_add(wait)) {
             self.silent_until = Some(self.silent_until.map_or(until, |known| known.max(until)));
         }
+    }
+
+    /// What was said, as long as it was not forgotten.
+    pub(super) fn slowed(&self) -> Option<Slowed> {
+        self.lowered.map(|lowered| Slowed {
+            to: lowered.to,
+            told_at: lowered.told_at,
+            silent_until: self.silent_until,
+        })
+    }
+
+    /// Takes up what an owner before us was told.
+    pub(super) fn take_up(&mut self, slowed: Slowed) {
+        self.lowered = Some(Lowered {
+            to: slowed.to,
+            cut_at: slowed.told_at,
+            told_at: slowed.told_at,
+        });
+        self.silent_until = slowed.silent_until;
     }
 
     /// Requests a second that are permitted now, whatever wait was asked for.
@@ -209,6 +239,22 @@ mod tests {
         // Silence teaches nothing: the climb begins five seconds after it.
         assert_eq!(adaptive.rate(start + s(35.0)), 20.0);
         assert_eq!(adaptive.rate(start + s(36.0)), 24.0);
+    }
+
+    #[test]
+    fn a_new_owner_goes_on_where_the_last_one_was_told_to_slow_down() {
+        let start = Instant::now();
+        let mut told = too_fast_at(80.0, start, &[0.0, 10.0]);
+        told.told_too_fast(Some(s(30.0)), start + s(10.5));
+        let mut next = Adaptive::new(80.0);
+        next.take_up(told.slowed().expect("it was told"));
+        for after in [11.0, 40.0, 45.5, 50.0, 100.0] {
+            let now = start + s(after);
+            assert_eq!(next.rate(now), told.rate(now), "after {after} s");
+            assert_eq!(next.silent_until(now), told.silent_until(now));
+            assert_eq!(next.source(now), told.source(now));
+        }
+        assert!(Adaptive::new(80.0).slowed().is_none());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::adaptive::Adaptive;
+pub use self::adaptive::Slowed;
 pub use self::bucket::{Permit, Receipt};
 
 use self::bucket::Bucket;
@@ -136,6 +137,17 @@ impl SenderThrottle {
     /// How often in a row this recipient was answered with the pair limit.
     pub fn pair_refusals(&self, recipient: &str) -> u32 {
         self.pairs.refusals(recipient)
+    }
+
+    /// What WhatsApp has said of the sender's speed, if anything.
+    pub fn slowed(&self) -> Option<Slowed> {
+        self.pace.slowed()
+    }
+
+    /// Takes up what WhatsApp said to an owner before this one.
+    pub fn take_up_slowed(&mut self, slowed: Slowed, now: Instant) {
+        self.pace.take_up(slowed);
+        self.keep_pace(now);
     }
 
     /// Until when WhatsApp asked for silence, if it did.

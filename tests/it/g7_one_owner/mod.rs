@@ -5,6 +5,7 @@ mod fence;
 mod load;
 mod sharing;
 mod sweep;
+mod told;
 mod trust;
 
 use std::collections::BTreeMap;
