@@ -138,6 +138,28 @@ impl Sub for BootInstant {
     }
 }
 
+/// What another machine's clock said. Its time goes on by our time since boot, so what our own wall clock says does not matter.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeTold {
+    said: OffsetDateTime,
+    at: BootInstant,
+}
+
+impl TimeTold {
+    /// It was asked at one moment and answered by another: in between it said this.
+    pub fn new(said: OffsetDateTime, asked_at: BootInstant, answered_at: BootInstant) -> Self {
+        Self {
+            said,
+            at: asked_at + (answered_at - asked_at) / 2,
+        }
+    }
+
+    /// What it says at `now`.
+    pub fn at(&self, now: BootInstant) -> OffsetDateTime {
+        self.said.saturating_add(signed(now - self.at))
+    }
+}
+
 fn read(moment: &Mutex<Moment>) -> Moment {
     *moment.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -197,6 +219,20 @@ mod tests {
 
         assert!(clock.now() < START);
         assert!(clock.boot().has_reached(deadline));
+    }
+
+    #[test]
+    fn the_time_that_another_clock_told_goes_on_whatever_ours_is_set_to() {
+        let (clock, hands) = Clock::movable(START);
+        let asked_at = clock.boot();
+        hands.advance(Duration::from_secs(2));
+        let said = START - time::Duration::minutes(10);
+        let told = TimeTold::new(said, asked_at, clock.boot());
+
+        hands.set_wall(START + time::Duration::days(1));
+        hands.advance(Duration::from_secs(9));
+
+        assert_eq!(told.at(clock.boot()), said + time::Duration::seconds(10));
     }
 
     #[test]

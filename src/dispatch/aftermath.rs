@@ -53,7 +53,7 @@ impl Dispatcher {
     /// A request is over: its place is free, and its sender may have learned something.
     fn learn(&mut self, answered: &Answered) {
         let (recipient, outcome) = (answered.recipient.as_str(), &answered.outcome);
-        let (now, wall) = (Instant::now(), self.sending.clock.now());
+        let (now, wall) = (Instant::now(), self.wall(&self.taken_up));
         let Some(desk) = either(&mut self.desks, &mut self.given_up, &answered.sender) else {
             return;
         };
@@ -228,7 +228,7 @@ impl Dispatcher {
                 match event {
                     Event::Unsent(claims) => self.unsent.extend(claims),
                     Event::Returned(answered) => {
-                        let wall = self.sending.clock.now();
+                        let wall = self.wall(&self.taken_up);
                         self.learn_throttled(&answered, Instant::now(), wall);
                     }
                     Event::SlowedUnsaid(senders) => self.say_slowed_again(&senders),
@@ -256,7 +256,7 @@ impl Dispatcher {
         let Some(worker) = self.worker else { return };
         self.said += 1;
         let of_all = self.said.is_multiple_of(SAY_OF_ALL_EVERY);
-        let wall = self.sending.clock.now();
+        let wall = self.wall(&self.taken_up);
         let at = |instant: Instant| wall + instant.saturating_duration_since(now);
         let mut runtimes = Vec::with_capacity(self.desks.len());
         let mut going = Vec::with_capacity(self.desks.len());

@@ -54,7 +54,7 @@ impl Dispatcher {
         else {
             return;
         };
-        let wall = self.sending.clock.now();
+        let wall = self.wall(&self.taken_up);
         let horizon = HEAD_START + 2 * self.begin_takes.min(LONGEST_BEGIN_AHEAD);
         let mut on_the_way: HashMap<Arc<str>, usize> = HashMap::new();
         for desk in self.desks.values() {

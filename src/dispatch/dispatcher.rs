@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -242,7 +243,7 @@ impl Dispatcher {
         if Arc::ptr_eq(&holding, &self.taken_up) {
             return;
         }
-        let (now, wall) = (Instant::now(), self.sending.clock.now());
+        let (now, wall) = (Instant::now(), self.wall(&holding));
         let held: HashMap<SenderId, _> = holding
             .senders
             .iter()
@@ -287,6 +288,14 @@ impl Dispatcher {
             }
         }
         self.ask_for_probes(now);
+    }
+
+    /// What the database's clock says: ours may be wrong by hours. (Ours, where nothing was ever held.)
+    pub(super) fn wall(&self, holding: &Holding) -> OffsetDateTime {
+        let clock = &self.sending.clock;
+        holding
+            .told
+            .map_or_else(|| clock.now(), |told| told.at(clock.boot()))
     }
 
     pub(super) fn let_go_what_may_leave(&mut self) {

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use super::campaign::{Campaign, Campaigns, Unusable};
 use super::departures::Departures;
 use super::reaching::{Reach, Reaching};
-use crate::clock::{BootInstant, Clock};
+use crate::clock::{BootInstant, Clock, TimeTold};
 use crate::crash::crash_point;
 use crate::domain::hold::{Fingerprint, FingerprintKey};
 use crate::domain::id::{Era, SenderId};
@@ -96,6 +96,8 @@ pub struct Holding {
     pub worker: Option<WorkerId>,
     /// These senders.
     pub senders: Vec<Held>,
+    /// What the database's clock said a moment ago: due times, ends of holds and expiries are by that one.
+    pub told: Option<TimeTold>,
 }
 
 /// Keeps the leases of one worker.
@@ -300,6 +302,7 @@ impl Ownership {
                 *holding = Arc::new(Holding {
                     worker: Some(worker),
                     senders: Vec::new(),
+                    told: holding.told,
                 });
             }
             held
@@ -338,22 +341,28 @@ impl Ownership {
     }
 
     /// What this worker holds. It is read anew when a row of it has changed: hundreds of senders are at rest for weeks.
-    async fn held_senders(&mut self, worker: WorkerId) -> Result<Vec<Arc<HeldSender>>, StoreError> {
-        let versions = self.store.versions_of_held(worker).await?;
-        match &self.read {
-            Some((known, held)) if *known == versions => Ok(held.clone()),
+    async fn held_senders(
+        &mut self,
+        worker: WorkerId,
+    ) -> Result<(Vec<Arc<HeldSender>>, TimeTold), StoreError> {
+        let asked_at = self.clock.boot();
+        let (versions, said) = self.store.versions_of_held(worker).await?;
+        let told = TimeTold::new(said, asked_at, self.clock.boot());
+        let held = match &self.read {
+            Some((known, held)) if *known == versions => held.clone(),
             _ => {
                 let held = self.store.held_senders(worker).await?;
                 let held: Vec<_> = held.into_iter().map(Arc::new).collect();
                 self.read = Some((versions, held.clone()));
-                Ok(held)
+                held
             }
-        }
+        };
+        Ok((held, told))
     }
 
     async fn publish_held(&mut self, worker: WorkerId) -> Result<(), StoreError> {
         let (mut senders, mut said) = (Vec::new(), Vec::new());
-        let all = self.held_senders(worker).await?;
+        let (all, told) = self.held_senders(worker).await?;
         let ids: Vec<SenderId> = all.iter().map(|held| held.sender.id()).collect();
         let on_hold: Vec<SenderId> = (all.iter().map(|held| &held.sender))
             .filter(|sender| sender.held_reason.is_some())
@@ -411,6 +420,7 @@ impl Ownership {
         self.holding.send_replace(Arc::new(Holding {
             worker: Some(worker),
             senders,
+            told: Some(told),
         }));
         for (sender, problem) in said {
             self.store
@@ -491,7 +501,7 @@ impl Ownership {
         );
         self.holding.send_replace(Arc::new(Holding {
             worker: Some(worker),
-            senders: Vec::new(),
+            ..Holding::default()
         }));
         Ok(worker)
     }

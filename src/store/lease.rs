@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::error::Doing;
@@ -271,20 +272,23 @@ impl Store {
         })
     }
 
-    /// Which versions of its rows [`held_senders`](Self::held_senders) would read now.
+    /// Which versions of its rows [`held_senders`](Self::held_senders) would read now, and what the database's clock says.
     ///
     /// A version has a place and a transaction that wrote it, which no other version has while the database is the same one.
-    pub async fn versions_of_held(&self, worker: WorkerId) -> Result<Versions, StoreError> {
-        sqlx::query_scalar!(
-            "select bit_xor(hash_record_extended(row(s.ctid, s.xmin, l.ctid, l.xmin), 0))
+    pub async fn versions_of_held(
+        &self,
+        worker: WorkerId,
+    ) -> Result<(Versions, OffsetDateTime), StoreError> {
+        let row = sqlx::query!(
+            r#"select bit_xor(hash_record_extended(row(s.ctid, s.xmin, l.ctid, l.xmin), 0)) as versions, clock_timestamp() as "now!"
              from wa.leases l join wa.senders s using (sender)
-             where l.worker = $1",
+             where l.worker = $1"#,
             worker.0
         )
         .fetch_one(&self.pool)
         .await
-        .doing("see whether the held senders have changed")
-        .map(Versions)
+        .doing("see whether the held senders have changed")?;
+        Ok((Versions(row.versions), row.now))
     }
 
     /// What the worker holds, with the senders' settings as they stand now.

@@ -8,6 +8,7 @@ mod browser;
 mod campaign_command;
 mod campaigns;
 mod check_command;
+mod clocks;
 mod completions;
 mod crash_points;
 mod dashboard;

@@ -167,13 +167,16 @@ async fn senders_are_of_the_same_versions_until_one_changes() {
     let store = &world.store;
     let worker = store.register_worker("one", PATIENCE).await;
     let worker = worker.expect("a worker");
-    let none = store.versions_of_held(worker).await.expect("the versions");
+    let versions = async || {
+        let read = store.versions_of_held(worker).await;
+        read.expect("the versions").0
+    };
+    let none = versions().await;
     store.take_senders(worker).await.expect("the senders");
 
     let mut known = vec![none];
     let mut differ = async || {
-        let now = store.versions_of_held(worker).await.expect("the versions");
-        let again = store.versions_of_held(worker).await.expect("the versions");
+        let (now, again) = (versions().await, versions().await);
         assert_eq!(now, again);
         assert!(!known.contains(&now));
         known.push(now);

@@ -91,8 +91,8 @@ async fn what_was_said_last_of_a_sender_s_speed_stands_and_no_silence_is_shorten
             "select slowed_to, round(extract(epoch from now() - slowed_at) / 10)::int * 10,
                coalesce(round(extract(epoch from silent_until - now()) / 10)::int * 10, 0) from wa.leases",
         );
-        let stands: (f64, i32, i32) = (stands.fetch_one(&world.database.pool).await)
-            .expect("what stands");
+        let stands: (f64, i32, i32) =
+            (stands.fetch_one(&world.database.pool).await).expect("what stands");
         stands
     };
     assert_eq!(said(40.0, 100, None).await, (40.0, 100, 0));
