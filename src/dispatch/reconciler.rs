@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -23,6 +24,7 @@ use crate::domain::id::{Epoch, SenderId};
 use crate::domain::outcome::{Doubt, LostAnswer};
 use crate::domain::transition::doubt_in_words;
 use crate::metrics::Metrics;
+use crate::store::claim::EXPIRED_AT_ONCE;
 use crate::store::lease::Suspect;
 use crate::store::sweep::{BegunBefore, Place};
 use crate::store::uncertain::{Settled, UncertainPolicy};
@@ -38,6 +40,9 @@ const SLICE: i64 = 10_000;
 const READ_A_LOOK: i64 = 10 * SLICE;
 /// As many as a slice counts for at least: hundreds of senders have nothing, and to see that takes a statement each.
 const SLICE_AT_LEAST: i64 = SLICE / 100;
+
+/// So long one look goes on ending messages that are overdue.
+const EXPIRE_FOR: Duration = Duration::from_secs(1);
 
 /// Sequences of one sender that one look examines.
 const SEQUENCES_A_LOOK: i32 = 500;
@@ -137,15 +142,6 @@ impl Reconciler {
         settled
     }
 
-    async fn expire_overdue(&self) -> Result<(), StoreError> {
-        let expired = self.store.expire_overdue().await?;
-        if expired > 0 {
-            crash_point!("expire.committed");
-        }
-        self.metrics.messages.expired.inc_by(expired);
-        Ok(())
-    }
-
     async fn settle_silent(&self) -> Result<Settled, StoreError> {
         let settled = self.store.settle_silent(self.policy).await?;
         if settled != Settled::default() {
@@ -165,6 +161,22 @@ impl Reconciler {
             );
         }
         Ok(settled)
+    }
+
+    /// Ends what is overdue, slice by slice. What was written together often expires together, by the ten thousand; but the rest of the
+    /// look is not put off for long.
+    async fn expire_overdue(&self) -> Result<(), StoreError> {
+        let since = Instant::now();
+        loop {
+            let expired = self.store.expire_overdue().await?;
+            if expired > 0 {
+                crash_point!("expire.committed");
+            }
+            self.metrics.messages.expired.inc_by(expired);
+            if expired < EXPIRED_AT_ONCE || since.elapsed() >= EXPIRE_FOR {
+                return Ok(());
+            }
+        }
     }
 
     /// Deliveries that were not told in time, in sequences of the senders that this worker holds.

@@ -16,6 +16,9 @@ use super::lease::WorkerId;
 use super::{Store, StoreError};
 use crate::domain::id::{AttemptNumber, Epoch, Era, MessageId, SenderId};
 
+/// What is overdue ends so many at a time (`expire_overdue.sql`), and as many that wait in sequences.
+pub const EXPIRED_AT_ONCE: u64 = 1_000;
+
 /// So often one read looks again, in place of suppressed recipients that it has ended.
 const LOOKS_PAST_SUPPRESSED: u32 = 5;
 
@@ -421,7 +424,8 @@ impl Store {
         .map(drop)
     }
 
-    /// Ends messages whose time has passed before they could leave: queued ones, and members that wait in a sequence.
+    /// Ends messages whose time has passed before they could leave: queued ones, and members that wait in a sequence. Where it ends
+    /// [`EXPIRED_AT_ONCE`] or more, there may be others.
     pub async fn expire_overdue(&self) -> Result<u64, StoreError> {
         let expired = sqlx::query_file!("src/store/sql/expire_overdue.sql")
             .execute(&self.pool)

@@ -39,6 +39,7 @@ mod message_kinds;
 mod metrics;
 mod model;
 mod outcomes;
+mod overdue;
 mod pgbouncer;
 mod providers;
 mod prune;

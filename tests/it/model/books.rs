@@ -295,7 +295,9 @@ impl Books {
     pub(super) fn due(&self) -> BTreeSet<(usize, i32)> {
         let numbered = self.messages.iter().enumerate();
         numbered
-            .filter(|(_, message)| message.state == State::Queued && message.is_due)
+            .filter(|(_, message)| {
+                message.state == State::Queued && message.is_due && !message.is_past
+            })
             .map(|(at, message)| (at + 1, message.attempt))
             .collect()
     }
