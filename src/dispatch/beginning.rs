@@ -176,7 +176,7 @@ impl Dispatcher {
                 continue;
             };
             match self.desks.get_mut(&chosen.due.sender) {
-                Some(desk) if desk.epoch == epoch && desk.lets_leave(&chosen.due, now) => {
+                Some(desk) if desk.epoch == epoch && desk.lets_leave(&chosen, now) => {
                     desk.make_ready(Ready {
                         chosen,
                         begun,

@@ -52,6 +52,8 @@ pub struct Desk {
     pub(super) checking: Checking,
     /// Scheme, host and port: what a connection is made to.
     pub(super) origin: Arc<str>,
+    /// Who keeps the files that its messages name.
+    keeper: Arc<str>,
     pub(super) throttle: SenderThrottle,
     /// WhatsApp has slowed it down, and that is not written yet.
     pub(super) is_slowed_anew: bool,
@@ -105,6 +107,8 @@ pub struct Chosen {
     pub shares: Vec<Permit>,
     /// What it says, where its campaign says it.
     pub content: Option<Arc<Content>>,
+    /// Who keeps the files that it names.
+    pub keeper: Arc<str>,
 }
 
 /// What a desk gives out at one moment.
@@ -145,6 +149,7 @@ impl Desk {
             endpoint: None,
             checking: Checking::default(),
             origin: Arc::default(),
+            keeper: Arc::default(),
             throttle: SenderThrottle::new(limits(held), start, now),
             is_slowed_anew: false,
             meter,
@@ -207,6 +212,7 @@ impl Desk {
         let is_known = |new| (self.endpoint.as_ref()).is_some_and(|old| Arc::ptr_eq(old, new));
         if let Some(endpoint) = held.endpoint.as_ref().filter(|new| !is_known(new)) {
             self.origin = endpoint.url.origin().ascii_serialization().into();
+            self.keeper = endpoint.keeper().into();
         }
         self.endpoint.clone_from(&held.endpoint);
         self.checking = Checking::of(sender);
@@ -249,9 +255,12 @@ impl Desk {
         }
     }
 
-    /// Whether a message that was begun may leave still: its sender may have been held meanwhile, or its campaign paused.
-    pub fn lets_leave(&self, due: &Due, now: Instant) -> bool {
+    /// Whether a message that was begun may leave still: its sender may have been held meanwhile, or its campaign paused. And where the
+    /// sender has moved, files have other ids than those that were looked for.
+    pub fn lets_leave(&self, chosen: &Chosen, now: Instant) -> bool {
+        let due = &chosen.due;
         self.lanes.let_leave(due)
+            && self.keeper == chosen.keeper
             && (self.is_open(now) || self.resting.is_trying(OnTrial::Sender, due.id))
     }
 
@@ -259,7 +268,7 @@ impl Desk {
     pub fn recalled(&mut self, now: Instant) -> Vec<Claim> {
         let (stay, go) = std::mem::take(&mut self.ready)
             .into_iter()
-            .partition(|ready| self.lets_leave(&ready.chosen.due, now));
+            .partition(|ready| self.lets_leave(&ready.chosen, now));
         self.ready = stay;
         self.claims(go)
     }
@@ -447,6 +456,7 @@ impl Desk {
                         due,
                         shares,
                         content,
+                        keeper: Arc::clone(&self.keeper),
                     });
                 }
                 Err(at) => {

@@ -238,6 +238,7 @@ fn begun(due: Due) -> Ready {
             due,
             shares: Vec::new(),
             content: None,
+            keeper: "http://127.0.0.1/".into(),
         },
         leave_by: BootInstant(LATER),
         departure,

@@ -311,6 +311,7 @@ impl Dispatcher {
                     due,
                     shares,
                     content,
+                    keeper: _,
                 } = ready.chosen;
                 let due_at = due.due_at;
                 let errand = Errand {

@@ -36,15 +36,18 @@ const AT_ONCE: usize = 2;
 /// Files that are remembered; of more, those are forgotten that nobody has asked for lately.
 const REMEMBERED: usize = 10_000;
 
-/// The files of one process, by sender and name.
+/// The files of one process, by who keeps them for which sender, and name.
 pub struct Media {
     /// None: messages may name no files.
     folder: Option<PathBuf>,
     store: Store,
     provider: Arc<Provider>,
-    known: Mutex<HashMap<(SenderId, String), Known>>,
+    known: Mutex<HashMap<Key, Known>>,
     turns: Semaphore,
 }
+
+/// Sender, who keeps what is uploaded for it, and name.
+type Key = (SenderId, String, String);
 
 /// What is known of a file.
 struct Known {
@@ -109,7 +112,7 @@ impl Media {
     ) -> bool {
         let mut is_ready = true;
         for reference in file_references(payload) {
-            let key = (sender.clone(), reference.file);
+            let key = (sender.clone(), endpoint.keeper(), reference.file);
             let mut known = self.known();
             if known.len() >= REMEMBERED {
                 // Not those that a message which is on its way out may still name.
@@ -137,14 +140,19 @@ impl Media {
     }
 
     /// The payload with an id in place of each file, or why there is none.
-    pub(super) fn fill(&self, sender: &SenderId, payload: &str) -> Option<Result<String, String>> {
+    pub(super) fn fill(
+        &self,
+        sender: &SenderId,
+        payload: &str,
+        endpoint: &Endpoint,
+    ) -> Option<Result<String, String>> {
         let references = file_references(payload);
         if references.is_empty() {
             return None;
         }
-        let known = self.known();
+        let (keeper, known) = (endpoint.keeper(), self.known());
         Some(with_ids(payload, &references, |file| {
-            let one = known.get(&(sender.clone(), file.to_owned()));
+            let one = known.get(&(sender.clone(), keeper.clone(), file.to_owned()));
             match one.map(|one| &one.found) {
                 Some(Found::Id(id)) => Ok(id.clone()),
                 Some(Found::Unusable(why)) => Err(format!("file {file}: {why}")),
@@ -156,11 +164,11 @@ impl Media {
         }))
     }
 
-    async fn fetch(&self, key: (SenderId, String), endpoint: &Endpoint) {
+    async fn fetch(&self, key: Key, endpoint: &Endpoint) {
         let Ok(_turn) = self.turns.acquire().await else {
             return;
         };
-        let (sender, file) = &key;
+        let (sender, _, file) = &key;
         let known_stamp = self.known().get(&key).and_then(|one| one.stamp);
         let (mut stamp, mut got) = (None, None);
         match self.place_of(file) {
@@ -222,7 +230,7 @@ impl Media {
         Ok(path)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<(SenderId, String), Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<Key, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -261,7 +269,8 @@ pub async fn upload(
     endpoint: &Endpoint,
 ) -> Result<String, MediaError> {
     let content = content_of(path).await?;
-    if let Some(known) = store.medium(sender, &content).await? {
+    let keeper = endpoint.keeper();
+    if let Some(known) = store.medium(sender, &content, &keeper).await? {
         return Ok(known.media_id);
     }
     let media_type = MediaType::named(content.media_type)
@@ -273,7 +282,8 @@ pub async fn upload(
             UploadError::Unreadable(_) | UploadError::Refused(_) => unusable(error),
             UploadError::NotNow(why) => MediaError::NotNow(why),
         })?;
-    store.keep_medium(sender, &content, &id, KEPT_FOR).await?;
+    let kept = (keeper.as_str(), id.as_str());
+    store.keep_medium(sender, &content, kept, KEPT_FOR).await?;
     info!(sender.id = %sender, "Uploaded a file of {} bytes ({})", content.bytes, content.media_type);
     Ok(id)
 }

@@ -13,6 +13,10 @@ fn sender() -> SenderId {
     SenderId::from("1")
 }
 
+fn endpoint() -> Arc<Endpoint> {
+    Arc::new(Endpoint::for_tests("http://127.0.0.1/v23.0/1/messages"))
+}
+
 /// The files of a folder; the database is never there.
 fn media(folder: &TempDir) -> Arc<Media> {
     let nowhere = PgPoolOptions::new().connect_lazy("postgres://nobody@127.0.0.1:1/none");
@@ -23,14 +27,16 @@ fn media(folder: &TempDir) -> Arc<Media> {
 
 /// Asks at that time until the file has been looked at.
 async fn until_ready(media: &Arc<Media>, now: Instant) {
-    let endpoint = Arc::new(Endpoint::for_tests("http://127.0.0.1/v23.0/1/messages"));
+    let endpoint = endpoint();
     while !media.is_ready(&sender(), PAYLOAD, &endpoint, now) {
         tokio::task::yield_now().await;
     }
 }
 
 fn refusal(media: &Media) -> String {
-    let filled = media.fill(&sender(), PAYLOAD).expect("it names a file");
+    let filled = media
+        .fill(&sender(), PAYLOAD, &endpoint())
+        .expect("it names a file");
     filled.expect_err("it cannot be used")
 }
 
@@ -45,7 +51,7 @@ async fn a_file_that_cannot_be_used_is_looked_at_again_a_moment_later() {
     until_ready(&media, now).await;
     assert!(refusal(&media).contains("it cannot be read"), "not yet");
     let later = Instant::now() + TRUSTED_FOR;
-    let endpoint = Arc::new(Endpoint::for_tests("http://127.0.0.1/v23.0/1/messages"));
+    let endpoint = endpoint();
     assert!(!media.is_ready(&sender(), PAYLOAD, &endpoint, later));
     let why = refusal(&media);
     assert!(
@@ -61,6 +67,25 @@ async fn a_name_that_nobody_has_looked_at_is_refused_and_does_not_leave() {
     let folder = TempDir::new().expect("a folder");
     let why = refusal(&media(&folder));
     assert!(why.contains("file a.jpg is not uploaded"), "{why}");
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_file_is_known_of_who_keeps_it_and_of_nobody_else() {
+    let folder = TempDir::new().expect("a folder");
+    let (media, now) = (media(&folder), Instant::now());
+    until_ready(&media, now).await;
+    let at = |url| Arc::new(Endpoint::for_tests(url));
+    for (url, is_known) in [
+        ("http://127.0.0.1/v24.0/1/messages", true),
+        ("http://127.0.0.2/v23.0/1/messages", false),
+        ("http://127.0.0.1/proxy/v23.0/1/messages", false),
+    ] {
+        assert_eq!(
+            media.is_ready(&sender(), PAYLOAD, &at(url), now),
+            is_known,
+            "{url}"
+        );
+    }
 }
 
 #[test]

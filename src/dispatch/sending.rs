@@ -237,7 +237,12 @@ impl Sending {
             Err(why) => return refused(why),
         };
         let filled = filled.as_deref().unwrap_or(&errand.due.payload);
-        let with_media = match self.media.fill(&errand.due.sender, filled).transpose() {
+        let endpoint = &errand.endpoint;
+        let with_media = match self
+            .media
+            .fill(&errand.due.sender, filled, endpoint)
+            .transpose()
+        {
             Ok(with_media) => with_media,
             Err(why) => return refused(why),
         };
@@ -250,7 +255,6 @@ impl Sending {
         if let Err(why) = checking.look(text, &due.recipient_kind, &due.sender, &self.doubts) {
             return refused(why);
         }
-        let endpoint = &errand.endpoint;
         let own = payload.callback_data();
         let issued = endpoint.carries_token.then(|| {
             self.token_key.in_era(errand.begun.era).issue(

@@ -250,6 +250,18 @@ impl Endpoint {
         }
     }
 
+    /// Who keeps the files that are uploaded for it: another knows nothing of their ids. The same for every version of the API.
+    pub fn keeper(&self) -> String {
+        let mut url = self.url.clone();
+        if self.kind == ProviderKind::CloudApi
+            && let Ok(mut segments) = url.path_segments_mut()
+        {
+            // Of /{version}/{sender}/messages.
+            segments.pop().pop().pop();
+        }
+        url.into()
+    }
+
     /// The credential, to tell one from another.
     pub fn credential(&self) -> &SecretString {
         &self.credential

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use wa_outbox::simulator::{Settings, Simulator};
+use wa_outbox::store::sender::SenderChange;
 
 use crate::support::make::{ALICE, BOB, a_message};
 use crate::support::provider::{LOGIN, Provided, bsp, on_premises};
@@ -28,6 +30,40 @@ fn images(world: &World) -> Vec<Value> {
     bodies
         .map(|body: Result<Value, _>| body.expect("JSON")["image"].clone())
         .collect()
+}
+
+#[tokio::test]
+async fn a_file_is_uploaded_anew_once_its_sender_has_moved_to_another_provider() {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("a.jpg"), b"a picture").expect("a file");
+    let world = a_world_with(folder.path()).await;
+    let picture = || a_message(a_picture("file:a.jpg"));
+    let before = world.enqueue(picture()).await;
+    world.until_state(before, "accepted").await;
+    // As a program of before this wrote it.
+    world.run_sql("update wa.media set kept_by = null").await;
+
+    let another = Simulator::start(Settings::default()).await;
+    let another = another.expect("another provider");
+    let moved = SenderChange {
+        base_url: Some(another.base_url()),
+        ..SenderChange::default()
+    };
+    world.change_sender(SENDER, moved).await;
+    // Until the worker has read that, what it sends goes to where it is known.
+    let after = world.enqueue(picture()).await;
+    let mut last = world.until_state(after, "accepted").await;
+    while another.ledger().request_count() == 0 {
+        let next = world.enqueue(picture()).await;
+        last = world
+            .until(next, "an end", |message| {
+                message.state != "queued" && message.state != "sending"
+            })
+            .await;
+    }
+
+    assert_eq!(last.state, "accepted");
+    assert_eq!(another.uploads().len(), 1);
 }
 
 #[tokio::test]
