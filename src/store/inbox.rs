@@ -105,13 +105,14 @@ impl Store {
     }
 
     /// Says that somebody receives deliveries. After a longer silence than [`LISTENING_GAP`] that is a new beginning: what WhatsApp has tried
-    /// to tell meanwhile nobody heard.
+    /// to tell meanwhile nobody heard. So it is where the database's clock was set back: nobody can tell how long the silence was.
     pub async fn say_listening(&self) -> Result<(), StoreError> {
         sqlx::query!(
             "insert into wa.webhook_listening as l (since, last_said_at) values (clock_timestamp(), clock_timestamp())
              on conflict (is_only) do update set
-               since = case when l.last_said_at < excluded.last_said_at - make_interval(secs => $1) then excluded.since else l.since end,
-               last_said_at = greatest(l.last_said_at, excluded.last_said_at)",
+               since = case when l.last_said_at between excluded.last_said_at - make_interval(secs => $1)
+                   and excluded.last_said_at + make_interval(secs => $1) then l.since else excluded.since end,
+               last_said_at = excluded.last_said_at",
             LISTENING_GAP.as_secs_f64()
         )
         .execute(&self.pool)

@@ -7,7 +7,8 @@
 --
 -- Where nobody listens who once did, the window stretches too, and counts from when the last receiver fell silent or the first
 -- worker came: a worker that is back before its receiver must not take the outage of both for silence. Where nobody has ever
--- listened there is nothing to wait for but the window.
+-- listened there is nothing to wait for but the window. What was said at a time that lies ahead was said before the clock was set back: who
+-- still listens has said so again by the clock as it is.
 --
 -- All of this is about a sender whose statuses bring our callback data back. Where they do not, no status can ever name a message
 -- whose answer was lost: then silence says nothing at all, and to send again is to guess. That is done only where the message or
@@ -18,7 +19,8 @@
 --
 -- Of one message ($6) it says the same ahead of time: when its clock runs out as things are, and what its policy says then.
 with heard as materialized (
-  select l.since, l.last_said_at, l.last_said_at > now() - make_interval(secs => $4) as is_listening
+  select l.since, l.last_said_at,
+    l.last_said_at between now() - make_interval(secs => $4) and now() + make_interval(secs => $4) as is_listening
   from wa.webhook_listening l
 ), around as materialized (
   select (select w.received_at from wa.oldest_waiting_delivery w) as oldest_delivery,

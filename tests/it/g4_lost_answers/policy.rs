@@ -314,6 +314,26 @@ async fn where_nobody_listens_any_more_silence_counts_after_ten_windows_of_a_run
 }
 
 #[tokio::test]
+async fn where_the_database_s_clock_was_set_back_nobody_is_taken_to_listen_who_has_not_said_so_since()
+ {
+    let mut world = a_world_with_a_window_of(3_600).await;
+    let id = a_lost_one(&world, Fault::CloseAfterReading).await;
+    assert!(world.stop_service().await);
+    silent_for(&world, id, 86_400).await;
+    let ahead = "update wa.webhook_listening set last_said_at = now() + interval '1 hour'";
+    run(&world, ahead).await;
+    assert_eq!(one_look(&world).await, Settled::default());
+
+    world.store.say_listening().await.expect("it is said");
+    let is_new =
+        "wa.webhook_listening where last_said_at <= clock_timestamp() and since = last_said_at";
+    assert_eq!(world.count(is_new).await, 1, "the window starts again");
+    assert_eq!(one_look(&world).await, Settled::default());
+    listening_for(&world, 36_001).await;
+    assert_eq!(one_look(&world).await.resent, 1);
+}
+
+#[tokio::test]
 async fn where_webhooks_flow_silence_counts_only_after_news_of_a_later_message() {
     let world = a_world_with_a_window_of(3_600).await;
     let earlier = world.enqueue(a_text().to(BOB)).await;
