@@ -144,8 +144,10 @@ impl Dispatcher {
         for claim in &beginning.claims {
             if let Some(desk) = either(&mut self.desks, &mut self.given_up, &claim.sender) {
                 desk.begin_ended(1);
-                if begun.is_err() {
-                    desk.resting.unused(claim.id);
+                if begun.is_err()
+                    && let Some((chosen, _)) = beginning.messages.get(&claim.id)
+                {
+                    desk.unused(chosen);
                 }
             }
         }
@@ -175,8 +177,10 @@ impl Dispatcher {
             ) else {
                 continue;
             };
-            match self.desks.get_mut(&chosen.due.sender) {
-                Some(desk) if desk.epoch == epoch && desk.lets_leave(&chosen, now) => {
+            let desk = either(&mut self.desks, &mut self.given_up, &chosen.due.sender);
+            let desk = desk.filter(|desk| desk.epoch == epoch);
+            match desk {
+                Some(desk) if desk.is_ours() && desk.lets_leave(&chosen, now) => {
                     desk.make_ready(Ready {
                         chosen,
                         begun,
@@ -186,20 +190,24 @@ impl Dispatcher {
                     });
                 }
                 // The sender changed hands, or was held, or its campaign was paused, while its begin was under way.
-                _ => self.unsent.push(Claim {
-                    id: chosen.due.id,
-                    sender: chosen.due.sender,
-                    epoch,
-                    attempt: begun.attempt,
-                }),
+                desk => {
+                    if let Some(desk) = desk {
+                        desk.unused(&chosen);
+                    }
+                    self.unsent.push(Claim {
+                        id: chosen.due.id,
+                        sender: chosen.due.sender,
+                        epoch,
+                        attempt: begun.attempt,
+                    });
+                }
             }
         }
         // Cancelled, settled, or of a sender that has changed hands.
-        for (Chosen { due: gone, .. }, _) in beginning.messages.into_values() {
-            if let Some(desk) = either(&mut self.desks, &mut self.given_up, &gone.sender) {
-                desk.forget(gone.id);
-                desk.resting.unused(gone.id);
-                desk.throttle.pair_unused(&gone.recipient, beginning.since);
+        for (gone, _) in beginning.messages.into_values() {
+            if let Some(desk) = either(&mut self.desks, &mut self.given_up, &gone.due.sender) {
+                desk.forget(gone.due.id);
+                desk.unused(&gone);
             }
         }
         if !self.stopping {

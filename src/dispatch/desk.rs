@@ -109,6 +109,8 @@ pub struct Chosen {
     pub content: Option<Arc<Content>>,
     /// Who keeps the files that it names.
     pub keeper: Arc<str>,
+    /// When its recipient's limit let it through.
+    pub picked_at: Instant,
 }
 
 /// What a desk gives out at one moment.
@@ -457,6 +459,7 @@ impl Desk {
                         shares,
                         content,
                         keeper: Arc::clone(&self.keeper),
+                        picked_at: now,
                     });
                 }
                 Err(at) => {
@@ -503,6 +506,11 @@ impl Desk {
         self.has_ready() && self.places.is_full()
     }
 
+    /// Whether the sender is ours.
+    pub fn is_ours(&self) -> bool {
+        self.ours.load(Ordering::Acquire)
+    }
+
     /// The flag that a request asks at the moment it leaves.
     pub fn ours(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.ours)
@@ -522,10 +530,17 @@ impl Desk {
         self.claims(all)
     }
 
+    /// A message that was picked does not leave: another may, to its recipient, or to try what it was to try.
+    pub fn unused(&mut self, chosen: &Chosen) {
+        let due = &chosen.due;
+        self.resting.unused(due.id);
+        self.throttle.pair_unused(&due.recipient, chosen.picked_at);
+    }
+
     fn claims(&mut self, unsent: VecDeque<Ready>) -> Vec<Claim> {
         let claim = |ready: Ready| {
+            self.unused(&ready.chosen);
             let due = ready.chosen.due;
-            self.resting.unused(due.id);
             Claim {
                 id: due.id,
                 sender: due.sender,

@@ -239,6 +239,7 @@ fn begun(due: Due) -> Ready {
             shares: Vec::new(),
             content: None,
             keeper: "http://127.0.0.1/".into(),
+            picked_at: Instant::now(),
         },
         leave_by: BootInstant(LATER),
         departure,
@@ -295,4 +296,27 @@ fn a_desk_that_is_given_up_keeps_back_what_it_has_begun_and_what_is_on_its_way()
     assert!(ours.load(Ordering::Acquire));
     assert_eq!(desk.give_up().len(), 1);
     assert!(!ours.load(Ordering::Acquire));
+}
+
+#[test]
+fn a_message_that_was_begun_and_does_not_leave_has_spent_nothing_of_its_recipient_s_limit() {
+    let now = Instant::now();
+    let mut held = held();
+    let sender = &mut Arc::make_mut(&mut held.held).sender;
+    (sender.pair_period_ms, sender.pair_burst) = (6_000, 1);
+    let wall = OffsetDateTime::UNIX_EPOCH;
+    let mut desk = Desk::new(&held, SETTINGS, Start::Full, Arc::default(), (now, wall));
+    let mut ready = begun(due(1, 0, 5));
+    ready.chosen.picked_at = now;
+    let recipient = ready.chosen.due.recipient.clone();
+    assert!(desk.throttle.pair(&recipient, now).is_ok());
+    desk.make_ready(ready);
+
+    // Its sender is held.
+    Arc::make_mut(&mut held.held).sender.held_reason = Some("a person says so".to_owned());
+    desk.take_up(&held, SETTINGS, now, wall);
+    assert_eq!(desk.recalled(now).len(), 1);
+
+    assert!(desk.throttle.pair(&recipient, now).is_ok());
+    assert!(desk.throttle.pair(&recipient, now).is_err());
 }

@@ -312,6 +312,7 @@ impl Dispatcher {
                     shares,
                     content,
                     keeper: _,
+                    picked_at: _,
                 } = ready.chosen;
                 let due_at = due.due_at;
                 let errand = Errand {
