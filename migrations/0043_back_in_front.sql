@@ -5,7 +5,7 @@
 -- The head is behind us, unless it is in the queue: then the gate stays as it is. One that is uncertain is marked, so that it is never
 -- sent again: its successors may have left by then. Whoever puts it back or takes it out meanwhile is waited for at its row.
 create or replace function wa.passed(gate wa.sequences) returns wa.sequences
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   loop
     update wa.uncertain u
@@ -29,7 +29,7 @@ $$;
 
 -- As before (the migration sequences); but what is not passed is not noted as such.
 create or replace function wa.settle_gate(gate wa.sequences, ids bigint[], ended bigint[]) returns boolean
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   standing text;
   cause text;
