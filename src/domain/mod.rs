@@ -21,5 +21,6 @@ pub mod ramp;
 pub mod retention;
 pub mod retry;
 pub mod status;
+pub mod text;
 pub mod token;
 pub mod transition;

@@ -103,6 +103,30 @@ impl Outcome {
         self.error().and_then(|error| error.code)
     }
 
+    /// The same with each text that came with its answer changed like this.
+    pub fn with_texts(mut self, change: impl Fn(&str) -> String) -> Self {
+        let error = match &mut self {
+            Self::Rejected(error)
+            | Self::Throttled { error, .. }
+            | Self::Held { error, .. }
+            | Self::Transient { error, .. }
+            | Self::Uncertain(Doubt::ServerFailed(error)) => error,
+            Self::Accepted(acceptance) => {
+                changed(&mut acceptance.wa_id, &change);
+                changed(&mut acceptance.message_status, &change);
+                return self;
+            }
+            Self::NotSent(_)
+            | Self::Uncertain(
+                Doubt::AnswerLost(_) | Doubt::UnreadableAcceptance { .. } | Doubt::AnswerOfAnother,
+            ) => return self,
+        };
+        changed(&mut error.title, &change);
+        changed(&mut error.details, &change);
+        changed(&mut error.fbtrace_id, &change);
+        self
+    }
+
     /// The error that its answer told.
     fn error(&self) -> Option<&ApiError> {
         match self {
@@ -118,6 +142,10 @@ impl Outcome {
             ) => None,
         }
     }
+}
+
+fn changed(text: &mut Option<String>, change: impl Fn(&str) -> String) {
+    *text = text.take().map(|text| change(&text));
 }
 
 /// What a positive answer told us.

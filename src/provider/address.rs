@@ -267,6 +267,16 @@ impl Endpoint {
         &self.credential
     }
 
+    /// What no text that comes from the provider may tell of this endpoint: the credential, and the password in it.
+    pub(super) fn secrets(&self) -> Vec<&str> {
+        let credential = self.credential.expose_secret();
+        let password = match &self.access {
+            Access::Header { .. } => None,
+            Access::Login(_) => credential.split_once(':').map(|(_, password)| password),
+        };
+        [credential].into_iter().chain(password).collect()
+    }
+
     /// The address of a call that sends nothing and needs the credential; none where no such call is known.
     pub fn harmless_call(&self) -> Option<&Url> {
         self.harmless.as_ref()

@@ -1,14 +1,15 @@
 //! Reads the body of an answer, whatever it is.
 //!
 //! It never fails and asks for nothing: what is missing, of another type or no JSON at all is simply not there,
-//! so that an id is found in any answer that has one. Texts are made fit to be stored: cut to a length, and
-//! freed of NUL, which Postgres refuses.
+//! so that an id is found in any answer that has one. Texts are made fit to be stored and logged: cut to a length, on
+//! one line, and freed of what looks like a token, for an answer may repeat the one that it refuses.
 
 use serde_json::Value;
 
 use super::codes::Dialect;
 use crate::domain::id::Wamid;
 use crate::domain::outcome::ApiError;
+use crate::domain::text::fit;
 
 /// What an answer holds.
 #[derive(Debug, Default)]
@@ -59,10 +60,10 @@ impl Answer {
         let message = |key| first(&answer, "messages")?.get(key);
         let contact = |key| first(&answer, "contacts")?.get(key);
         Self {
-            wamid: message("id").and_then(id),
+            wamid: message("id").and_then(id).map(Wamid::from),
             message_status: message("message_status").and_then(text),
-            echo: contact("input").and_then(text),
-            wa_id: contact("wa_id").and_then(text),
+            echo: contact("input").and_then(plain),
+            wa_id: contact("wa_id").and_then(name),
             success: answer.get("success") == Some(&Value::Bool(true)),
             is_object: true,
             error: read_error(&answer),
@@ -122,24 +123,38 @@ fn number(value: &Value) -> Option<i64> {
         .or_else(|| value.as_str()?.trim().parse().ok())
 }
 
-/// A string, or a number as one; never an empty one.
+/// A string as it may be shown, or a number as one; never an empty one.
 fn text(value: &Value) -> Option<String> {
-    let mut text = match value {
-        Value::String(text) => text.replace('\0', "\u{FFFD}"),
+    plain(value).map(|text| cut(fit(&text)))
+}
+
+/// The same of what is compared, and may look like anything.
+fn name(value: &Value) -> Option<String> {
+    plain(value).map(|name| cut(name.replace(char::is_control, " ")))
+}
+
+/// A string, or a number as one; never an empty one.
+fn plain(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     };
-    if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
-        text.truncate(end);
-    }
     (!text.is_empty()).then_some(text)
 }
 
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
+        text.truncate(end);
+    }
+    text
+}
+
 /// An id is kept exactly as it came or not at all: half an id is no id.
-fn id(value: &Value) -> Option<Wamid> {
-    let id = text(value).filter(|id| id.len() <= LONGEST_ID)?;
-    let storable = !id
-        .chars()
-        .any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER);
-    storable.then(|| Wamid::from(id))
+pub(super) fn id(value: &Value) -> Option<String> {
+    let is_storable = |id: &String| {
+        let is_odd = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
+        id.len() <= LONGEST_ID && !id.chars().any(is_odd)
+    };
+    plain(value).filter(is_storable)
 }

@@ -23,6 +23,7 @@ use super::session::{Pass, Session, Sessions};
 use super::verdict::{Expected, Happened, judge};
 use crate::clock::Clock;
 use crate::domain::outcome::{Doubt, LostAnswer, NotSent, Outcome};
+use crate::domain::text::without;
 
 /// How requests are made.
 #[derive(Clone, Debug)]
@@ -157,10 +158,7 @@ impl Provider {
             self.pools.drop_connections(authority, &way_in.pool);
         }
         let outcome = unless_never_sent(outcome, whereabouts);
-        match way_in.session {
-            Some((session, pass)) => session.consider(&pass, outcome),
-            None => outcome,
-        }
+        way_in.consider(endpoint, outcome)
     }
 
     /// Connections to where this endpoint is, as those vouch for it who may.
@@ -189,7 +187,8 @@ impl Provider {
             }),
             Access::Login(login) => {
                 let session = self.sessions.of(login);
-                let pass = session.pass(&pool.client).await?;
+                let pass = session.pass(&pool.client).await;
+                let pass = pass.map_err(|outcome| untold(outcome, &endpoint.secrets()))?;
                 Ok(WayIn {
                     pool,
                     header: (AUTHORIZATION, pass.bearer.clone()),
@@ -205,6 +204,31 @@ pub(super) struct WayIn {
     pub(super) pool: Pool,
     pub(super) header: (HeaderName, HeaderValue),
     session: Option<(Arc<Session>, Pass)>,
+}
+
+impl WayIn {
+    /// What an answer to a request that went in this way means, once the session is taken into account, and without a word of what
+    /// let it in.
+    pub(super) fn consider(&self, endpoint: &Endpoint, outcome: Outcome) -> Outcome {
+        let mut secrets = endpoint.secrets();
+        let header = self.header.1.to_str().unwrap_or_default();
+        secrets.extend(header.split(' ').next_back());
+        let outcome = untold(outcome, &secrets);
+        match &self.session {
+            Some((session, pass)) => session.consider(pass, outcome),
+            None => outcome,
+        }
+    }
+}
+
+fn untold(outcome: Outcome, secrets: &[&str]) -> Outcome {
+    outcome.with_texts(|text| without_all(text, secrets))
+}
+
+/// The text without any of these secrets.
+pub(super) fn without_all(text: &str, secrets: &[&str]) -> String {
+    let text = text.to_owned();
+    (secrets.iter()).fold(text, |text, secret| without(&text, secret))
 }
 
 fn http_request(target: &Target, way_in: &WayIn, body: reqwest::Body) -> reqwest::Request {

@@ -9,7 +9,7 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::address::Endpoint;
-use super::client::{Provider, chain};
+use super::client::{Provider, chain, without_all};
 use super::verdict::{Expected, Happened, judge};
 use crate::domain::outcome::{NotSent, Outcome};
 use crate::domain::transition::in_words;
@@ -47,9 +47,11 @@ impl Provider {
             }
         };
         let late = || Trial::NotReached(format!("no answer within {} s", WITHIN.as_secs()));
-        tokio::time::timeout(WITHIN, tried)
-            .await
-            .unwrap_or_else(|_| late())
+        match tokio::time::timeout(WITHIN, tried).await {
+            Ok(Trial::Refused(why)) => Trial::Refused(without_all(&why, &endpoint.secrets())),
+            Ok(trial @ (Trial::LetIn { .. } | Trial::Reached | Trial::NotReached(_))) => trial,
+            Err(_) => late(),
+        }
     }
 
     async fn call(&self, endpoint: &Endpoint, url: reqwest::Url) -> Trial {
@@ -84,7 +86,7 @@ impl Provider {
         let late = || format!("no answer within {} s", WITHIN.as_secs());
         let answer = tokio::time::timeout(WITHIN, self.answer(endpoint, url));
         let refused = |trial| match trial {
-            Trial::Refused(why) | Trial::NotReached(why) => why,
+            Trial::Refused(why) | Trial::NotReached(why) => without_all(&why, &endpoint.secrets()),
             Trial::LetIn { .. } | Trial::Reached => "nothing that can be read".to_owned(),
         };
         let (status, body) = answer.await.map_err(|_| late())?.map_err(refused)?;

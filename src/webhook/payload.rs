@@ -27,6 +27,7 @@ use crate::domain::id::{SenderId, Wamid, is_id_of_somebody};
 use crate::domain::outcome::ApiError;
 use crate::domain::phone;
 use crate::domain::status::{Status, StatusEvent};
+use crate::domain::text::fit;
 use accounts::Entry;
 use templates::template_update;
 pub use templates::{TemplateEffect, TemplateUpdate};
@@ -466,14 +467,19 @@ fn api_error(error: &Value) -> ApiError {
         http_status: None,
         code,
         subcode: error.get("error_subcode").and_then(Value::as_i64),
-        title: first_text(error, &["title", "message"]),
+        title: told(error, &["title", "message"]),
         // On-Premises has the details beside the title.
         details: error
             .get("error_data")
-            .and_then(|data| first_text(data, &["details"]))
-            .or_else(|| first_text(error, &["details"])),
-        fbtrace_id: first_text(error, &["fbtrace_id"]),
+            .and_then(|data| told(data, &["details"]))
+            .or_else(|| told(error, &["details"])),
+        fbtrace_id: told(error, &["fbtrace_id"]),
     }
+}
+
+/// A text for people: it becomes the reason of a hold and a line of a log.
+fn told(object: &Value, names: &[&str]) -> Option<String> {
+    first_text(object, names).map(|text| fit(&text))
 }
 
 /// A choice about marketing messages, once for each name that the person is known by; none for any other choice (`signup`, and

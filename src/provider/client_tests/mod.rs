@@ -1,5 +1,6 @@
 //! Against a server that does to a connection whatever networks and servers do to them.
 
+mod answers;
 mod connections;
 mod lost;
 mod not_sent;

@@ -1,0 +1,113 @@
+//! What others have written, made fit to be kept, logged and shown.
+//!
+//! An answer of WhatsApp's may repeat the token that it refuses ("Malformed access token EAAB…"), and any answer may hold what moves a
+//! cursor or begins a line. Whoever reads an answer takes that out before anybody else sees the text: nothing behind it has to think of it.
+
+/// Stands in place of a credential.
+pub const TOKEN: &str = "[token]";
+
+/// Meta's tokens begin like this …
+const FIRST_OF_A_TOKEN: &str = "EA";
+/// … and have at least so many letters and digits in all. Real ones have some two hundred.
+const SHORTEST_TOKEN: usize = 22;
+/// So many first characters of a secret are one: what repeats it may cut it short.
+const TELLING: usize = 8;
+/// A shorter secret than this could stand in any word.
+const SHORTEST_SECRET: usize = 4;
+
+/// The text on one line and without anything that looks like a token of Meta's.
+pub fn fit(text: &str) -> String {
+    without_tokens(&on_one_line(text))
+}
+
+/// With a blank in place of every control character: none may begin a line of a log, or move a cursor.
+fn on_one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+fn without_tokens(text: &str) -> String {
+    let mut fit = String::with_capacity(text.len());
+    for part in text.split_inclusive(|one: char| !one.is_ascii_alphanumeric()) {
+        let end = part.find(|one: char| !one.is_ascii_alphanumeric());
+        let (word, after) = part.split_at(end.unwrap_or(part.len()));
+        let is_token = word.starts_with(FIRST_OF_A_TOKEN) && word.len() >= SHORTEST_TOKEN;
+        fit += if is_token { TOKEN } else { word };
+        fit += after;
+    }
+    fit
+}
+
+/// The text without this secret, nor so much of its beginning as tells it.
+pub fn without(text: &str, secret: &str) -> String {
+    let telling: String = secret.chars().take(TELLING).collect();
+    if telling.len() < SHORTEST_SECRET {
+        return text.to_owned();
+    }
+    let (mut fit, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(&telling) {
+        let (before, found) = rest.split_at(at);
+        let same = found
+            .char_indices()
+            .zip(secret.chars())
+            .take_while(|((_, one), other)| one == other);
+        let end = same.map(|((at, one), _)| at + one.len_utf8()).last();
+        fit += before;
+        fit += TOKEN;
+        rest = &found[end.unwrap_or(telling.len())..];
+    }
+    fit + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_token_of_metas_is_taken_out_wherever_it_stands() {
+        let token = format!("EAAB{}", "x7".repeat(90));
+        for (text, fitted) in [
+            (
+                format!("Malformed access token {token}"),
+                "Malformed access token [token]",
+            ),
+            (
+                format!("{token}: expired, \"{token}\"."),
+                "[token]: expired, \"[token]\".",
+            ),
+            (
+                format!("é access_token={token}&x"),
+                "é access_token=[token]&x",
+            ),
+            (
+                "EACH of 22 words; EA, EAABshort".to_owned(),
+                "EACH of 22 words; EA, EAABshort",
+            ),
+            (String::new(), ""),
+        ] {
+            assert_eq!(fit(&text), fitted);
+        }
+    }
+
+    #[test]
+    fn a_text_has_no_control_characters() {
+        assert_eq!(fit("a\nb\r\u{1b}[31mc\0\u{85}d\u{7f}"), "a b  [31mc  d ");
+    }
+
+    #[test]
+    fn a_secret_is_taken_out_even_where_it_was_cut_short() {
+        let secret = "d360-häß-secret-key";
+        for (text, fitted) in [
+            ("key d360-häß-secret-key!", "key [token]!"),
+            ("d360-häß-secret-keyd360-häß-secret-key", "[token][token]"),
+            ("key d360-häß-sec", "key [token]"),
+            ("key d360-häß-secure", "key [token]ure"),
+            ("key d360-h", "key d360-h"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(without(text, secret), fitted);
+        }
+        assert_eq!(without("is EAAB known", "EAAB"), "is [token] known");
+        assert_eq!(without("a b", "a"), "a b");
+        assert_eq!(without("a b", ""), "a b");
+    }
+}

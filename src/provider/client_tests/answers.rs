@@ -1,0 +1,48 @@
+//! What is kept of an answer.
+
+use super::*;
+
+/// A whole answer with this status and body.
+fn reply(status: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}")
+}
+
+/// What a request learns from a server that gives this answer.
+async fn learned(status: &str, body: &str) -> Outcome {
+    let reply: &'static str = reply(status, body).leak();
+    let (endpoint, _) = server_that_says(reply).await;
+    send(&provider(), &endpoint).await
+}
+
+#[tokio::test]
+async fn a_credential_that_an_answer_repeats_is_kept_nowhere() {
+    let another = format!("EAAG{}", "Zx9".repeat(60));
+    let body = format!(
+        r#"{{"error":{{"message":"Malformed access token EAAB\nforged line","code":190,
+            "error_data":{{"details":"of {another}: \u001b[2J"}},"fbtrace_id":"EAAB"}}}}"#
+    );
+    let Outcome::Held { error, .. } = learned("401 Unauthorized", &body).await else {
+        panic!("a token that is refused holds");
+    };
+    assert_eq!(
+        error.title.as_deref(),
+        Some("Malformed access token [token] forged line")
+    );
+    assert_eq!(error.details.as_deref(), Some("of [token]:  [2J"));
+    assert_eq!(error.fbtrace_id.as_deref(), Some("[token]"));
+}
+
+#[tokio::test]
+async fn an_acceptance_names_its_recipient_whatever_that_looks_like() {
+    let group = "EAgroup7777777777777777777777777";
+    let body = format!(r#"{{"contacts":[{{"input":"{group}"}}],"messages":[{{"id":"wamid.A"}}]}}"#);
+    let (endpoint, _) = server_that_says(answer(&body).leak()).await;
+    let recipient = Recipient::Group(group);
+    let request = Request {
+        expected: Expected::Message(recipient),
+        ..text_to(&endpoint, ALICE, "token-1")
+    };
+    let outcome = provider().send(&request, || true).await;
+    assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+}
