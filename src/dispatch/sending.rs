@@ -305,6 +305,9 @@ pub(super) fn account_of(outcome: &Outcome) -> Option<Account> {
         | Outcome::Held { error, .. }
         | Outcome::Transient { error, .. } => (error.clone(), None),
     };
+    let began = (outcome.excerpt()).map(|excerpt| format!("the answer began: {excerpt}"));
+    let notes: Vec<String> = note.into_iter().chain(began).collect();
+    let note = (!notes.is_empty()).then(|| notes.join("; "));
     Some(Account {
         outcome: outcome_name,
         error,

@@ -86,7 +86,7 @@ impl Outcome {
     pub fn http_status(&self) -> Option<u16> {
         match self {
             Self::Accepted(acceptance) => acceptance.http_status,
-            Self::Uncertain(Doubt::UnreadableAcceptance { http_status }) => Some(*http_status),
+            Self::Uncertain(Doubt::UnreadableAcceptance { http_status, .. }) => Some(*http_status),
             Self::NotSent(_)
             | Self::Rejected(_)
             | Self::Throttled { .. }
@@ -116,14 +116,51 @@ impl Outcome {
                 changed(&mut acceptance.message_status, &change);
                 return self;
             }
-            Self::NotSent(_)
-            | Self::Uncertain(
-                Doubt::AnswerLost(_) | Doubt::UnreadableAcceptance { .. } | Doubt::AnswerOfAnother,
-            ) => return self,
+            Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) => {
+                changed(excerpt, &change);
+                return self;
+            }
+            Self::NotSent(_) | Self::Uncertain(Doubt::AnswerLost(_) | Doubt::AnswerOfAnother) => {
+                return self;
+            }
         };
+        changed(&mut error.excerpt, &change);
         changed(&mut error.title, &change);
         changed(&mut error.details, &change);
         changed(&mut error.fbtrace_id, &change);
+        self
+    }
+
+    /// How its answer began, where it could not be read.
+    pub fn excerpt(&self) -> Option<&str> {
+        match self {
+            Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) => excerpt.as_deref(),
+            Self::Accepted(_)
+            | Self::NotSent(_)
+            | Self::Rejected(_)
+            | Self::Throttled { .. }
+            | Self::Held { .. }
+            | Self::Transient { .. }
+            | Self::Uncertain(
+                Doubt::AnswerLost(_) | Doubt::AnswerOfAnother | Doubt::ServerFailed(_),
+            ) => self.error().and_then(|error| error.excerpt.as_deref()),
+        }
+    }
+
+    /// The same as if nothing had been kept of how its answer began.
+    #[cfg(test)]
+    pub(crate) fn without_excerpt(mut self) -> Self {
+        match &mut self {
+            Self::Rejected(error)
+            | Self::Throttled { error, .. }
+            | Self::Held { error, .. }
+            | Self::Transient { error, .. }
+            | Self::Uncertain(Doubt::ServerFailed(error)) => error.excerpt = None,
+            Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) => *excerpt = None,
+            Self::Accepted(_)
+            | Self::NotSent(_)
+            | Self::Uncertain(Doubt::AnswerLost(_) | Doubt::AnswerOfAnother) => {}
+        }
         self
     }
 
@@ -176,6 +213,8 @@ pub struct ApiError {
     pub details: Option<String>,
     /// What Meta's support asks for.
     pub fbtrace_id: Option<String>,
+    /// How the answer began, where no error could be read in it.
+    pub excerpt: Option<String>,
 }
 
 /// Why a request provably never left.
@@ -220,6 +259,8 @@ pub enum Doubt {
     UnreadableAcceptance {
         /// 200 or another of its hundred.
         http_status: u16,
+        /// How it began, where anything came.
+        excerpt: Option<String>,
     },
     /// The answer names another recipient, so it belongs to another request; ours is as good as lost.
     AnswerOfAnother,

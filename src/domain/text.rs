@@ -14,6 +14,12 @@ const SHORTEST_TOKEN: usize = 22;
 const TELLING: usize = 8;
 /// A shorter secret than this could stand in any word.
 const SHORTEST_SECRET: usize = 4;
+/// Characters of an answer that nobody understood.
+const EXCERPT: usize = 200;
+/// So many digits in a row may be somebody's number; codes of errors have fewer.
+const DIGITS: usize = 7;
+/// What the ids of messages begin with.
+const WAMID: &str = "wamid.";
 
 /// The text on one line and without anything that looks like a token of Meta's.
 pub fn fit(text: &str) -> String {
@@ -56,6 +62,72 @@ pub fn without(text: &str, secret: &str) -> String {
         rest = &found[end.unwrap_or(telling.len())..];
     }
     fit + rest
+}
+
+/// JSON with U+FFFD in place of every half of a surrogate pair: who cuts a text in the middle of a character leaves one.
+pub fn without_halves(json: &str) -> String {
+    let unit = |at: usize| {
+        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let (mut mended, mut at) = (String::with_capacity(json.len()), 0);
+    while let Some(found) = json[at..].find('\\') {
+        let escape = at + found;
+        mended.push_str(&json[at..escape]);
+        let is_pair = |first| {
+            (0xD800..0xDC00).contains(&first)
+                && unit(escape + 6).is_some_and(|second| (0xDC00..0xE000).contains(&second))
+        };
+        let (length, is_half) = match unit(escape) {
+            Some(first) if is_pair(first) => (12, false),
+            Some(first) => (6, (0xD800..0xE000).contains(&first)),
+            None => (2, false),
+        };
+        let end = (escape + length..=json.len()).find(|end| json.is_char_boundary(*end));
+        let end = end.unwrap_or(json.len());
+        mended.push_str(if is_half {
+            "\\ufffd"
+        } else {
+            &json[escape..end]
+        });
+        at = end;
+    }
+    mended + &json[at..]
+}
+
+/// How an answer began that nobody understood: enough to recognise who spoke, and nobody's number.
+pub fn excerpt(body: &[u8]) -> Option<String> {
+    // Of what is taken out some is longer than what takes its place.
+    let beginning = &body[..body.len().min(8 * EXCERPT)];
+    let text = fit(&String::from_utf8_lossy(beginning));
+    let text = without_numbers(&text);
+    let short: String = text.trim().chars().take(EXCERPT).collect();
+    (!short.is_empty()).then_some(short)
+}
+
+/// Without rows of digits that may be somebody's number, and without wamids, which hold it in base64.
+fn without_numbers(text: &str) -> String {
+    let is_of_word = |one: char| one.is_ascii_alphanumeric() || "=+/_-".contains(one);
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|one: char| one.is_ascii_digit() || one == 'w') {
+        shown += &rest[..at];
+        let found = &rest[at..];
+        let (end, hidden) = match found.strip_prefix(WAMID) {
+            Some(id) => {
+                let id = id.find(|one| !is_of_word(one)).unwrap_or(id.len());
+                (WAMID.len() + id, true)
+            }
+            None => {
+                let digits = found.find(|one: char| !one.is_ascii_digit());
+                let digits = digits.unwrap_or(found.len());
+                (digits.max(1), digits >= DIGITS)
+            }
+        };
+        shown += if hidden { "…" } else { &found[..end] };
+        rest = &found[end..];
+    }
+    shown + rest
 }
 
 #[cfg(test)]
@@ -109,5 +181,34 @@ mod tests {
         assert_eq!(without("is EAAB known", "EAAB"), "is [token] known");
         assert_eq!(without("a b", "a"), "a b");
         assert_eq!(without("a b", ""), "a b");
+    }
+
+    #[test]
+    fn halves_of_surrogate_pairs_are_mended_and_nothing_else() {
+        for (json, mended) in [
+            (r#""Hi \ud83d""#, r#""Hi \ufffd""#),
+            (r#""\ude00\ud83d\ude00""#, r#""\ufffd\ud83d\ude00""#),
+            (r#""\\ud83d \n é\""#, r#""\\ud83d \n é\""#),
+            (r#""\ud83dé\u12"#, r#""\ufffdé\u12"#),
+            ("\\", "\\"),
+        ] {
+            assert_eq!(without_halves(json), mended);
+        }
+    }
+
+    #[test]
+    fn an_excerpt_is_short_and_names_nobody() {
+        let page = format!(
+            "<html>\n+16505551234 wamid.HBgLMTY1MDU1NTEyMzQ= who w 131026{}",
+            " é".repeat(900)
+        );
+        let excerpt = excerpt(page.as_bytes()).expect("a text");
+        assert!(
+            excerpt.starts_with("<html> +… … who w 131026 é"),
+            "{excerpt}"
+        );
+        assert_eq!(excerpt.chars().count(), EXCERPT);
+        assert_eq!(super::excerpt(b" \n"), None);
+        assert_eq!(super::excerpt(&[0xff]).as_deref(), Some("\u{FFFD}"));
     }
 }

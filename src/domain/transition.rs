@@ -180,7 +180,7 @@ pub fn doubt_in_words(doubt: &Doubt) -> String {
             "the connection ended before the answer came".to_owned()
         }
         Doubt::AnswerLost(LostAnswer::Swept) => "the worker that sent it is gone".to_owned(),
-        Doubt::UnreadableAcceptance { http_status } => {
+        Doubt::UnreadableAcceptance { http_status, .. } => {
             format!("the answer (HTTP {http_status}) said yes and could not be read")
         }
         Doubt::AnswerOfAnother => "the answer that came belongs to another message".to_owned(),
@@ -301,7 +301,13 @@ mod tests {
             (Doubt::AnswerLost(LostAnswer::TimedOut), true),
             (Doubt::AnswerOfAnother, true),
             (Doubt::ServerFailed(error(1)), true),
-            (Doubt::UnreadableAcceptance { http_status: 200 }, false),
+            (
+                Doubt::UnreadableAcceptance {
+                    http_status: 200,
+                    excerpt: None,
+                },
+                false,
+            ),
         ] {
             let next = after(Outcome::Uncertain(doubt), 1);
             assert!(matches!(next, Transition::Doubt { may_resend, .. } if may_resend == expected));

@@ -1,7 +1,7 @@
 //! Reads the body of an answer, whatever it is.
 //!
 //! It never fails and asks for nothing: what is missing, of another type or no JSON at all is simply not there,
-//! so that an id is found in any answer that has one. Texts are made fit to be stored and logged: cut to a length, on
+//! so that an id is found in any answer that has one. What is JSON but for a broken character or a rest behind it is mended. Texts are made fit to be stored and logged: cut to a length, on
 //! one line, and freed of what looks like a token, for an answer may repeat the one that it refuses.
 
 use serde_json::Value;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::codes::Dialect;
 use crate::domain::id::Wamid;
 use crate::domain::outcome::ApiError;
-use crate::domain::text::fit;
+use crate::domain::text::{excerpt, fit, without_halves};
 
 /// What an answer holds.
 #[derive(Debug, Default)]
@@ -24,10 +24,14 @@ pub(super) struct Answer {
     pub(super) wa_id: Option<String>,
     /// `{"success":true}`.
     pub(super) success: bool,
-    /// It is a JSON object at all.
-    pub(super) is_object: bool,
+    /// It is a JSON object, and nothing stands under `error` or `errors`.
+    pub(super) is_without_errors: bool,
+    /// Something stands at `messages[0].id` that is no id: half of one, most likely.
+    pub(super) has_broken_id: bool,
     /// The error, if one stands there.
     pub(super) error: Reading,
+    /// How it begins, for people.
+    pub(super) excerpt: Option<String>,
 }
 
 /// Whether an error stands in an answer.
@@ -51,23 +55,67 @@ const LONGEST_TEXT: usize = 2_000;
 /// Longer ids are none (Meta, Messages reference: 128 characters): they would not fit into a unique index.
 const LONGEST_ID: usize = 512;
 
+/// Some servers begin every text with it.
+const BYTE_ORDER_MARK: char = '\u{FEFF}';
+
 impl Answer {
     /// What `body` holds; nothing at all if it is no JSON object.
     pub(super) fn read(body: &[u8]) -> Self {
-        let Ok(answer @ Value::Object(_)) = serde_json::from_slice::<Value>(body) else {
-            return Self::default();
+        let whole = serde_json::from_slice(body).ok();
+        let Some(answer @ Value::Object(_)) = whole.or_else(|| mended(body)) else {
+            return Self {
+                excerpt: excerpt(body),
+                ..Self::default()
+            };
         };
         let message = |key| first(&answer, "messages")?.get(key);
         let contact = |key| first(&answer, "contacts")?.get(key);
+        let wamid = message("id").and_then(id).map(Wamid::from);
         Self {
-            wamid: message("id").and_then(id).map(Wamid::from),
+            // Of a plain acceptance nobody asks for it.
+            excerpt: wamid.is_none().then(|| excerpt(body)).flatten(),
+            has_broken_id: wamid.is_none() && message("id").and_then(plain).is_some(),
+            wamid,
             message_status: message("message_status").and_then(text),
             echo: contact("input").and_then(plain),
             wa_id: contact("wa_id").and_then(name),
             success: answer.get("success") == Some(&Value::Bool(true)),
-            is_object: true,
+            is_without_errors: !has_something(&answer, "error")
+                && !has_something(&answer, "errors"),
             error: read_error(&answer),
         }
+    }
+}
+
+/// A JSON object that is good but for bytes that are no UTF-8, halves of characters, a byte order mark, or bytes behind its end:
+/// what proxies and cut texts do to an answer.
+///
+/// It must not make another answer of it. So there is none where a name was broken, for what stood under it would be missing, nor
+/// where another object may follow.
+fn mended(body: &[u8]) -> Option<Value> {
+    let text = String::from_utf8_lossy(body);
+    let text = without_halves(text.trim_start_matches(BYTE_ORDER_MARK));
+    let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+    let value = values.next()?.ok()?;
+    let is_last = !text[values.byte_offset()..].contains('{');
+    (is_last && has_whole_names(&value)).then_some(value)
+}
+
+fn has_whole_names(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.iter().all(|(name, value)| {
+            !name.contains(char::REPLACEMENT_CHARACTER) && has_whole_names(value)
+        }),
+        Value::Array(values) => values.iter().all(has_whole_names),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
+fn has_something(answer: &Value, name: &str) -> bool {
+    match answer.get(name) {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(values)) => !values.is_empty(),
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => true,
     }
 }
 
@@ -113,6 +161,7 @@ fn api_error(error: &Value) -> ApiError {
             .or_else(|| of("details").and_then(text))
             .or_else(|| of("error_user_msg").and_then(text)),
         fbtrace_id: of("fbtrace_id").and_then(text),
+        excerpt: None,
     }
 }
 

@@ -61,7 +61,7 @@ pub fn judge(happened: &Happened<'_>, expected: &Expected<'_>) -> Outcome {
         Happened::NotSent(why) => Outcome::NotSent(why),
         Happened::AnswerLost(how) => Outcome::Uncertain(Doubt::AnswerLost(how)),
         Happened::HeadOnly { status, lost } => Outcome::Uncertain(if is_success(status) {
-            unreadable(status)
+            unreadable(status, None)
         } else {
             Doubt::AnswerLost(lost)
         }),
@@ -111,9 +111,7 @@ fn judge_success(
             if answer.echo.is_some() {
                 return Outcome::Uncertain(Doubt::AnswerOfAnother);
             }
-            let is_bare = matches!(expected, Expected::BareMarkAsRead)
-                && answer.is_object
-                && matches!(answer.error, Reading::Nothing);
+            let is_bare = matches!(expected, Expected::BareMarkAsRead) && answer.is_without_errors;
             if answer.success || is_bare {
                 return Outcome::Accepted(Acceptance {
                     http_status: Some(status),
@@ -123,20 +121,22 @@ fn judge_success(
         }
     }
     match answer.error {
+        // Half an id is no id, and it says yes all the same, whatever else the answer says.
+        _ if answer.has_broken_id => Outcome::Uncertain(unreadable(status, answer.excerpt)),
         Reading::Error { error, dialect } => {
             let error = with_status(error, status);
             judge_code(&error, dialect, retry_after)
                 // Some providers answer 200 and say in the body that they refused (Turn.io does).
                 .unwrap_or(Outcome::Rejected(error))
         }
-        Reading::Nothing => Outcome::Uncertain(unreadable(status)),
+        Reading::Nothing => Outcome::Uncertain(unreadable(status, answer.excerpt)),
     }
 }
 
 fn judge_failure(status: u16, retry_after: Option<&str>, answer: Answer) -> Outcome {
-    if answer.wamid.is_some() {
+    if answer.wamid.is_some() || answer.has_broken_id {
         // A gateway that turned an acceptance into a failure: to be looked at, never to be sent again.
-        return Outcome::Uncertain(unreadable(status));
+        return Outcome::Uncertain(unreadable(status, answer.excerpt));
     }
     match answer.error {
         Reading::Error { error, dialect } => {
@@ -145,7 +145,10 @@ fn judge_failure(status: u16, retry_after: Option<&str>, answer: Answer) -> Outc
                 .unwrap_or_else(|| judge_status(status, retry_after, error, Speaker::WhatsApp))
         }
         Reading::Nothing => {
-            let error = with_status(ApiError::default(), status);
+            let error = ApiError {
+                excerpt: answer.excerpt,
+                ..with_status(ApiError::default(), status)
+            };
             judge_status(status, retry_after, error, Speaker::Stranger)
         }
     }
@@ -224,8 +227,11 @@ fn is_success(status: u16) -> bool {
     (200..300).contains(&status)
 }
 
-fn unreadable(http_status: u16) -> Doubt {
-    Doubt::UnreadableAcceptance { http_status }
+fn unreadable(http_status: u16, excerpt: Option<String>) -> Doubt {
+    Doubt::UnreadableAcceptance {
+        http_status,
+        excerpt,
+    }
 }
 
 fn with_status(error: ApiError, status: u16) -> ApiError {

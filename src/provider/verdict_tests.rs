@@ -8,7 +8,7 @@ fn message_to(recipient: Recipient<'_>, status: u16, body: &str) -> Outcome {
         retry_after: None,
         body: body.as_bytes(),
     };
-    judge(&happened, &Expected::Message(recipient))
+    judge(&happened, &Expected::Message(recipient)).without_excerpt()
 }
 
 fn message(status: u16, body: &str) -> Outcome {
@@ -21,7 +21,7 @@ fn mark_as_read(status: u16, body: &str) -> Outcome {
         retry_after: None,
         body: body.as_bytes(),
     };
-    judge(&happened, &Expected::MarkAsRead)
+    judge(&happened, &Expected::MarkAsRead).without_excerpt()
 }
 
 fn asking_to_wait(status: u16, retry_after: &str, body: &str) -> Outcome {
@@ -58,8 +58,10 @@ fn is_held(outcome: &Outcome) -> bool {
     )
 }
 
-const UNREADABLE_200: Outcome =
-    Outcome::Uncertain(Doubt::UnreadableAcceptance { http_status: 200 });
+const UNREADABLE_200: Outcome = Outcome::Uncertain(Doubt::UnreadableAcceptance {
+    http_status: 200,
+    excerpt: None,
+});
 
 #[test]
 fn an_id_in_a_2xx_is_an_acceptance_and_everything_about_it_is_kept() {
@@ -213,7 +215,8 @@ fn a_2xx_that_cannot_be_read_is_most_likely_an_acceptance() {
         retry_after: None,
         body: &[0xff, 0x00, 0xfe],
     };
-    assert_eq!(judge(&happened, &Expected::Message(ALICE)), UNREADABLE_200);
+    let outcome = judge(&happened, &Expected::Message(ALICE));
+    assert_eq!(outcome.without_excerpt(), UNREADABLE_200);
 }
 
 #[test]
@@ -382,6 +385,7 @@ fn an_error_is_kept_with_all_that_helps() {
         title: Some("(#100) Invalid parameter".to_owned()),
         details: Some("Parameter 'to' is wrong".to_owned()),
         fbtrace_id: Some("Az8or".to_owned()),
+        excerpt: None,
     };
     assert_eq!(message(400, body), Outcome::Rejected(expected));
 }
@@ -405,7 +409,10 @@ fn texts_of_an_error_can_always_be_stored() {
 #[test]
 fn an_id_in_a_failure_is_never_sent_again() {
     let body = r#"{"messages":[{"id":"wamid.A"}],"error":{"message":"x","code":131016}}"#;
-    let doubt = Outcome::Uncertain(Doubt::UnreadableAcceptance { http_status: 502 });
+    let doubt = Outcome::Uncertain(Doubt::UnreadableAcceptance {
+        http_status: 502,
+        excerpt: None,
+    });
     assert_eq!(message(502, body), doubt);
 }
 
@@ -413,4 +420,121 @@ fn an_id_in_a_failure_is_never_sent_again() {
 fn subcode_33_holds_the_sender_and_fails_no_message() {
     let body = r#"{"error":{"message":"Unsupported post request","code":100,"error_subcode":33}}"#;
     assert!(is_held(&message(400, body)));
+}
+
+const ACCEPTANCE: &str = r#"{"contacts":[{"input":"+16505551234"}],"messages":[{"id":"wamid.A","x":"Hi"}],"errors":[{"code":131026,"title":"Hi"}]}"#;
+const REFUSAL: &str =
+    r#"{"error":{"message":"Hi","code":131009,"error_data":{"details":"Hi \ud83d"}}}"#;
+
+fn of_bytes(status: u16, body: &[u8], expected: &Expected<'_>) -> Outcome {
+    let happened = Happened::Answer {
+        status,
+        retry_after: None,
+        body,
+    };
+    judge(&happened, expected)
+}
+
+#[test]
+fn an_answer_is_understood_although_a_text_in_it_is_broken_or_bytes_stand_around_it() {
+    let Outcome::Rejected(error) = message(400, REFUSAL) else {
+        panic!("it is about the message");
+    };
+    assert_eq!(error.code, Some(131009));
+    assert_eq!(error.details.as_deref(), Some("Hi \u{FFFD}"));
+    let good = r#"{"messages":[{"id":"wamid.A"}],"text":"Hi"}"#;
+    let latin = [
+        br#"{"messages":[{"id":"wamid.A"}],"text":"caf"#.as_slice(),
+        b"\xe9\"}",
+    ]
+    .concat();
+    let marked = format!("\u{FEFF}{good}").into_bytes();
+    let with_rest = format!("{good}\0\0<!-- 3 ms -->").into_bytes();
+    for body in [latin, marked, with_rest] {
+        let outcome = of_bytes(200, &body, &Expected::Message(ALICE));
+        assert_eq!(accepted_as(&outcome), Some("wamid.A"));
+    }
+}
+
+#[test]
+fn what_is_too_broken_to_be_mended_leaves_a_doubt_and_is_kept_for_people() {
+    for body in [
+        // Half an id.
+        r#"{"messages":[{"id":"wamid.\ud83d"}],"errors":[{"code":131026}]}"#,
+        // Two answers.
+        r#"{"errors":[{"code":131026}]}{"messages":[{"id":"wamid.A"}]}"#,
+        // An answer whose id stands under half a name.
+        r#"{"messages\ud83d":[{"id":"wamid.A"}],"errors":[{"code":131026}]}"#,
+    ] {
+        assert_eq!(message(200, body), UNREADABLE_200, "{body}");
+    }
+    let page = of_bytes(403, b"<html> of +16505551234", &Expected::Message(ALICE));
+    assert!(is_held(&page));
+    assert_eq!(page.excerpt(), Some("<html> of +…"));
+    let page = of_bytes(200, b"<html>", &Expected::Message(ALICE));
+    assert_eq!(page.excerpt(), Some("<html>"));
+}
+
+#[test]
+fn errors_that_cannot_be_read_are_no_acceptance_of_a_mark_as_read() {
+    for body in [r#"{"errors":[{"code":"1\ud83d"}]}"#, r#"{"error":"x"}"#] {
+        let outcome = of_bytes(200, body.as_bytes(), &Expected::BareMarkAsRead);
+        assert_eq!(outcome.without_excerpt(), UNREADABLE_200, "{body}");
+    }
+}
+
+mod mending {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What networks, proxies and cut texts put into an answer. None of it makes a character, alone or together: a whole answer with other
+    /// names is another answer.
+    fn dirt() -> impl Strategy<Value = Vec<u8>> {
+        let no_character = prop_oneof![0x80u8..0xC0, 0xF8u8..];
+        prop_oneof![
+            prop::collection::vec(no_character, 1..4),
+            Just(br"\ud83d".to_vec()),
+        ]
+    }
+
+    fn dirtied(body: &str, places: &[(prop::sample::Index, Vec<u8>)]) -> Vec<u8> {
+        let mut body = body.as_bytes().to_vec();
+        for (at, dirt) in places {
+            let at = at.index(body.len() + 1);
+            body.splice(at..at, dirt.iter().copied());
+        }
+        body
+    }
+
+    fn places() -> impl Strategy<Value = Vec<(prop::sample::Index, Vec<u8>)>> {
+        prop::collection::vec((any::<prop::sample::Index>(), dirt()), 1..4)
+    }
+
+    proptest! {
+        #[test]
+        fn no_acceptance_becomes_a_failure_nor_one_of_another(places in places()) {
+            let outcome = of_bytes(200, &dirtied(ACCEPTANCE, &places), &Expected::Message(ALICE));
+            let is_sound = match &outcome {
+                Outcome::Accepted(_) => accepted_as(&outcome) == Some("wamid.A"),
+                Outcome::Uncertain(doubt) => !doubt.may_resend() || *doubt == Doubt::AnswerOfAnother,
+                _ => false,
+            };
+            prop_assert!(is_sound, "{outcome:?}");
+        }
+
+        #[test]
+        fn no_failure_becomes_an_acceptance(places in places(), status in prop::sample::select(vec![200, 400, 500])) {
+            let on_premises = r#"{"errors":[{"code":1013,"title":"Hi"}],"meta":{}}"#;
+            for (body, expected) in [
+                (REFUSAL, Expected::Message(ALICE)),
+                (on_premises, Expected::Message(ALICE)),
+                (on_premises, Expected::MarkAsRead),
+                (on_premises, Expected::BareMarkAsRead),
+            ] {
+                let outcome = of_bytes(status, &dirtied(body, &places), &expected);
+                prop_assert!(!matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+            }
+        }
+    }
 }

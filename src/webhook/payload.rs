@@ -27,7 +27,7 @@ use crate::domain::id::{SenderId, Wamid, is_id_of_somebody};
 use crate::domain::outcome::ApiError;
 use crate::domain::phone;
 use crate::domain::status::{Status, StatusEvent};
-use crate::domain::text::fit;
+use crate::domain::text::{fit, without_halves};
 use accounts::Entry;
 use templates::template_update;
 pub use templates::{TemplateEffect, TemplateUpdate};
@@ -315,37 +315,6 @@ fn decoded(raw: &RawValue) -> Option<Value> {
         .ok()
 }
 
-/// JSON with U+FFFD in place of every half of a surrogate pair.
-fn without_halves(json: &str) -> String {
-    let unit = |at: usize| {
-        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let (mut mended, mut at) = (String::with_capacity(json.len()), 0);
-    while let Some(found) = json[at..].find('\\') {
-        let escape = at + found;
-        mended.push_str(&json[at..escape]);
-        let is_pair = |first| {
-            (0xD800..0xDC00).contains(&first)
-                && unit(escape + 6).is_some_and(|second| (0xDC00..0xE000).contains(&second))
-        };
-        let (length, is_half) = match unit(escape) {
-            Some(first) if is_pair(first) => (12, false),
-            Some(first) => (6, (0xD800..0xE000).contains(&first)),
-            None => (2, false),
-        };
-        let end = (escape + length..=json.len()).find(|end| json.is_char_boundary(*end));
-        let end = end.unwrap_or(json.len());
-        mended.push_str(if is_half {
-            "\\ufffd"
-        } else {
-            &json[escape..end]
-        });
-        at = end;
-    }
-    mended + &json[at..]
-}
-
 /// The string that a raw value is. An id that came as a number is taken by its digits.
 fn text(raw: &RawValue) -> Option<String> {
     serde_json::from_str::<Value>(raw.get())
@@ -474,6 +443,7 @@ fn api_error(error: &Value) -> ApiError {
             .and_then(|data| told(data, &["details"]))
             .or_else(|| told(error, &["details"])),
         fbtrace_id: told(error, &["fbtrace_id"]),
+        excerpt: None,
     }
 }
 

@@ -120,6 +120,7 @@ async fn send(provider: &Provider, endpoint: &Endpoint) -> Outcome {
     provider
         .send(&text_to(endpoint, ALICE, "token-1"), || true)
         .await
+        .without_excerpt()
 }
 
 /// Reads one whole request, head and body; whatever came if the client went before its end.
@@ -203,4 +204,7 @@ async fn server_that_says(reply: &'static str) -> (Endpoint, Arc<Seen>) {
 
 const LOST: Outcome = Outcome::Uncertain(Doubt::AnswerLost(LostAnswer::ConnectionLost));
 const TIMED_OUT: Outcome = Outcome::Uncertain(Doubt::AnswerLost(LostAnswer::TimedOut));
-const UNREADABLE: Outcome = Outcome::Uncertain(Doubt::UnreadableAcceptance { http_status: 200 });
+const UNREADABLE: Outcome = Outcome::Uncertain(Doubt::UnreadableAcceptance {
+    http_status: 200,
+    excerpt: None,
+});
