@@ -55,6 +55,9 @@ const LONGEST_TEXT: usize = 2_000;
 /// Longer ids are none (Meta, Messages reference: 128 characters): they would not fit into a unique index.
 const LONGEST_ID: usize = 512;
 
+/// Beyond this not every whole number can be written as a fraction.
+const LARGEST_WHOLE: f64 = (1_u64 << 53) as f64;
+
 /// Some servers begin every text with it.
 const BYTE_ORDER_MARK: char = '\u{FEFF}';
 
@@ -165,11 +168,21 @@ fn api_error(error: &Value) -> ApiError {
     }
 }
 
-/// A number, also as a string: a few providers quote their codes.
+/// A whole number, also as a string or written as a fraction: a few providers quote their codes, and in some languages every number is one
+/// with a point.
 fn number(value: &Value) -> Option<i64> {
-    value
-        .as_i64()
-        .or_else(|| value.as_str()?.trim().parse().ok())
+    match value {
+        Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
+        Value::String(text) => {
+            let text = text.trim();
+            text.parse().ok().or_else(|| whole(text.parse().ok()?))
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn whole(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() < LARGEST_WHOLE).then_some(number as i64)
 }
 
 /// A string as it may be shown, or a number as one; never an empty one.

@@ -407,6 +407,29 @@ fn texts_of_an_error_can_always_be_stored() {
 }
 
 #[test]
+fn a_code_is_a_code_however_it_is_written() {
+    for code in [
+        "130429",
+        "130429.0",
+        "1.30429e5",
+        "\"130429\"",
+        "\"130429.0\"",
+    ] {
+        let body = format!(r#"{{"error":{{"message":"x","code":{code}}}}}"#);
+        let outcome = message(400, &body);
+        assert!(
+            matches!(outcome, Outcome::Throttled { .. }),
+            "{code}: {outcome:?}"
+        );
+        assert_eq!(outcome.code(), Some(130429), "{code}");
+    }
+    for code in ["130429.5", "1e300", "\"nan\"", "\"\""] {
+        let body = format!(r#"{{"error":{{"message":"x","code":{code}}}}}"#);
+        assert_eq!(message(400, &body).code(), None, "{code}");
+    }
+}
+
+#[test]
 fn an_id_in_a_failure_is_never_sent_again() {
     let body = r#"{"messages":[{"id":"wamid.A"}],"error":{"message":"x","code":131016}}"#;
     let doubt = Outcome::Uncertain(Doubt::UnreadableAcceptance {
