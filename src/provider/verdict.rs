@@ -244,7 +244,10 @@ fn with_status(error: ApiError, status: u16) -> ApiError {
 /// `Retry-After` in its form of seconds (RFC 9110, 10.2.3). Its other form, a date, would need the time of day;
 /// Meta does not use it, and without it the caller's own back-off applies.
 fn seconds(retry_after: &str) -> Option<Duration> {
-    let seconds: u64 = retry_after.trim().parse().ok()?;
+    let digits = retry_after.trim();
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    // What is too long to be counted asks for more than the longest wait, too.
+    let seconds = is_number.then(|| digits.parse().unwrap_or(u64::MAX))?;
     Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 

@@ -407,6 +407,26 @@ fn texts_of_an_error_can_always_be_stored() {
 }
 
 #[test]
+fn a_wait_of_any_length_is_a_wait_of_a_day_at_most() {
+    let day = Some(Duration::from_secs(24 * 60 * 60));
+    for (header, wait) in [
+        ("3600", Some(Duration::from_secs(3_600))),
+        ("86401", day),
+        ("18446744073709551616", day),
+        ("99999999999999999999999999", day),
+        ("-1", None),
+        ("+1", None),
+        ("soon", None),
+        ("", None),
+    ] {
+        let Outcome::Throttled { retry_after, .. } = asking_to_wait(429, header, "") else {
+            panic!("a 429 slows down");
+        };
+        assert_eq!(retry_after, wait, "{header}");
+    }
+}
+
+#[test]
 fn a_code_is_a_code_however_it_is_written() {
     for code in [
         "130429",
