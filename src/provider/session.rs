@@ -253,10 +253,12 @@ impl Session {
         }
     }
 
-    /// How long a token lasts that ends then, by the machine's clock. One that is wrong costs a refusal, which renews it.
+    /// How long a token lasts that ends then, by the machine's clock. One that is wrong costs a refusal, which renews it. An end that is
+    /// past was told by a clock that is wrong, or meant otherwise: it says nothing, or each message would log in.
     fn life(&self, ends: Option<OffsetDateTime>) -> Duration {
-        let left = ends.map(|ends| ends - self.clock.now());
-        left.map_or(USUAL_LIFE, |left| left.try_into().unwrap_or_default())
+        let left: Option<Duration> =
+            ends.and_then(|ends| (ends - self.clock.now()).try_into().ok());
+        left.filter(|left| !left.is_zero()).unwrap_or(USUAL_LIFE)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -320,9 +322,10 @@ async fn fetch(client: &Client, login: &Login) -> Result<Fetched, Outcome> {
 async fn whole(mut answer: reqwest::Response) -> Result<Bytes, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await? {
-        if body.len() + chunk.len() <= LONGEST_ANSWER {
-            body.extend_from_slice(&chunk);
+        if body.len() + chunk.len() > LONGEST_ANSWER {
+            break;
         }
+        body.extend_from_slice(&chunk);
     }
     Ok(body.into())
 }

@@ -119,6 +119,24 @@ fn a_token_is_renewed_once_while_it_is_still_good_and_not_used_past_its_end() {
 }
 
 #[test]
+fn a_token_that_ended_before_it_was_given_is_used_until_it_is_refused() {
+    let (session, hands) = session();
+    for ends in [
+        session.clock.now() - Duration::from_secs(60 * 60),
+        session.clock.now(),
+    ] {
+        let fetched = Fetched {
+            bearer: HeaderValue::from_static("Bearer t"),
+            ends: Some(ends),
+        };
+        session.keep(Ok(fetched)).expect("a token");
+        assert!(matches!(session.look(), Found::Usable(_)), "{ends}");
+    }
+    hands.advance(USUAL_LIFE);
+    assert!(matches!(session.look(), Found::None(2)));
+}
+
+#[test]
 fn a_login_tells_its_token_and_its_end() {
     let body =
         br#"{"users":[{"token":"eyJ","expires_after":"2018-03-01 15:29:26+00:00"}],"meta":{}}"#;
