@@ -72,11 +72,13 @@ fn sound(outcome: &Outcome, status: u16) {
             assert!(*at_least > Duration::ZERO && *at_least <= A_DAY);
         }
         Outcome::Uncertain(Doubt::ServerFailed(error)) => kept(error, status),
-        Outcome::Uncertain(doubt @ Doubt::UnreadableAcceptance { .. }) => {
+        Outcome::Uncertain(
+            doubt @ (Doubt::UnreadableAcceptance { .. } | Doubt::NamedInFailure { .. }),
+        ) => {
             assert!(!doubt.may_resend())
         }
         Outcome::Uncertain(Doubt::AnswerOfAnother) => assert!(is_success),
-        Outcome::Uncertain(Doubt::AnswerLost(_)) | Outcome::NotSent(_) => {
+        Outcome::Uncertain(Doubt::AnswerLost(_) | Doubt::CutOff { .. }) | Outcome::NotSent(_) => {
             panic!("there was an answer")
         }
     }
@@ -127,7 +129,11 @@ fn of_a_message(outcome: &Outcome, status: u16, recipient: &Recipient<'_>, body:
         let is_settled = matches!(
             outcome,
             Outcome::Accepted(_)
-                | Outcome::Uncertain(Doubt::UnreadableAcceptance { .. } | Doubt::AnswerOfAnother)
+                | Outcome::Uncertain(
+                    Doubt::UnreadableAcceptance { .. }
+                        | Doubt::NamedInFailure { .. }
+                        | Doubt::AnswerOfAnother
+                )
         );
         assert!(
             is_settled,

@@ -69,6 +69,8 @@ impl From<&Outcome> for Learned {
             | Outcome::Uncertain(
                 Doubt::AnswerLost(LostAnswer::TimedOut | LostAnswer::ConnectionLost)
                 | Doubt::UnreadableAcceptance { .. }
+                | Doubt::CutOff { .. }
+                | Doubt::NamedInFailure { .. }
                 | Doubt::AnswerOfAnother
                 | Doubt::ServerFailed(_),
             ) => Self::Connected,

@@ -17,7 +17,7 @@ use crate::clock::{BootInstant, Clock};
 use crate::crash::crash_point;
 use crate::domain::hold::Fingerprint;
 use crate::domain::id::{MessageId, SenderId};
-use crate::domain::outcome::{ApiError, Outcome};
+use crate::domain::outcome::{ApiError, Doubt, Outcome};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
 use crate::domain::transition::{Progress, Transition, doubt_in_words};
@@ -295,7 +295,7 @@ pub(super) fn account_of(outcome: &Outcome) -> Option<Account> {
         Outcome::NotSent(cause) => (ApiError::default(), Some(format!("{cause:?}"))),
         Outcome::Uncertain(doubt) => {
             let error = match doubt {
-                crate::domain::outcome::Doubt::ServerFailed(error) => error.clone(),
+                Doubt::ServerFailed(error) => error.clone(),
                 _ => ApiError::default(),
             };
             (error, Some(doubt_in_words(doubt)))
@@ -305,8 +305,13 @@ pub(super) fn account_of(outcome: &Outcome) -> Option<Account> {
         | Outcome::Held { error, .. }
         | Outcome::Transient { error, .. } => (error.clone(), None),
     };
+    let named = match outcome {
+        Outcome::Uncertain(Doubt::NamedInFailure { wamid, .. }) => wamid.as_ref(),
+        _ => None,
+    };
+    let named = named.map(|wamid| format!("its id: {}", wamid.reveal()));
     let began = (outcome.excerpt()).map(|excerpt| format!("the answer began: {excerpt}"));
-    let notes: Vec<String> = note.into_iter().chain(began).collect();
+    let notes: Vec<String> = note.into_iter().chain(named).chain(began).collect();
     let note = (!notes.is_empty()).then(|| notes.join("; "));
     Some(Account {
         outcome: outcome_name,

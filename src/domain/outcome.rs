@@ -86,7 +86,11 @@ impl Outcome {
     pub fn http_status(&self) -> Option<u16> {
         match self {
             Self::Accepted(acceptance) => acceptance.http_status,
-            Self::Uncertain(Doubt::UnreadableAcceptance { http_status, .. }) => Some(*http_status),
+            Self::Uncertain(
+                Doubt::UnreadableAcceptance { http_status, .. }
+                | Doubt::CutOff { http_status, .. }
+                | Doubt::NamedInFailure { http_status, .. },
+            ) => Some(*http_status),
             Self::NotSent(_)
             | Self::Rejected(_)
             | Self::Throttled { .. }
@@ -120,9 +124,13 @@ impl Outcome {
                 changed(excerpt, &change);
                 return self;
             }
-            Self::NotSent(_) | Self::Uncertain(Doubt::AnswerLost(_) | Doubt::AnswerOfAnother) => {
-                return self;
-            }
+            Self::NotSent(_)
+            | Self::Uncertain(
+                Doubt::AnswerLost(_)
+                | Doubt::CutOff { .. }
+                | Doubt::NamedInFailure { .. }
+                | Doubt::AnswerOfAnother,
+            ) => return self,
         };
         changed(&mut error.excerpt, &change);
         changed(&mut error.title, &change);
@@ -142,7 +150,11 @@ impl Outcome {
             | Self::Held { .. }
             | Self::Transient { .. }
             | Self::Uncertain(
-                Doubt::AnswerLost(_) | Doubt::AnswerOfAnother | Doubt::ServerFailed(_),
+                Doubt::AnswerLost(_)
+                | Doubt::CutOff { .. }
+                | Doubt::NamedInFailure { .. }
+                | Doubt::AnswerOfAnother
+                | Doubt::ServerFailed(_),
             ) => self.error().and_then(|error| error.excerpt.as_deref()),
         }
     }
@@ -159,7 +171,12 @@ impl Outcome {
             Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) => *excerpt = None,
             Self::Accepted(_)
             | Self::NotSent(_)
-            | Self::Uncertain(Doubt::AnswerLost(_) | Doubt::AnswerOfAnother) => {}
+            | Self::Uncertain(
+                Doubt::AnswerLost(_)
+                | Doubt::CutOff { .. }
+                | Doubt::NamedInFailure { .. }
+                | Doubt::AnswerOfAnother,
+            ) => {}
         }
         self
     }
@@ -175,7 +192,11 @@ impl Outcome {
             Self::Accepted(_)
             | Self::NotSent(_)
             | Self::Uncertain(
-                Doubt::AnswerLost(_) | Doubt::UnreadableAcceptance { .. } | Doubt::AnswerOfAnother,
+                Doubt::AnswerLost(_)
+                | Doubt::UnreadableAcceptance { .. }
+                | Doubt::CutOff { .. }
+                | Doubt::NamedInFailure { .. }
+                | Doubt::AnswerOfAnother,
             ) => None,
         }
     }
@@ -262,6 +283,20 @@ pub enum Doubt {
         /// How it began, where anything came.
         excerpt: Option<String>,
     },
+    /// An answer that is no yes began, and did not come to its end.
+    CutOff {
+        /// 400 or another that is not of the two hundreds.
+        http_status: u16,
+        /// How the rest got lost.
+        lost: LostAnswer,
+    },
+    /// An answer that says no and yet names the message: to be looked at, never to be sent again by itself.
+    NamedInFailure {
+        /// 400 or another that is not of the two hundreds.
+        http_status: u16,
+        /// The id; none where it was broken.
+        wamid: Option<Wamid>,
+    },
     /// The answer names another recipient, so it belongs to another request; ours is as good as lost.
     AnswerOfAnother,
     /// WhatsApp, or something before it, failed in a way that does not tell whether it had taken the message.
@@ -280,12 +315,15 @@ pub enum LostAnswer {
 }
 
 impl Doubt {
-    /// Whether the message may be sent again by policy alone. A 2xx that could not be read never is: it was most
-    /// likely accepted.
+    /// Whether the message may be sent again by policy alone. A 2xx that could not be read never is, nor what names the message:
+    /// it was most likely accepted.
     pub fn may_resend(&self) -> bool {
         match self {
-            Self::UnreadableAcceptance { .. } => false,
-            Self::AnswerLost(_) | Self::AnswerOfAnother | Self::ServerFailed(_) => true,
+            Self::UnreadableAcceptance { .. } | Self::NamedInFailure { .. } => false,
+            Self::AnswerLost(_)
+            | Self::CutOff { .. }
+            | Self::AnswerOfAnother
+            | Self::ServerFailed(_) => true,
         }
     }
 }

@@ -183,6 +183,14 @@ pub fn doubt_in_words(doubt: &Doubt) -> String {
         Doubt::UnreadableAcceptance { http_status, .. } => {
             format!("the answer (HTTP {http_status}) said yes and could not be read")
         }
+        Doubt::CutOff {
+            http_status,
+            lost: LostAnswer::TimedOut,
+        } => format!("the answer (HTTP {http_status}) did not come to its end in time"),
+        Doubt::CutOff { http_status, .. } => format!("the answer (HTTP {http_status}) broke off"),
+        Doubt::NamedInFailure { http_status, .. } => {
+            format!("the answer (HTTP {http_status}) says no and yet gives the message an id")
+        }
         Doubt::AnswerOfAnother => "the answer that came belongs to another message".to_owned(),
         Doubt::ServerFailed(error) => format!("the service failed: {}", in_words(error)),
     }

@@ -266,7 +266,11 @@ enum Ended {
     /// With an error, or without one at the response timeout.
     WithoutAnswer(Option<reqwest::Error>),
     /// In the middle of an answer.
-    InTheBody { status: u16, lost: LostAnswer },
+    InTheBody {
+        status: u16,
+        retry_after: Option<HeaderValue>,
+        lost: LostAnswer,
+    },
     /// With a whole answer.
     Answered {
         status: u16,
@@ -288,10 +292,12 @@ impl Ended {
             },
             Ok(None) => Self::InTheBody {
                 status,
+                retry_after,
                 lost: LostAnswer::ConnectionLost,
             },
             Err(_) => Self::InTheBody {
                 status,
+                retry_after,
                 lost: LostAnswer::TimedOut,
             },
         }
@@ -309,8 +315,17 @@ impl Ended {
                 }
                 judge(&happened, expected)
             }
-            &Self::InTheBody { status, lost } => {
-                judge(&Happened::HeadOnly { status, lost }, expected)
+            Self::InTheBody {
+                status,
+                retry_after,
+                lost,
+            } => {
+                let happened = Happened::HeadOnly {
+                    status: *status,
+                    retry_after: retry_after.as_ref().and_then(|value| value.to_str().ok()),
+                    lost: *lost,
+                };
+                judge(&happened, expected)
             }
             Self::Answered {
                 status,

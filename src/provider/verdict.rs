@@ -24,6 +24,8 @@ pub enum Happened<'a> {
     HeadOnly {
         /// The HTTP status.
         status: u16,
+        /// The header `Retry-After`, as it came.
+        retry_after: Option<&'a str>,
         /// How the rest got lost.
         lost: LostAnswer,
     },
@@ -60,11 +62,11 @@ pub fn judge(happened: &Happened<'_>, expected: &Expected<'_>) -> Outcome {
     match *happened {
         Happened::NotSent(why) => Outcome::NotSent(why),
         Happened::AnswerLost(how) => Outcome::Uncertain(Doubt::AnswerLost(how)),
-        Happened::HeadOnly { status, lost } => Outcome::Uncertain(if is_success(status) {
-            unreadable(status, None)
-        } else {
-            Doubt::AnswerLost(lost)
-        }),
+        Happened::HeadOnly {
+            status,
+            retry_after,
+            lost,
+        } => judge_head(status, retry_after, lost),
         Happened::Answer {
             status,
             retry_after,
@@ -77,6 +79,18 @@ pub fn judge(happened: &Happened<'_>, expected: &Expected<'_>) -> Outcome {
                 judge_failure(status, retry_after, answer)
             }
         }
+    }
+}
+
+/// A yes most likely, or a doubt. A 429 says what it says without its body.
+fn judge_head(status: u16, retry_after: Option<&str>, lost: LostAnswer) -> Outcome {
+    match status {
+        200..=299 => Outcome::Uncertain(unreadable(status, None)),
+        429 => {
+            let error = with_status(ApiError::default(), status);
+            judge_status(status, retry_after, error, Speaker::Stranger)
+        }
+        http_status => Outcome::Uncertain(Doubt::CutOff { http_status, lost }),
     }
 }
 
@@ -136,7 +150,10 @@ fn judge_success(
 fn judge_failure(status: u16, retry_after: Option<&str>, answer: Answer) -> Outcome {
     if answer.wamid.is_some() || answer.has_broken_id {
         // A gateway that turned an acceptance into a failure: to be looked at, never to be sent again.
-        return Outcome::Uncertain(unreadable(status, answer.excerpt));
+        return Outcome::Uncertain(Doubt::NamedInFailure {
+            http_status: status,
+            wamid: answer.wamid,
+        });
     }
     match answer.error {
         Reading::Error { error, dialect } => {

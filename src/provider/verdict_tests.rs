@@ -254,14 +254,28 @@ fn a_head_without_a_whole_body_is_an_acceptance_only_if_it_says_so() {
     let lost = LostAnswer::ConnectionLost;
     let head = |status| {
         judge(
-            &Happened::HeadOnly { status, lost },
+            &Happened::HeadOnly {
+                status,
+                retry_after: Some("7"),
+                lost,
+            },
             &Expected::Message(ALICE),
         )
     };
     assert_eq!(head(200), UNREADABLE_200);
     for status in [302, 400, 401, 500, 503] {
-        assert_eq!(head(status), Outcome::Uncertain(Doubt::AnswerLost(lost)));
+        let cut_off = Doubt::CutOff {
+            http_status: status,
+            lost,
+        };
+        assert!(cut_off.may_resend());
+        assert_eq!(head(status), Outcome::Uncertain(cut_off));
+        assert_eq!(head(status).http_status(), Some(status));
     }
+    assert!(matches!(
+        head(429),
+        Outcome::Throttled { scope: ThrottleScope::Sender, retry_after: Some(wait), .. } if wait.as_secs() == 7
+    ));
 }
 
 #[test]
@@ -452,11 +466,12 @@ fn a_code_is_a_code_however_it_is_written() {
 #[test]
 fn an_id_in_a_failure_is_never_sent_again() {
     let body = r#"{"messages":[{"id":"wamid.A"}],"error":{"message":"x","code":131016}}"#;
-    let doubt = Outcome::Uncertain(Doubt::UnreadableAcceptance {
+    let doubt = Doubt::NamedInFailure {
         http_status: 502,
-        excerpt: None,
-    });
-    assert_eq!(message(502, body), doubt);
+        wamid: Some("wamid.A".into()),
+    };
+    assert!(!doubt.may_resend());
+    assert_eq!(message(502, body), Outcome::Uncertain(doubt));
 }
 
 #[test]
@@ -560,7 +575,9 @@ mod mending {
             let outcome = of_bytes(200, &dirtied(ACCEPTANCE, &places), &Expected::Message(ALICE));
             let is_sound = match &outcome {
                 Outcome::Accepted(_) => accepted_as(&outcome) == Some("wamid.A"),
-                Outcome::Uncertain(doubt) => !doubt.may_resend() || *doubt == Doubt::AnswerOfAnother,
+                Outcome::Uncertain(doubt) => {
+                    !doubt.may_resend() || *doubt == Doubt::AnswerOfAnother
+                }
                 _ => false,
             };
             prop_assert!(is_sound, "{outcome:?}");

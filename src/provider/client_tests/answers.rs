@@ -46,3 +46,22 @@ async fn an_acceptance_names_its_recipient_whatever_that_looks_like() {
     let outcome = provider().send(&request, || true).await;
     assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
 }
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_known_by_its_status_and_a_429_slows_down() {
+    let cut = |status: &str| {
+        format!("HTTP/1.1 {status}\r\nretry-after: 9\r\ncontent-length: 90\r\n\r\n{{\"error\":")
+    };
+    let (endpoint, _) = server_that_says(cut("429 Slow").leak()).await;
+    let Outcome::Throttled { retry_after, .. } = send(&provider(), &endpoint).await else {
+        panic!("a 429 needs no body");
+    };
+    assert_eq!(retry_after, Some(Duration::from_secs(9)));
+    let (endpoint, _) = server_that_says(cut("400 Bad").leak()).await;
+    let outcome = send(&provider(), &endpoint).await;
+    assert_eq!(outcome.http_status(), Some(400));
+    assert!(
+        matches!(outcome, Outcome::Uncertain(Doubt::CutOff { .. })),
+        "{outcome:?}"
+    );
+}
