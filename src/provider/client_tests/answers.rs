@@ -1,5 +1,9 @@
 //! What is kept of an answer.
 
+use std::io::{Read, Write};
+use std::sync::mpsc;
+use std::thread;
+
 use super::*;
 
 /// A whole answer with this status and body.
@@ -64,4 +68,51 @@ async fn an_answer_that_breaks_off_is_known_by_its_status_and_a_429_slows_down()
         matches!(outcome, Outcome::Uncertain(Doubt::CutOff { .. })),
         "{outcome:?}"
     );
+}
+
+/// A server in a thread of its own. It says when it has read a request, and answers it when it is told to.
+fn server_apart(
+    asked: tokio::sync::oneshot::Sender<()>,
+    answer_now: mpsc::Receiver<()>,
+    answered: mpsc::Sender<()>,
+) -> Endpoint {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("is bound").port();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut request = Vec::new();
+        while !is_whole(&request) {
+            let mut bytes = [0; 4096];
+            let count = stream.read(&mut bytes).expect("a request");
+            request.extend_from_slice(&bytes[..count]);
+        }
+        asked.send(()).expect("the test waits");
+        answer_now.recv().expect("the test says when");
+        let answer = acceptance_of(ALICE);
+        stream.write_all(answer.as_bytes()).expect("it listens");
+        answered.send(()).expect("the test waits");
+        // The connection stays until the test is over.
+        let _ = stream.read(&mut [0]);
+    });
+    endpoint(&format!("http://127.0.0.1:{port}/v23.0/1/messages"))
+}
+
+#[tokio::test]
+async fn an_answer_that_came_while_the_process_was_frozen_is_heard() {
+    let (asked, was_asked) = tokio::sync::oneshot::channel();
+    let (answer_now, told) = mpsc::channel();
+    let (answered, was_answered) = mpsc::channel();
+    let endpoint = server_apart(asked, told, answered);
+    let provider = impatient();
+    let started = std::time::Instant::now();
+    let freeze = async {
+        was_asked.await.expect("the request arrives");
+        // From here to its end nothing of this runtime runs.
+        answer_now.send(()).expect("the server waits");
+        was_answered.recv().expect("it answers");
+        let deadline = Duration::from_secs(1) + 2 * LATE;
+        thread::sleep(deadline.saturating_sub(started.elapsed()));
+    };
+    let (outcome, ()) = tokio::join!(send(&provider, &endpoint), freeze);
+    assert_eq!(outcome, accepted_for(ALICE));
 }
