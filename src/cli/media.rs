@@ -141,7 +141,7 @@ fn not_uploaded(file: &str, error: MediaError) -> anyhow::Error {
         MediaError::Unusable(_) => {
             "see what WhatsApp takes: https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media"
         }
-        MediaError::NotNow(_) => "try again; if it stays so, see: wa-outbox doctor",
+        MediaError::NotNow { .. } => "try again; if it stays so, see: wa-outbox doctor",
         MediaError::Store(_) => return error.into(),
     };
     Problem::failed(format!("could not upload {file}: {error}"), fix).into()

@@ -2,6 +2,8 @@
 //!
 //! Everything that waits for the database is a task of its own that tells the loop when it is done.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -118,6 +120,34 @@ impl Dispatcher {
         }
     }
 
+    /// What uploads of files have taught about their senders. One that went another way than its sender goes now says nothing of it.
+    pub(super) fn learn_of_uploads(&mut self) {
+        let (now, wall) = (Instant::now(), self.wall(&self.taken_up));
+        for lesson in self.sending.media.lessons() {
+            let Some(desk) = self.desks.get_mut(&lesson.sender) else {
+                continue;
+            };
+            let is_its_way = |way: &Arc<_>| Arc::ptr_eq(way, &lesson.endpoint);
+            if !desk.endpoint.as_ref().is_some_and(is_its_way) {
+                continue;
+            }
+            let why = format!("a file could not be uploaded: {}", lesson.why);
+            desk.last_error = Some((why, wall));
+            if let Outcome::Held {
+                scope: HoldScope::Sender,
+                error,
+            } = &lesson.outcome
+                // A 404 or a page of somebody else's says only that files go elsewhere.
+                && (error.code.is_some() || error.http_status == Some(401))
+            {
+                desk.hold(now);
+                let fingerprint = desk.resting.fingerprint();
+                self.unsent.extend(desk.unsent());
+                self.hold_sender(&lesson.sender, fingerprint, error);
+            }
+        }
+    }
+
     /// What is to be written of how WhatsApp has slowed senders down.
     fn slowed_anew(&mut self) -> Vec<(SenderId, Slowed)> {
         let all = self.desks.values_mut().chain(self.given_up.values_mut());
@@ -164,7 +194,7 @@ impl Dispatcher {
     /// Puts messages off in the database. They stay known until that is done, so that they are not read again meanwhile.
     pub(super) fn put_off(
         &self,
-        messages: Vec<(SenderId, MessageId, OffsetDateTime, &'static str)>,
+        messages: Vec<(SenderId, MessageId, OffsetDateTime, Cow<'static, str>)>,
     ) {
         if messages.is_empty() {
             return;
@@ -173,7 +203,7 @@ impl Dispatcher {
         self.in_flight.spawn(async move {
             let until: Vec<_> = messages
                 .iter()
-                .map(|(_, id, until, why)| (*id, *until, *why))
+                .map(|(_, id, until, why)| (*id, *until, why.as_ref()))
                 .collect();
             let put_off = store.put_off(&until).await;
             crash_point!("put-off.committed");

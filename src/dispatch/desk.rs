@@ -7,6 +7,7 @@
 //! Only what may leave within the next moment is begun, and the exact permit is taken when it leaves. So a commit that takes
 //! long delays requests, and never bunches them.
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ use super::campaign::Content;
 use super::checking::Checking;
 use super::departures::Departure;
 use super::lanes::{Lanes, enough};
-use super::media::{self, Media};
+use super::media::Media;
 use super::ownership::Held;
 use super::places::Places;
 use super::resting::{Kept, OnTrial, Resting};
@@ -33,8 +34,6 @@ use crate::store::front;
 use crate::throttle::{Limits, Permit, SenderThrottle, Start};
 use crate::traces::BegunTrace;
 
-/// Why a message is put off, beside what settings want.
-const MEDIA: &str = "the upload of its file";
 /// While much is at hand, others that came to leave before it are looked for no more often than this. (A lane that is low is read at once.)
 const LOOK_BESIDE_WORK: Duration = Duration::from_millis(25);
 /// But in the time that what is at hand takes to leave it is looked so many times. Were it once, each look would find what came since the last
@@ -119,7 +118,7 @@ pub struct Picked {
     /// To be begun: they may leave within the next moment.
     pub leaving: Vec<Chosen>,
     /// May not leave before the time given, and why.
-    pub put_off: Vec<(MessageId, OffsetDateTime, &'static str)>,
+    pub put_off: Vec<(MessageId, OffsetDateTime, Cow<'static, str>)>,
     /// Wait for this hold of their template.
     pub aside: Vec<(MessageId, i64)>,
 }
@@ -425,16 +424,18 @@ impl Desk {
             let quiet = campaign
                 .and_then(|it| it.quiet_until(&due.recipient, due.variables.as_deref(), wall));
             if let Some(until) = quiet {
-                picked.put_off.push((due.id, until, QUIET));
+                picked.put_off.push((due.id, until, QUIET.into()));
                 continue;
             }
             let says = campaign.map_or(due.payload.as_str(), |it| it.content.payload.as_str());
-            let has_media = (self.endpoint.as_ref())
-                .is_none_or(|endpoint| media.is_ready(&self.sender, says, endpoint, now));
-            if !has_media {
+            let ready = (self.endpoint.as_ref()).map_or(Ok(()), |endpoint| {
+                media.ready(&self.sender, says, endpoint, now)
+            });
+            if let Err(wait) = ready {
+                let until = wall + wait.look_again_in;
                 picked
                     .put_off
-                    .push((due.id, wall + media::LOOK_AGAIN_IN, MEDIA));
+                    .push((due.id, until, wait.waiting_for.into()));
                 continue;
             }
             let tries = match self.resting.keeps(says, now) {
@@ -464,7 +465,7 @@ impl Desk {
                 }
                 Err(at) => {
                     let until = wall + at.saturating_duration_since(now);
-                    picked.put_off.push((due.id, until, PAIR_LIMIT));
+                    picked.put_off.push((due.id, until, PAIR_LIMIT.into()));
                 }
             }
         }

@@ -213,6 +213,7 @@ impl Dispatcher {
         while let Ok(event) = self.events.try_recv() {
             self.hear(event);
         }
+        self.learn_of_uploads();
         self.let_go_what_may_leave();
         self.put_back_unsent();
         let now = Instant::now();

@@ -78,7 +78,9 @@ impl Dispatcher {
             Outcome::Held {
                 scope: HoldScope::Sender,
                 error,
-            } if !tried.contains(&OnTrial::Sender) => self.hold_sender(answered, error),
+            } if !tried.contains(&OnTrial::Sender) => {
+                self.hold_sender(&answered.sender, answered.fingerprint.clone(), error);
+            }
             Outcome::Held {
                 scope: HoldScope::Template,
                 error,
@@ -111,9 +113,14 @@ impl Dispatcher {
     }
 
     /// Holds a sender in the database: sending has stopped for it already.
-    fn hold_sender(&self, answered: &Answered, error: &ApiError) {
-        let (store, sender) = (self.store.clone(), answered.sender.clone());
-        let refusal = Refusal::of(answered, error);
+    pub(super) fn hold_sender(
+        &self,
+        sender: &SenderId,
+        fingerprint: Option<Arc<Fingerprint>>,
+        error: &ApiError,
+    ) {
+        let (store, sender) = (self.store.clone(), sender.clone());
+        let refusal = Refusal::of(fingerprint, error);
         self.in_flight.spawn(async move {
             crash_point!("hold.asked");
             let held = store.hold_sender_for(&sender, &refusal.hold()).await;
@@ -134,7 +141,8 @@ impl Dispatcher {
     fn end_probe(&self, answered: &Answered) {
         let (store, sender) = (self.store.clone(), answered.sender.clone());
         let taught = probed(&answered.outcome, HoldScope::Sender);
-        let refusal = error_of(&answered.outcome).map(|error| Refusal::of(answered, error));
+        let refusal = error_of(&answered.outcome)
+            .map(|error| Refusal::of(answered.fingerprint.clone(), error));
         self.in_flight.spawn(async move {
             let again = refusal.as_ref().map(Refusal::hold);
             let end = match (taught, &again) {
@@ -245,12 +253,12 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn of(answered: &Answered, error: &ApiError) -> Self {
+    fn of(fingerprint: Option<Arc<Fingerprint>>, error: &ApiError) -> Self {
         Self {
             reason: in_words(error),
             code: error.code,
             http_status: error.http_status,
-            fingerprint: answered.fingerprint.clone(),
+            fingerprint,
         }
     }
 

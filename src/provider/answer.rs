@@ -64,8 +64,7 @@ const BYTE_ORDER_MARK: char = '\u{FEFF}';
 impl Answer {
     /// What `body` holds; nothing at all if it is no JSON object.
     pub(super) fn read(body: &[u8]) -> Self {
-        let whole = serde_json::from_slice(body).ok();
-        let Some(answer @ Value::Object(_)) = whole.or_else(|| mended(body)) else {
+        let Some(answer) = object(body) else {
             return Self {
                 excerpt: excerpt(body),
                 ..Self::default()
@@ -88,6 +87,18 @@ impl Answer {
             error: read_error(&answer),
         }
     }
+}
+
+/// The id of a file that was uploaded: `{"id":…}` of the Cloud API, `{"media":[{"id":…}]}` of the On-Premises client.
+pub(super) fn uploaded(body: &[u8]) -> Option<String> {
+    let answer = object(body)?;
+    let of_client = || first(&answer, "media")?.get("id");
+    answer.get("id").or_else(of_client).and_then(id)
+}
+
+fn object(body: &[u8]) -> Option<Value> {
+    let whole = serde_json::from_slice(body).ok();
+    whole.or_else(|| mended(body)).filter(Value::is_object)
 }
 
 /// A JSON object that is good but for bytes that are no UTF-8, halves of characters, a byte order mark, or bytes behind its end:

@@ -93,7 +93,7 @@ pub struct Request<'a> {
 /// the next.
 #[derive(Debug)]
 pub struct Provider {
-    settings: HttpSettings,
+    pub(super) settings: HttpSettings,
     pools: Pools,
     sessions: Sessions,
 }

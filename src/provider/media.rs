@@ -3,23 +3,30 @@
 //! An upload sends no message, so it may be made again whenever one is not sure that it has been made.
 
 use std::path::Path;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, Url};
-use serde::Deserialize;
 use tokio::fs::File;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::address::Endpoint;
-use super::client::{Provider, chain};
+use super::answer::uploaded;
+use super::client::{Provider, chain, read};
 use super::verdict::{Expected, Happened, judge};
-use crate::domain::outcome::Outcome;
+use crate::domain::outcome::{Doubt, LostAnswer, NotSent, Outcome};
 use crate::domain::transition;
 
 /// An upload takes no longer than this: 100 MB at 2 Mbit/s, and a little.
 const UPLOAD_WITHIN: Duration = Duration::from_secs(7 * 60);
+/// A longer answer is not read on: an id is short.
+const LONGEST_ANSWER: usize = 1 << 16;
 /// How long the Cloud API keeps what was uploaded (Meta, Media): 30 days. What is older than this is uploaded anew.
 pub const KEPT_FOR: Duration = Duration::from_secs(29 * 24 * 60 * 60);
 
@@ -112,12 +119,58 @@ pub enum UploadError {
     #[error("the provider refuses the file: {0}")]
     Refused(String),
     /// Not now: no connection, a token that does not let in, too fast.
-    #[error("the file could not be uploaded: {0}")]
-    NotNow(String),
+    #[error("the file could not be uploaded: {why}")]
+    NotNow {
+        /// In words.
+        why: String,
+        /// What it teaches about the sender.
+        taught: Box<Outcome>,
+    },
+}
+
+/// When the body of an upload was asked for last.
+struct Moved(Mutex<Instant>);
+
+impl Moved {
+    fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn at(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A body that tells when it was asked for.
+struct Watched {
+    body: Body,
+    moved: Arc<Moved>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = reqwest::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
+        self.moved.note();
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        http_body::Body::size_hint(&self.body)
+    }
 }
 
 impl Provider {
-    /// Uploads a file and returns the id that messages name it by.
+    /// Uploads a file and returns the id that messages name it by. It is given up when nothing of the file was taken, and no answer came,
+    /// for as long as a message waits for its answer.
     ///
     /// # Errors
     /// When it is refused, or could not be uploaded now.
@@ -129,8 +182,7 @@ impl Provider {
     ) -> Result<String, UploadError> {
         let file = File::open(path).await.map_err(UploadError::Unreadable)?;
         let length = file.metadata().await.map_err(UploadError::Unreadable)?;
-        let way_in = (self.way_in(endpoint).await)
-            .map_err(|outcome| UploadError::NotNow(in_words(&outcome)))?;
+        let way_in = self.way_in(endpoint).await.map_err(not_now)?;
         let url = media_url(&endpoint.url);
         let mut http = if takes_bare_files(&url) {
             let mut http = reqwest::Request::new(Method::POST, url);
@@ -142,21 +194,95 @@ impl Provider {
             let form = form(path, file, length.len(), media_type);
             let request =
                 form.and_then(|form| way_in.pool.client.post(url).multipart(form).build());
-            request.map_err(|error| UploadError::NotNow(chain(&error.without_url())))?
+            request.map_err(no_connection)?
         };
         let (name, value) = &way_in.header;
         http.headers_mut().insert(name, value.clone());
+        let moved = Arc::new(Moved(Mutex::new(Instant::now())));
+        let body = http.body_mut().take().map(|body| {
+            Body::wrap(Watched {
+                body,
+                moved: Arc::clone(&moved),
+            })
+        });
+        *http.body_mut() = body;
 
         let exchange = async {
-            let response = way_in.pool.client.execute(http).await?;
+            let mut response = way_in.pool.client.execute(http).await?;
             let status = response.status().as_u16();
-            Ok::<_, reqwest::Error>((status, response.bytes().await?))
+            let retry_after = response.headers().get(RETRY_AFTER).cloned();
+            let body = read(&mut response, LONGEST_ANSWER).await;
+            Ok::<_, reqwest::Error>((status, retry_after, body))
         };
-        match timeout(UPLOAD_WITHIN, exchange).await {
-            Err(_) => Err(UploadError::NotNow("it took too long".to_owned())),
-            Ok(Err(error)) => Err(UploadError::NotNow(chain(&error.without_url()))),
-            Ok(Ok((status, body))) => read(status, &body),
+        let idle = self.settings.response_timeout;
+        let (status, retry_after, body) = match unless_idle(exchange, &moved, idle).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) => return Err(no_connection(error)),
+            None => {
+                let lost = Doubt::AnswerLost(LostAnswer::TimedOut);
+                return Err(not_now(Outcome::Uncertain(lost)));
+            }
+        };
+        let retry_after = retry_after.as_ref().and_then(|value| value.to_str().ok());
+        let happened = match &body {
+            Some(body) if (200..300).contains(&status) => match uploaded(body) {
+                Some(id) => return Ok(id),
+                None => whole(status, retry_after, body),
+            },
+            Some(body) => whole(status, retry_after, body),
+            None => Happened::HeadOnly {
+                status,
+                retry_after,
+                lost: LostAnswer::ConnectionLost,
+            },
+        };
+        let outcome = judge(&happened, &Expected::MarkAsRead);
+        Err(match way_in.consider(endpoint, outcome) {
+            Outcome::Rejected(error) => UploadError::Refused(transition::in_words(&error)),
+            outcome => not_now(outcome),
+        })
+    }
+}
+
+fn whole<'a>(status: u16, retry_after: Option<&'a str>, body: &'a [u8]) -> Happened<'a> {
+    Happened::Answer {
+        status,
+        retry_after,
+        body,
+    }
+}
+
+/// What `exchange` came to; `None` if nothing of its body was asked for, and it did not end, for so long.
+async fn unless_idle<T>(
+    exchange: impl Future<Output = T>,
+    moved: &Moved,
+    idle: Duration,
+) -> Option<T> {
+    let mut exchange = pin!(exchange);
+    let no_later = Instant::now() + UPLOAD_WITHIN;
+    loop {
+        let until = (moved.at() + idle).min(no_later);
+        if let Ok(ended) = timeout_at(until, &mut exchange).await {
+            return Some(ended);
         }
+        let now = Instant::now();
+        if now >= no_later || now >= moved.at() + idle {
+            return None;
+        }
+    }
+}
+
+fn not_now(outcome: Outcome) -> UploadError {
+    UploadError::NotNow {
+        why: in_words(&outcome),
+        taught: Box::new(outcome),
+    }
+}
+
+fn no_connection(error: reqwest::Error) -> UploadError {
+    UploadError::NotNow {
+        why: chain(&error.without_url()),
+        taught: Box::new(Outcome::NotSent(NotSent::NoConnection)),
     }
 }
 
@@ -188,40 +314,6 @@ fn takes_bare_files(url: &Url) -> bool {
     url.path().ends_with("/v1/media")
 }
 
-/// `{"id":…}` of the Cloud API, `{"media":[{"id":…}]}` of the On-Premises client.
-#[derive(Deserialize)]
-struct Uploaded {
-    id: Option<String>,
-    #[serde(default)]
-    media: Vec<Medium>,
-}
-
-#[derive(Deserialize)]
-struct Medium {
-    id: String,
-}
-
-fn read(status: u16, body: &[u8]) -> Result<String, UploadError> {
-    if (200..300).contains(&status)
-        && let Ok(uploaded) = serde_json::from_slice::<Uploaded>(body)
-        && let Some(id) = uploaded
-            .id
-            .or_else(|| uploaded.media.into_iter().next().map(|medium| medium.id))
-    {
-        return Ok(id);
-    }
-    let happened = Happened::Answer {
-        status,
-        retry_after: None,
-        body,
-    };
-    let outcome = judge(&happened, &Expected::MarkAsRead);
-    match &outcome {
-        Outcome::Rejected(error) => Err(UploadError::Refused(transition::in_words(error))),
-        _ => Err(UploadError::NotNow(in_words(&outcome))),
-    }
-}
-
 fn in_words(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Rejected(error)
@@ -229,6 +321,12 @@ fn in_words(outcome: &Outcome) -> String {
         | Outcome::Held { error, .. }
         | Outcome::Transient { error, .. } => transition::in_words(error),
         Outcome::NotSent(_) => "no connection".to_owned(),
-        Outcome::Accepted(_) | Outcome::Uncertain(_) => "the answer was not understood".to_owned(),
+        Outcome::Uncertain(Doubt::AnswerLost(LostAnswer::TimedOut)) => {
+            "no answer came in time".to_owned()
+        }
+        Outcome::Accepted(_) | Outcome::Uncertain(_) => match outcome.excerpt() {
+            Some(excerpt) => format!("the answer was not understood: {excerpt}"),
+            None => "the answer was not understood".to_owned(),
+        },
     }
 }

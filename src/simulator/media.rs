@@ -1,7 +1,7 @@
 //! Uploads of media: `POST …/media`, as a form to the Cloud API, as the bare file to the On-Premises client.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::json;
 
@@ -23,6 +23,17 @@ pub struct Upload {
     pub content: Vec<u8>,
 }
 
+/// What an upload is answered, whatever it holds.
+#[derive(Clone, Debug)]
+pub struct UploadAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The header `Retry-After`.
+    pub retry_after_s: Option<u32>,
+    /// The body.
+    pub body: String,
+}
+
 /// Whether files are uploaded at this path.
 pub(super) fn takes_files(path: &str) -> bool {
     path.ends_with("/media")
@@ -30,6 +41,20 @@ pub(super) fn takes_files(path: &str) -> bool {
 
 /// Takes a file and gives it an id.
 pub(super) fn upload(world: &World, request: &Request) -> Response {
+    world.upload_requests.fetch_add(1, Ordering::Relaxed);
+    let answer = world
+        .upload_answer
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    if let Some(answer) = answer.as_ref() {
+        return Response {
+            status: answer.status,
+            content_type: "application/json; charset=UTF-8",
+            retry_after_s: answer.retry_after_s,
+            body: answer.body.clone().into(),
+        };
+    }
+    drop(answer);
     let is_bare = request.path.ends_with("/v1/media");
     let refused = |error: GraphError| match is_bare {
         true => error.on_premises_response(),

@@ -25,8 +25,8 @@
 //! ```
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -60,7 +60,7 @@ mod world;
 pub use entry::{Decision, Entry};
 pub use fault::{Fault, UnknownFault, WebhookFault};
 pub use ledger::{Counts, Ledger, LedgerSettings};
-pub use media::Upload;
+pub use media::{Upload, UploadAnswer};
 pub use number::PairLimit;
 pub use plan::{FaultPlan, RecipientFaults};
 pub use posting::{PostCounts, PostError, Posting, Telling, Webhook};
@@ -357,6 +357,17 @@ impl Simulator {
     /// From now on uploads are answered with 131016 (service unavailable), or taken again.
     pub fn refuse_uploads(&self, refuse: bool) {
         self.world.refuses_uploads.store(refuse, Ordering::Relaxed);
+    }
+
+    /// From now on uploads are answered like this, or as usual again.
+    pub fn answer_uploads(&self, answer: Option<UploadAnswer>) {
+        let mut now = (self.world.upload_answer.lock()).unwrap_or_else(PoisonError::into_inner);
+        *now = answer;
+    }
+
+    /// Requests that brought a file, taken or not.
+    pub fn upload_requests(&self) -> u64 {
+        self.world.upload_requests.load(Ordering::Relaxed)
     }
 
     /// What every token may do from now on.

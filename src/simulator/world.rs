@@ -12,7 +12,7 @@ use super::control;
 use super::dice::{dice, stretch};
 use super::graph::Grants;
 use super::ledger::Ledger;
-use super::media::Upload;
+use super::media::{Upload, UploadAnswer};
 use super::number::{Number, PairLimit, TooFast, Wamids};
 use super::plan::Faults;
 use super::session::Sessions;
@@ -42,6 +42,8 @@ pub(super) struct World {
     sessions: Mutex<Sessions>,
     uploads: Mutex<Vec<Upload>>,
     pub(super) refuses_uploads: AtomicBool,
+    pub(super) upload_requests: AtomicU64,
+    pub(super) upload_answer: Mutex<Option<UploadAnswer>>,
     grants: Mutex<Grants>,
     mood: Mutex<Mood>,
     numbers: Mutex<HashMap<Arc<str>, Number>>,
@@ -80,6 +82,8 @@ impl World {
             )),
             uploads: Mutex::default(),
             refuses_uploads: AtomicBool::new(false),
+            upload_requests: AtomicU64::new(0),
+            upload_answer: Mutex::default(),
             grants: Mutex::default(),
             mood: Mutex::new(Mood {
                 rate: settings.rate_per_second,

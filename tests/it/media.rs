@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wa_outbox::simulator::{Settings, Simulator};
+use wa_outbox::domain::id::{MessageId, SenderId};
+use wa_outbox::simulator::{Settings, Simulator, UploadAnswer};
 use wa_outbox::store::sender::SenderChange;
 
 use crate::support::make::{ALICE, BOB, a_message};
@@ -197,7 +198,8 @@ async fn while_a_file_cannot_be_uploaded_its_message_waits_and_others_leave() {
     let waits = world.enqueue(a_message(a_picture("file:a.jpg"))).await;
     world
         .until(waits, "wait for its file", |message| {
-            message.waiting_for.as_deref() == Some("the upload of its file")
+            let waits_for = message.waiting_for.as_deref().unwrap_or_default();
+            waits_for.starts_with("the upload of its file: ") && waits_for.contains("131016")
         })
         .await;
     let other = world.enqueue(crate::support::make::a_text().to(BOB)).await;
@@ -214,4 +216,86 @@ async fn a_worker_whose_folder_of_files_is_not_there_does_not_start() {
     let process = world.spawn_process_with("without-files", &world.database.url, &missing);
     process.until_logged("media.folder = /nowhere/at/all").await;
     assert_eq!(process.ended().await.code(), Some(64));
+}
+
+/// A service whose message waits for a file that the provider answers like this.
+async fn a_message_whose_upload_is_answered(
+    folder: &Path,
+    status: u16,
+    retry_after_s: Option<u32>,
+    body: &str,
+) -> (World, MessageId) {
+    fs::write(folder.join("a.jpg"), b"a picture").expect("a file");
+    let world = a_world_with(folder).await;
+    world.simulator.answer_uploads(Some(UploadAnswer {
+        status,
+        retry_after_s,
+        body: body.to_owned(),
+    }));
+    let waits = world.enqueue(a_message(a_picture("file:a.jpg"))).await;
+    (world, waits)
+}
+
+#[tokio::test]
+async fn a_token_that_lets_no_file_in_holds_its_sender() {
+    let folder = TempDir::new().expect("a folder");
+    let refused =
+        r#"{"error":{"message":"Malformed access token EAABEAABEAABEAABEAABEAABEAAB","code":190}}"#;
+    let (world, waits) =
+        a_message_whose_upload_is_answered(folder.path(), 401, None, refused).await;
+    let holds = async || {
+        let senders = [SenderId::from(SENDER)];
+        world.store.sender_holds(&senders).await.expect("the holds")
+    };
+    world
+        .until_true("the sender is held", async || !holds().await.is_empty())
+        .await;
+    let hold = holds().await.remove(0);
+    assert_eq!((hold.cause.as_str(), hold.code), ("token", Some(190)));
+    assert_eq!(hold.reason, "(190) Malformed access token [token]");
+    assert_eq!(world.message(waits).await.state, "queued");
+    assert_eq!(world.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_provider_that_wants_no_files_for_now_gets_none_and_messages_go_on() {
+    let folder = TempDir::new().expect("a folder");
+    let (world, waits) =
+        a_message_whose_upload_is_answered(folder.path(), 429, Some(3_600), "").await;
+    fs::write(folder.path().join("b.jpg"), b"another picture").expect("a file");
+    world
+        .until(waits, "say why its file is not there", |message| {
+            let waits_for = message.waiting_for.as_deref().unwrap_or_default();
+            waits_for.contains("HTTP 429")
+        })
+        .await;
+    let second = world.enqueue(a_message(a_picture("file:b.jpg"))).await;
+    let text = world.enqueue(crate::support::make::a_text().to(BOB)).await;
+    world.until_state(text, "accepted").await;
+    world
+        .until(second, "wait for its file", |message| {
+            message.waiting_for.is_some()
+        })
+        .await;
+    assert_eq!(world.simulator.upload_requests(), 1);
+}
+
+#[tokio::test]
+async fn an_upload_without_an_id_is_none() {
+    let folder = TempDir::new().expect("a folder");
+    let (world, waits) =
+        a_message_whose_upload_is_answered(folder.path(), 200, None, r#"{"id":""}"#).await;
+    world
+        .until(waits, "say why its file is not there", |message| {
+            let waits_for = message.waiting_for.as_deref().unwrap_or_default();
+            waits_for.contains("the answer was not understood")
+        })
+        .await;
+    assert_eq!(world.count("wa.media").await, 0);
+    world.simulator.answer_uploads(None);
+    world.until_state(waits, "accepted").await;
+    assert_eq!(
+        images(&world)[0]["id"],
+        json!(world.simulator.uploads()[0].id)
+    );
 }

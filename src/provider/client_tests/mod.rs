@@ -4,6 +4,7 @@ mod answers;
 mod connections;
 mod lost;
 mod not_sent;
+mod uploads;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
