@@ -176,7 +176,9 @@ fn broken_rule(message: &str) -> Option<(String, Option<String>)> {
     let name = name.trim_end_matches('"');
     // Where the sentence has what a name cannot have, or a fix.
     let (rule, fix) = match name {
-        "a_language_is_written_like_en_us" => ("a language is written like en_US", None),
+        "a_language_is_written_like_en_us" | "a_language_has_a_code" => {
+            ("a language is written like en_US", None)
+        }
         "quiet_hours_are_written_like_21_00_08_00" => {
             ("quiet hours are written like 21:00-08:00", None)
         }

@@ -157,7 +157,7 @@ async fn an_upload_that_fails_again_and_again_is_tried_ever_later_and_its_messag
     let endpoint = Arc::new(Endpoint::for_tests("http://127.0.0.1/v23.0/1/messages"));
     known(&media, "a.jpg", now + Duration::from_secs(9));
     let lost = || not_now(Outcome::NotSent(NotSent::NoConnection));
-    let mut put_off = || media.put_off(&of("a.jpg"), &lost(), &endpoint).as_secs();
+    let put_off = || media.put_off(&of("a.jpg"), &lost(), &endpoint).as_secs();
     let waits: Vec<u64> = (0..10).map(|_| put_off()).collect();
     assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
 

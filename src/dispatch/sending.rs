@@ -13,11 +13,12 @@ use super::checking::{Checking, Doubts};
 use super::departures::Departure;
 use super::media::Media;
 use super::ownership::Trust;
+use super::resting::template_of;
 use crate::clock::{BootInstant, Clock};
 use crate::crash::crash_point;
 use crate::domain::hold::Fingerprint;
 use crate::domain::id::{MessageId, SenderId};
-use crate::domain::outcome::{ApiError, Doubt, Outcome};
+use crate::domain::outcome::{ApiError, Doubt, HoldScope, Outcome};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
 use crate::domain::transition::{Progress, Transition, doubt_in_words};
@@ -143,6 +144,28 @@ pub struct Answered {
     pub outcome: Outcome,
 }
 
+impl Errand {
+    /// Its content as the application, or its campaign, wrote it.
+    fn says(&self) -> &str {
+        let content = self.content.as_ref();
+        content.map_or(&self.due.payload, |content| &content.payload)
+    }
+}
+
+/// What holds a template where there is none that could be held is a verdict about the message: it would be sent again and again, for
+/// nothing ever keeps it back.
+fn unless_it_cannot_be_held(outcome: Outcome, payload: &str) -> Outcome {
+    match outcome {
+        Outcome::Held {
+            scope: HoldScope::Template,
+            error,
+        } if !template_of(payload).is_some_and(|template| template.can_be_held()) => {
+            Outcome::Rejected(error)
+        }
+        outcome => outcome,
+    }
+}
+
 impl Sending {
     /// The way out of a request that has its permit.
     pub fn way_out(
@@ -172,6 +195,7 @@ impl Sending {
         let left_at = Arc::clone(&way_out.left_at);
         crash_point!("send.leaving");
         let outcome = self.outcome_of(&errand, way_out).await;
+        let outcome = unless_it_cannot_be_held(outcome, errand.says());
         crash_point!("send.answered");
         let now = Instant::now();
         if let Some(left_at) = left_at.get() {

@@ -258,6 +258,14 @@ impl TemplateKey {
             language: language.map(|language| language.replace('-', "_")),
         }
     }
+
+    /// Whether a hold of it can be written down (`a_template_has_a_name`, `a_language_has_a_code`). What cannot is no template of
+    /// WhatsApp's.
+    pub fn can_be_held(&self) -> bool {
+        let fits =
+            |text: &str, most| (1..=most).contains(&text.chars().count()) && !text.contains('\0');
+        fits(&self.name, 512) && self.language.as_deref().is_none_or(|code| fits(code, 64))
+    }
 }
 
 /// So many messages in a row that do not fit their template are no longer each one's own mistake.
@@ -462,5 +470,26 @@ mod tests {
         mismatches.note_success(&sender, &promo);
         assert!(mismatches.is_empty());
         assert!(!mismatches.note_mismatch(&sender, &promo, now));
+    }
+
+    #[test]
+    fn a_template_can_be_held_whatever_is_written_as_its_language_if_it_is_not_too_long() {
+        let can_be_held = |name: &str, language| TemplateKey::new(name, language).can_be_held();
+        for language in [
+            None,
+            Some("en_US"),
+            Some("pt BR"),
+            Some("pt.BR"),
+            Some("p\u{e9}"),
+        ] {
+            assert!(can_be_held("promo", language), "{language:?}");
+        }
+        let long = "x".repeat(65);
+        for language in [Some(""), Some("\0"), Some(long.as_str())] {
+            assert!(!can_be_held("promo", language), "{language:?}");
+        }
+        assert!(!can_be_held("", None));
+        assert!(can_be_held(&"x".repeat(512), None));
+        assert!(!can_be_held(&"x".repeat(513), None));
     }
 }

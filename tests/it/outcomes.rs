@@ -37,7 +37,8 @@ async fn each_kind_of_outcome_is_kept_with_its_status_and_code() {
         (Fault::PairLimited, "throttled", Some(400), Some(131056)),
         (Fault::AccountLimited, "throttled", Some(400), Some(80007)),
         (Fault::TooManyRequests(1), "throttled", Some(429), None),
-        (Fault::Error(132001), "held", Some(404), Some(132001)),
+        // A text: there is no template that could be held.
+        (Fault::Error(132001), "rejected", Some(404), Some(132001)),
         (Fault::GatewayPage, "uncertain", Some(502), None),
         (Fault::RequestTimeout, "uncertain", Some(408), None),
         (Fault::CloseAfterReading, "uncertain", None, None),

@@ -331,3 +331,28 @@ async fn the_log_tells_a_hold_by_its_code_and_not_in_whatsapps_words() {
         assert_eq!(worker.count_logged(words), 0, "{words}");
     }
 }
+
+#[tokio::test]
+async fn a_template_whose_language_is_no_code_is_held_and_one_that_cannot_be_held_fails_its_message()
+ {
+    let mut world = World::at_rest().await;
+    world
+        .run_sql("update wa.senders set validate = 'off'")
+        .await;
+    world.start_service().await;
+    world.meet_everyone_with(Some(Fault::Error(132001)));
+    let odd = world.enqueue(a_template("promo", "pt BR").to(ALICE)).await;
+    world
+        .until(odd, "wait for its template", |message| {
+            let waits_for = message.waiting_for.as_deref().unwrap_or_default();
+            waits_for.starts_with("its template promo, held")
+        })
+        .await;
+    assert_eq!(world.simulator.ledger().requests_for(ALICE).len(), 1);
+
+    let too_long = a_template("promo", &"x".repeat(65)).to(BOB);
+    let nameless = world.enqueue(too_long).await;
+    let failed = world.until_state(nameless, "failed").await;
+    assert_eq!(failed.error_code, Some(132001));
+    assert_eq!(world.simulator.ledger().requests_for(BOB).len(), 1);
+}
