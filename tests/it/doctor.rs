@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
-use wa_outbox::simulator::Statuses;
+use wa_outbox::simulator::{Fault, Statuses};
 use wa_outbox::store::sender::SenderChange;
 
 use crate::support::database::TestDatabase;
-use crate::support::make::a_text;
+use crate::support::make::{ALICE, a_text};
 use crate::support::provider::{LOGIN, Provided, SHARED_SECRET, bsp, on_premises};
 use crate::support::world::{APP_SECRET, SENDER, World, quick_settings};
 
@@ -317,4 +317,21 @@ async fn adding_a_sender_that_cannot_settle_lost_answers_says_what_follows() {
         rates,
         expected.map(|(sender, rate)| (sender.to_owned(), rate))
     );
+}
+
+#[tokio::test]
+async fn a_sender_that_whatsapp_asked_to_wait_is_named() {
+    let world = World::start().await;
+    world
+        .simulator
+        .fault_next(ALICE, Fault::TooManyRequests(3_600));
+    world.enqueue(a_text()).await;
+    world
+        .until_true("its owner tells of the wait", async || {
+            let slow = "wa.sender_runtime where slow_until > now()";
+            world.count(slow).await == 1
+        })
+        .await;
+    let found = looks(&world).await;
+    found.shows("pace", "note", "WhatsApp told it to slow down for another");
 }

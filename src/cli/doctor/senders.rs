@@ -6,11 +6,12 @@ use crate::cli::Context;
 use crate::config::Config;
 use crate::provider::{Endpoint, HttpSettings, Provider, ProviderKind, Trial};
 use crate::standing::mask::Eyes;
+use crate::standing::sender::{Doing, Reading};
 use crate::standing::veil::Veil;
 use crate::store::Store;
 use crate::store::checkup::FlowFacts;
 use crate::store::sender::Sender;
-use crate::store::summary::SenderOwner;
+use crate::store::summary::{SenderOwner, SenderStanding};
 
 /// What Meta lets a number of `STANDARD` throughput send (Meta, Throughput).
 const STANDARD_RATE: f64 = 80.0;
@@ -81,14 +82,21 @@ pub(super) async fn check(
             flow: flows.iter().find(|flow| flow.sender == sender.sender),
         };
         let mut found = Findings::about(format!("sender {}", sender.sender));
-        case.check(context, &provider, &mut found).await;
+        case.check(context, store, &provider, &mut found).await;
         findings.append(&mut found.findings);
     }
 }
 
 impl Case<'_> {
-    async fn check(&self, context: &Context, provider: &Provider, found: &mut Findings) {
+    async fn check(
+        &self,
+        context: &Context,
+        store: &Store,
+        provider: &Provider,
+        found: &mut Findings,
+    ) {
         self.stands(context, found);
+        self.waits(store, found).await;
         let throughput = match self.endpoint(found) {
             Some(endpoint) => {
                 let reached = self.reaches(provider, &endpoint, found).await;
@@ -137,6 +145,19 @@ impl Case<'_> {
             Some((None, None)) | None => {
                 found.note("worker", "nobody works it", "start a worker: wa-outbox run");
             }
+        }
+    }
+
+    /// Whether WhatsApp has asked for silence: then nothing leaves, though nothing is wrong.
+    async fn waits(&self, store: &Store, found: &mut Findings) {
+        let standings = match store.sender_standings(Some(&self.sender.id())).await {
+            Ok(standings) => standings,
+            Err(error) => return found.unanswered("pace", &error),
+        };
+        let is_slow = |standing: &&SenderStanding| Reading(standing).doing() == Doing::SlowedDown;
+        if let Some(standing) = standings.iter().find(is_slow) {
+            let fix = "it goes on by itself; what must leave now can leave by another sender";
+            found.note("pace", format!("it {}", Reading(standing).says()), fix);
         }
     }
 
