@@ -81,7 +81,7 @@ async fn what_is_known_of_a_file_is_known_of_who_keeps_it_and_of_nobody_else() {
         ("http://127.0.0.1/proxy/v23.0/1/messages", false),
     ] {
         assert_eq!(
-            media.is_ready(&sender(), PAYLOAD, &at(url), now),
+            media.ready(&sender(), PAYLOAD, &at(url), now).is_ok(),
             is_known,
             "{url}"
         );
@@ -119,8 +119,8 @@ fn a_file_is_unchanged_while_its_length_and_its_time_are_and_it_was_read_lately(
     assert!(!is_unchanged(Some(known), None));
 }
 
-fn of(file: &str) -> (SenderId, String) {
-    (sender(), file.to_owned())
+fn of(file: &str) -> Key {
+    (sender(), endpoint().keeper(), file.to_owned())
 }
 
 fn not_now(taught: Outcome) -> MediaError {
@@ -154,7 +154,7 @@ fn known(media: &Media, file: &str, until: Instant) {
 async fn an_upload_that_fails_again_and_again_is_tried_ever_later_and_its_message_says_why() {
     let folder = TempDir::new().expect("a folder");
     let (media, now) = (media(&folder), Instant::now());
-    let endpoint = Arc::new(Endpoint::for_tests("http://127.0.0.1/v23.0/1/messages"));
+    let endpoint = endpoint();
     known(&media, "a.jpg", now + Duration::from_secs(9));
     let lost = || not_now(Outcome::NotSent(NotSent::NoConnection));
     let put_off = || media.put_off(&of("a.jpg"), &lost(), &endpoint).as_secs();
@@ -175,7 +175,7 @@ async fn an_upload_that_fails_again_and_again_is_tried_ever_later_and_its_messag
 async fn a_sender_that_was_told_to_wait_uploads_nothing_until_then() {
     let folder = TempDir::new().expect("a folder");
     let (media, now) = (media(&folder), Instant::now());
-    let endpoint = Arc::new(Endpoint::for_tests("http://127.0.0.1/v23.0/1/messages"));
+    let endpoint = endpoint();
     known(&media, "b.jpg", now);
     let asked = throttled(Some(3_600));
     let wait = media.put_off(&of("b.jpg"), &asked, &endpoint);
@@ -193,7 +193,7 @@ async fn a_sender_that_was_told_to_wait_uploads_nothing_until_then() {
 async fn the_end_of_a_session_delays_no_upload() {
     let folder = TempDir::new().expect("a folder");
     let (media, now) = (media(&folder), Instant::now());
-    let endpoint = Arc::new(Endpoint::for_tests("http://127.0.0.1/v23.0/1/messages"));
+    let endpoint = endpoint();
     known(&media, "a.jpg", now);
     let ended = not_now(Outcome::NotSent(NotSent::SessionEnded));
     let wait = media.put_off(&of("a.jpg"), &ended, &endpoint);

@@ -546,13 +546,17 @@ mod mending {
 
     use super::*;
 
-    /// What networks, proxies and cut texts put into an answer. None of it makes a character, alone or together: a whole answer with other
-    /// names is another answer.
-    fn dirt() -> impl Strategy<Value = Vec<u8>> {
+    type Places = Vec<(prop::sample::Index, Vec<u8>)>;
+
+    /// What networks, proxies and cut texts put into an answer, and where. None of it makes a character, alone or together: a whole answer
+    /// with other names is another answer.
+    fn places() -> impl Strategy<Value = Places> {
         let no_character = prop_oneof![0x80u8..0xC0, 0xF8u8..];
+        let bytes = prop::collection::vec(no_character, 1..4);
+        let half = Just(br"\ud83d".to_vec());
         prop_oneof![
-            prop::collection::vec(no_character, 1..4),
-            Just(br"\ud83d".to_vec()),
+            prop::collection::vec((any::<prop::sample::Index>(), bytes), 1..4),
+            (any::<prop::sample::Index>(), half).prop_map(|one| vec![one]),
         ]
     }
 
@@ -563,10 +567,6 @@ mod mending {
             body.splice(at..at, dirt.iter().copied());
         }
         body
-    }
-
-    fn places() -> impl Strategy<Value = Vec<(prop::sample::Index, Vec<u8>)>> {
-        prop::collection::vec((any::<prop::sample::Index>(), dirt()), 1..4)
     }
 
     proptest! {

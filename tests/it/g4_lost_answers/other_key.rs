@@ -47,6 +47,11 @@ async fn nobody_works_for_a_minute(world: &World) {
 #[tokio::test]
 async fn a_process_with_another_key_does_not_start_beside_those_that_work() {
     let mut world = World::start().await;
+    world
+        .until_true("it is known to work", async || {
+            world.count("wa.workers").await == 1
+        })
+        .await;
     for role in [Role::Worker, Role::Webhook] {
         let refusal = refusal(&world, role).await.expect("it is refused");
         assert!(
