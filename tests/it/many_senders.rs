@@ -219,12 +219,10 @@ async fn a_transaction_that_stays_open_over_cancelled_messages_holds_up_nothing_
     let mut world = World::at_rest().await;
     let other = sender(0);
     world.add_sender(&other).await;
-    let all = format!(
-        "insert into wa.outbox (sender, recipient, payload)
-         select sender, '+1650555' || 1000 + n, '{{\"type\":\"text\",\"text\":{{\"body\":\"Hello\"}}}}'
-         from generate_series(1, 40) as n cross join wa.senders"
-    );
-    world.run_sql(&all).await;
+    let all = r#"insert into wa.outbox (sender, recipient, payload)
+         select sender, '+1650555' || 1000 + n, '{"type":"text","text":{"body":"Hello"}}'
+         from generate_series(1, 40) as n cross join wa.senders"#;
+    world.run_sql(all).await;
     let mut somebody = world.database.pool.begin().await.expect("a transaction");
     let cancel = "select wa.cancel(id) from wa.queue where id % 4 = 0";
     somebody.execute(cancel).await.expect("it is done");

@@ -46,14 +46,14 @@ pub(crate) async fn everywhere(world: &World) -> Told {
         format!("insert into wa.results (id, sender, state, attempts, in_sequence, error_code, error_message)
                  select id, sender, 'failed', 1, in_sequence, 131026, '{SAID}' from wa.queue where id = {failed}"),
         format!("update wa.sequences set halted_cause = 'failed', halted_member = head_id, halted_at = now(), halted_reason = 'message ' || head_id || ' failed: {SAID}'"),
-        format!("insert into wa.sequence_events (sender, recipient, sequence, what, author, reason) select sender, recipient, sequence, 'halted', 'wa-outbox', halted_reason from wa.sequences"),
+        "insert into wa.sequence_events (sender, recipient, sequence, what, author, reason) select sender, recipient, sequence, 'halted', 'wa-outbox', halted_reason from wa.sequences".to_owned(),
         format!("update wa.senders set held_reason = '{SAID}', held_by = 'wa-outbox', held_cause = 'account', held_at = clock_timestamp() where sender = '{SENDER}'"),
         format!("insert into wa.sender_runtime (sender, worker, epoch, rate_now, rate_limit, limit_source, in_flight, at_hand, last_error, last_error_at)
                  values ('{UNHELD}', 0, 0, 0, 80, 'its setting', 0, 0, '{SAID}', now())"),
         format!("insert into wa.template_holds (sender, template, cause, reason, held_by) values ('{SENDER}', 'promo', 'operator', '{SAID}', 'ada')"),
         format!("select wa.create_campaign('spring', '{promo}', sender => '{SENDER}', author => 'ada')"),
         format!("update wa.campaigns set state = 'paused', state_reason = '{SAID}', state_changed_by = 'wa-outbox'"),
-        format!("insert into wa.campaign_events (campaign, what, author, reason) select id, 'paused', 'wa-outbox', state_reason from wa.campaigns"),
+        "insert into wa.campaign_events (campaign, what, author, reason) select id, 'paused', 'wa-outbox', state_reason from wa.campaigns".to_owned(),
     ] {
         world.run_sql(&statement).await;
     }
