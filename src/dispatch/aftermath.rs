@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::dispatcher::{Dispatcher, Event, TRY_AGAIN};
 use super::given_up::either;
@@ -16,7 +16,7 @@ use super::sending::Answered;
 use crate::crash::crash_point;
 use crate::domain::id::{MessageId, SenderId};
 use crate::domain::outcome::{HoldScope, Outcome, ThrottleScope};
-use crate::domain::transition::{doubt_in_words, in_words};
+use crate::domain::transition::{doubt_in_words, in_words, not_sent};
 use crate::metrics::Going;
 use crate::store::StoreError;
 use crate::store::runtime::SenderRuntime;
@@ -62,7 +62,13 @@ impl Dispatcher {
         let accepted = matches!(outcome, Outcome::Accepted(_));
         let tried = desk.resting.came_back(answered.id, accepted);
         desk.places.free();
+        let before = self.breakers.state(&desk.origin, now).0;
         self.breakers.learned(&desk.origin, outcome.into(), now);
+        say_if_it_opened(
+            &desk.origin,
+            before,
+            self.breakers.state(&desk.origin, now).0,
+        );
         if !accepted {
             desk.may_have_one_back();
         }
@@ -85,7 +91,7 @@ impl Dispatcher {
             | Outcome::Transient { error, .. } => {
                 desk.last_error = Some((in_words(error), wall));
             }
-            Outcome::NotSent(cause) => desk.last_error = Some((format!("{cause:?}"), wall)),
+            Outcome::NotSent(cause) => desk.last_error = Some((not_sent(*cause).to_owned(), wall)),
             Outcome::Uncertain(doubt) => desk.last_error = Some((doubt_in_words(doubt), wall)),
         }
         self.learn_of_holds(answered, &tried, now);
@@ -347,3 +353,14 @@ const BETWEEN_SLOWED: Duration = Duration::from_millis(250);
 const SAY_OF_ALL_EVERY: u64 = 5;
 /// Older figures are of no use.
 const SAY_WITHIN: Duration = Duration::from_secs(2);
+
+/// An outage is told when it begins and when it is over, and not for each message that meets it.
+fn say_if_it_opened(way: &str, before: &str, now: &str) {
+    match (before, now) {
+        ("closed", "open") => warn!(
+            "No connection can be made to {way}; its messages wait, and one finds out from time to time whether it is over (why: wa-outbox doctor)"
+        ),
+        ("half_open", "closed") => info!("Connections to {way} can be made again"),
+        _ => {}
+    }
+}

@@ -1,8 +1,8 @@
 //! Stops trying where nothing can connect.
 //!
-//! A message that could not be handed to the network costs an attempt. While an endpoint (scheme, host and port) cannot be
-//! reached at all, nothing is begun for it, so that an hour's outage costs a message no more than a second's. From time to
-//! time one message finds out; when it gets through, the others follow slowly at first, so that whatever just came back is
+//! A message that could not be handed to the network costs an attempt. While an endpoint (scheme, host and port, and whose
+//! certificates it must have) cannot be reached at all, nothing is begun for it, so that an hour's outage costs a message no more
+//! than a second's. From time to time one message finds out, which costs it no attempt; when it gets through, the others follow slowly at first, so that whatever just came back is
 //! not run over by all that waited.
 //!
 //! Only connections count. What an endpoint answers, or that it does not answer, is the business of outcomes and limits.
@@ -267,7 +267,7 @@ fn at_most(since: Instant, now: Instant) -> Option<usize> {
     (recovered < RECOVERY).then(|| 1 << recovered.as_secs())
 }
 
-/// The breakers of all endpoints, by their origin (`https://host:port`). Only those in trouble are kept.
+/// The breakers of all endpoints, by the way to them ([`crate::provider::Endpoint::way`]). Only those in trouble are kept.
 #[derive(Debug, Default)]
 pub struct Breakers {
     in_trouble: HashMap<String, Breaker>,

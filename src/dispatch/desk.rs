@@ -49,7 +49,7 @@ pub struct Desk {
     pub(super) credential: String,
     pub(super) endpoint: Option<Arc<Endpoint>>,
     pub(super) checking: Checking,
-    /// Scheme, host and port: what a connection is made to.
+    /// What a connection is made to ([`Endpoint::way`]).
     pub(super) origin: Arc<str>,
     /// Who keeps the files that its messages name.
     keeper: Arc<str>,
@@ -212,7 +212,7 @@ impl Desk {
         let sender = &held.held.sender;
         let is_known = |new| (self.endpoint.as_ref()).is_some_and(|old| Arc::ptr_eq(old, new));
         if let Some(endpoint) = held.endpoint.as_ref().filter(|new| !is_known(new)) {
-            self.origin = endpoint.url.origin().ascii_serialization().into();
+            self.origin = endpoint.way().into();
             self.keeper = endpoint.keeper().into();
         }
         self.endpoint.clone_from(&held.endpoint);

@@ -303,6 +303,7 @@ impl Dispatcher {
         let now = Instant::now();
         let mut errands = Vec::new();
         for desk in self.desks.values_mut().filter(|desk| desk.has_ready()) {
+            let finds_out = self.breakers.state(&desk.origin, now).0 != "closed";
             let Some(endpoint) = desk.endpoint.clone() else {
                 self.unsent.extend(desk.unsent());
                 continue;
@@ -318,6 +319,7 @@ impl Dispatcher {
                 let due_at = due.due_at;
                 let errand = Errand {
                     pair_strikes: desk.throttle.pair_refusals(&due.recipient),
+                    finds_out,
                     endpoint: Arc::clone(&endpoint),
                     checking: desk.checking,
                     fingerprint: desk.resting.fingerprint(),

@@ -21,7 +21,7 @@ use crate::domain::id::{MessageId, SenderId};
 use crate::domain::outcome::{ApiError, Doubt, HoldScope, Outcome};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::token::TokenKey;
-use crate::domain::transition::{Progress, Transition, doubt_in_words};
+use crate::domain::transition::{Progress, Transition, doubt_in_words, not_sent};
 use crate::metrics::{Metrics, SenderMeter};
 use crate::provider::{Endpoint, Envelope, Expected, Gate, Payload, Provider, Recipient, Request};
 use crate::store::claim::{Begun, Due};
@@ -73,6 +73,8 @@ pub struct Errand {
     pub fingerprint: Option<Arc<Fingerprint>>,
     /// How often in a row its recipient was answered with the pair limit.
     pub pair_strikes: u32,
+    /// Whether it finds out if a connection can be made again.
+    pub finds_out: bool,
     /// Counts the attempts of its sender.
     pub meter: Arc<SenderMeter>,
     /// How it has gone so far, where traces are told.
@@ -208,6 +210,7 @@ impl Sending {
             content,
             begun,
             pair_strikes,
+            finds_out,
             fingerprint,
             trace,
             ..
@@ -219,6 +222,7 @@ impl Sending {
         let progress = Progress {
             attempts: begun.attempts.max(0) as u32,
             pair_strikes,
+            finds_out,
         };
         let transition = Transition::of(&outcome, progress, &self.retry);
         debug!(message.id = due.id.0, sender.id = %due.sender, outcome = outcome.name(), "Attempt {} of message {} ended", begun.attempt.0, due.id);
@@ -316,7 +320,7 @@ pub(super) fn account_of(outcome: &Outcome) -> Option<Account> {
     let outcome_name = outcome.name();
     let (error, note) = match outcome {
         Outcome::Accepted(_) => return None,
-        Outcome::NotSent(cause) => (ApiError::default(), Some(format!("{cause:?}"))),
+        Outcome::NotSent(cause) => (ApiError::default(), Some(not_sent(*cause).to_owned())),
         Outcome::Uncertain(doubt) => {
             let error = match doubt {
                 Doubt::ServerFailed(error) => error.clone(),

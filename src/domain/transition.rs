@@ -47,6 +47,8 @@ pub struct Progress {
     pub attempts: u32,
     /// How often in a row this pair was told to slow down.
     pub pair_strikes: u32,
+    /// It left to find out whether a connection can be made again, for lately none could.
+    pub finds_out: bool,
 }
 
 /// A throttled sender waits at least this long when nobody says how long.
@@ -75,6 +77,12 @@ impl Transition {
                 after: Duration::ZERO,
                 spent: false,
                 waiting_for: "its turn: the session at its provider had ended".to_owned(),
+            },
+            // An outage is nothing to do with the one that finds out whether it is over.
+            Outcome::NotSent(NotSent::NoConnection) if progress.finds_out => Self::Requeue {
+                after: policy.delay(progress.attempts),
+                spent: false,
+                waiting_for: format!("its turn: {}", not_sent(NotSent::NoConnection)),
             },
             Outcome::NotSent(cause) => {
                 try_again(not_sent(*cause), Duration::ZERO, progress, policy)
@@ -146,7 +154,8 @@ fn try_again(
     }
 }
 
-fn not_sent(cause: NotSent) -> &'static str {
+/// Why a request did not leave, as a person reads it.
+pub fn not_sent(cause: NotSent) -> &'static str {
     match cause {
         NotSent::NoConnection => "no connection could be made",
         NotSent::TooLate => "it could not leave in time",
@@ -214,9 +223,28 @@ mod tests {
             Progress {
                 attempts,
                 pair_strikes: 0,
+                finds_out: false,
             },
             &POLICY,
         )
+    }
+
+    #[test]
+    fn who_finds_out_whether_an_outage_is_over_spends_nothing_on_it() {
+        let finds_out = Progress {
+            attempts: 9,
+            pair_strikes: 0,
+            finds_out: true,
+        };
+        let outcome = Outcome::NotSent(NotSent::NoConnection);
+        let Transition::Requeue { after, spent, .. } = Transition::of(&outcome, finds_out, &POLICY)
+        else {
+            panic!("it is given up");
+        };
+        assert_eq!((after, spent), (POLICY.max_delay, false));
+        let lost = Outcome::NotSent(NotSent::ConnectionLost);
+        let failed = Transition::of(&lost, finds_out, &POLICY);
+        assert!(matches!(failed, Transition::Fail { .. }), "{failed:?}");
     }
 
     fn error(code: i64) -> ApiError {

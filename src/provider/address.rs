@@ -5,6 +5,7 @@
 //! once a message has begun. A secret is never part of an error, a log line or a `Debug` text.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -111,6 +112,19 @@ impl Authority {
     /// The certificates, for the HTTP library.
     pub(super) fn certificates(&self) -> Result<Vec<reqwest::Certificate>, reqwest::Error> {
         reqwest::Certificate::from_pem_bundle(&self.0)
+    }
+}
+
+impl Endpoint {
+    /// What all share that can connect or cannot: the server (scheme, host and port), and the certificates that must vouch for it.
+    pub fn way(&self) -> String {
+        let origin = self.url.origin().ascii_serialization();
+        let Some(authority) = &self.authority else {
+            return origin;
+        };
+        let mut hasher = DefaultHasher::new();
+        authority.hash(&mut hasher);
+        format!("{origin} (by certificates {:08x})", hasher.finish() >> 32)
     }
 }
 

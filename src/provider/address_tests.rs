@@ -382,3 +382,17 @@ fn the_on_premises_client_is_told_of_a_read_message_at_that_messages_address() {
     let cloud = endpoint("EAAB", &cloud()).expect("is complete");
     assert_eq!(cloud.target_of(&read).method, Method::POST);
 }
+
+#[test]
+fn a_server_that_needs_other_certificates_is_reached_by_another_way() {
+    let plain = Endpoint::for_tests("https://client.example:9090/v1/messages");
+    let by = |pem: &[u8]| Endpoint {
+        authority: Some(Authority(pem.into())),
+        ..plain.clone()
+    };
+    assert_eq!(plain.way(), "https://client.example:9090");
+    assert_eq!(by(b"one").way(), by(b"one").way());
+    assert_ne!(by(b"one").way(), by(b"two").way());
+    assert!(by(b"one").way().starts_with(&plain.way()));
+    assert_ne!(by(b"one").way(), plain.way());
+}

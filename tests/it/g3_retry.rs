@@ -78,6 +78,30 @@ async fn a_refused_connection_is_tried_again_after_growing_waits() {
 }
 
 #[tokio::test]
+async fn an_outage_however_long_fails_no_message_of_a_sender_that_has_but_one() {
+    let mut config = quick_settings();
+    config.retry.first_delay = Duration::from_millis(200);
+    config.retry.factor = 1.0;
+    config.retry.max_attempts = 6;
+    let world = World::start_with(config).await;
+    world.simulator.go_away().await;
+    let id = world.enqueue(a_text()).await;
+    let requests = format!("wa.attempts where id = {id} and outcome = 'not_sent'");
+    world
+        .until_true(
+            "more requests were tried than attempts may be spent",
+            async || world.count(&requests).await > 6,
+        )
+        .await;
+    assert_eq!(world.state_of(id).await, "queued");
+
+    world.simulator.come_back().await.expect("it listens again");
+    let message = world.until_state(id, "accepted").await;
+    assert!(message.attempts <= 6, "{}", message.attempts);
+    assert_eq!(world.simulator.ledger().requests_for(ALICE).len(), 1);
+}
+
+#[tokio::test]
 async fn the_time_of_the_next_attempt_is_shown_and_survives_a_restart() {
     let mut world = a_patient_world().await;
     world.simulator.go_away().await;

@@ -121,7 +121,7 @@ async fn a_request_that_never_left_is_kept_with_its_reason() {
         (attempt.outcome.as_str(), attempt.http_status),
         ("not_sent", None)
     );
-    assert_eq!(attempt.note.as_deref(), Some("NoConnection"));
+    assert_eq!(attempt.note.as_deref(), Some("no connection could be made"));
 }
 
 #[tokio::test]

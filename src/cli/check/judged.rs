@@ -172,6 +172,7 @@ fn then(outcome: &Outcome) -> String {
     let first = Progress {
         attempts: 1,
         pair_strikes: 0,
+        finds_out: false,
     };
     match Transition::of(outcome, first, &RetryPolicy::default()) {
         Transition::Accept(acceptance) => match acceptance.wamid {
