@@ -241,7 +241,7 @@ impl Applier {
                 [id] if may_go_alone(&error) && self.leave(&group) => {
                     warn!(
                         error.code = error.code().as_deref(),
-                        "Webhook delivery {id} could not be applied; it is tried again in a minute, and others go before it"
+                        "Webhook delivery {id} could not be applied; it is tried again later, and others go before it"
                     );
                     Report::default()
                 }
@@ -271,13 +271,16 @@ impl Applier {
         let last = groups.last_received_at();
         let more_may_wait =
             groups.count() as i64 >= at_most.0 || batch.deliveries.len() as i64 >= at_most.1;
-        let applied = self.apply_batch(batch).await;
-        let report = applied.map_err(|error| Failure {
-            error,
-            batch: (groups, deliveries),
-        })?;
+        let report = match self.apply_batch(batch).await {
+            Ok(report) => report,
+            Err(error) => {
+                let batch = (groups, deliveries);
+                return Err(Failure { error, batch });
+            }
+        };
         // Not before: what was not applied is found where it was.
         last.into_iter().for_each(|last| self.place.passed(last));
+        self.place.applied(groups.ids());
         Ok(Report {
             more_may_wait,
             ..report

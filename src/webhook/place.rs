@@ -12,8 +12,10 @@ use crate::store::inbox::FRONT;
 const OVERLAP: time::Duration = time::Duration::milliseconds(250);
 /// From one look from the front to the next, where those between them find something.
 const FRONT_EVERY: Duration = Duration::from_secs(1);
-/// What cannot be applied now is passed over for so long …
-const LEFT_FOR: Duration = Duration::from_secs(60);
+/// What cannot be applied now is passed over for so long, twice as long each time …
+const LEFT_FOR: Duration = Duration::from_secs(1);
+/// … up to this …
+const LEFT_AT_MOST: Duration = Duration::from_secs(60);
 /// … and so many at most: where more fail it is the database, and nothing is gained by looking further.
 const MOST_LEFT: usize = 100;
 
@@ -24,8 +26,16 @@ pub(super) struct Place {
     /// When to look from the front, whatever is found elsewhere.
     front_at: Instant,
     front_is_dear: bool,
-    /// Groups that are passed over, and until when.
-    left: Vec<(i64, Instant)>,
+    left: Vec<Left>,
+}
+
+/// A group that could not be applied.
+#[derive(Debug)]
+struct Left {
+    group: i64,
+    /// It is passed over until then.
+    until: Instant,
+    again_in: Duration,
 }
 
 impl Place {
@@ -41,17 +51,37 @@ impl Place {
 
     /// A group is left where it is for a while, so that what came after it is applied. `false`: too many are.
     pub(super) fn leave(&mut self, group: i64, now: Instant) -> bool {
+        if let Some(one) = self.left.iter_mut().find(|one| one.group == group) {
+            one.again_in = (one.again_in * 2).min(LEFT_AT_MOST);
+            one.until = now + one.again_in;
+            return true;
+        }
+        // What somebody else has applied meanwhile.
+        self.left.retain(|one| now < one.until + LEFT_AT_MOST);
         let there_is_room = self.left.len() < MOST_LEFT;
         if there_is_room {
-            self.left.push((group, now + LEFT_FOR));
+            self.left.push(Left {
+                group,
+                until: now + LEFT_FOR,
+                again_in: LEFT_FOR,
+            });
         }
         there_is_room
     }
 
     /// The groups that are passed over at this time.
-    pub(super) fn left(&mut self, now: Instant) -> Vec<i64> {
-        self.left.retain(|(_, until)| *until > now);
-        self.left.iter().map(|(group, _)| *group).collect()
+    pub(super) fn left(&self, now: Instant) -> Vec<i64> {
+        let left = self.left.iter().filter(|one| now < one.until);
+        left.map(|one| one.group).collect()
+    }
+
+    /// These were applied. What stood in the way of one that was left may have stood in the way of all.
+    pub(super) fn applied(&mut self, groups: &[i64]) {
+        let before = self.left.len();
+        self.left.retain(|one| !groups.contains(&one.group));
+        if self.left.len() < before {
+            self.left.clear();
+        }
     }
 
     /// What came after this is to be looked at.
@@ -130,13 +160,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_passed_over_for_a_while_and_not_too_much_of_it() {
+    fn what_is_left_is_passed_over_for_ever_longer_and_not_too_much_of_it() {
         let now = Instant::now();
         let mut place = Place::new(now);
         assert!((0..100).all(|group| place.leave(group, now)));
         assert!(!place.leave(100, now));
         assert_eq!(place.left(now), (0..100).collect::<Vec<_>>());
         assert!(place.left(now + LEFT_FOR).is_empty());
-        assert!(place.leave(100, now));
+        assert!((0..10).all(|_| place.leave(7, now)));
+        assert_eq!(place.left(now + LEFT_AT_MOST - LEFT_FOR), [7]);
+        assert!(place.left(now + LEFT_AT_MOST).is_empty());
+        assert!(place.leave(100, now + 2 * LEFT_AT_MOST));
+    }
+
+    #[test]
+    fn where_one_that_was_left_is_applied_all_are_looked_at_again() {
+        let now = Instant::now();
+        let mut place = Place::new(now);
+        assert!(place.leave(1, now) && place.leave(2, now));
+        place.applied(&[3]);
+        assert_eq!(place.left(now), [1, 2]);
+        place.applied(&[2, 3]);
+        assert!(place.left(now).is_empty());
     }
 }

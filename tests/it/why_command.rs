@@ -317,13 +317,13 @@ fn sequences() -> Vec<Case> {
         ),
         member(
             "one that was accepted",
-            &[WORKED, BEGUN, ACCEPTED, HOURS_AGO],
+            &[WORKED, BEGUN, ACCEPTED, HOURS_AGO, LOOKED_AT_THEN],
             "Message {id} waits behind message {front} in sequence 'story': {front} was accepted 3 h ago, no status has come yet, and must \
              be delivered or read; if it is not, the sequence halts in 29 days.",
         ),
         member(
             "one that was sent on, and others",
-            &[WORKED, BEGUN, ACCEPTED, HOURS_AGO, "update wa.results set sent_at = now() where id = {id}",
+            &[WORKED, BEGUN, ACCEPTED, HOURS_AGO, LOOKED_AT_THEN, "update wa.results set sent_at = now() where id = {id}",
               "update wa.sequences set on_timeout = 'proceed' where sender = '{s}'"],
             "Message {id} waits behind message {front} in sequence 'story': {front} was accepted 3 h ago, its status is sent, and must be \
              delivered or read; if it is not, the next one leaves all the same in 29 days. One more message of it comes before this one.",
@@ -444,6 +444,7 @@ fn ends() -> Vec<Case> {
     ]
 }
 
+const LOOKED_AT_THEN: &str = "update wa.sequences set look_at = look_at - interval '3 hours 10 minutes' where sender = '{s}'";
 const HOURS_AGO: &str =
     "update wa.results set ended_at = now() - interval '3 hours 10 minutes' where id = {id}";
 
