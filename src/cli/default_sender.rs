@@ -8,6 +8,7 @@
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::domain::base_url::is_of_this_machine;
 use crate::domain::id::SenderId;
 use crate::provider::ProviderKind;
 use crate::store::sender::{Sender, SenderChange};
@@ -109,6 +110,14 @@ fn tell(config: &Config, found: &Sender, changed: &[String]) {
             found.provider
         );
         return;
+    }
+    // What somebody practised on stays in the row when the variable for it is gone.
+    if config.sender.base_url.is_none() && is_of_this_machine(&found.base_url) {
+        warn!(
+            sender.id = id,
+            "Sender {id} goes to {}, on this machine; for the real one: wa-outbox sender set {id} --base-url https://graph.facebook.com",
+            found.base_url
+        );
     }
     let token = config.sender.credential.as_ref().map(ToString::to_string);
     if config.sender.has_token_of_short_form() && token.as_ref() != Some(&found.credential) {

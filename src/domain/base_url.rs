@@ -76,6 +76,11 @@ pub fn is_version(text: &str) -> bool {
         })
 }
 
+/// Whether it is on this machine: that of a WhatsApp to practise on, or of a proxy.
+pub fn is_of_this_machine(text: &str) -> bool {
+    base_url(text).is_ok_and(|base| base.host_str().is_some_and(is_loopback))
+}
+
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"

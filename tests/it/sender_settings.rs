@@ -161,6 +161,26 @@ async fn a_start_changes_of_a_sender_what_the_settings_say_and_nothing_that_an_o
 }
 
 #[tokio::test]
+async fn a_start_says_that_its_sender_still_goes_to_what_was_practised_on() {
+    let world = World::at_rest().await;
+    let named = [
+        ("WHATSAPP_PHONE_NUMBER_ID", SENDER),
+        ("WHATSAPP_ACCESS_TOKEN", "practice"),
+    ];
+    let base = world.simulator.base_url();
+    let on_purpose = [&named[..], &[("WHATSAPP_API_BASE", base.as_str())]].concat();
+    for (settings, is_told) in [(&named[..], true), (&on_purpose, false)] {
+        let run = ["run", "--roles", "worker", "--drain"];
+        let output = world.command_with(settings, &run).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let way_out =
+            format!("wa-outbox sender set {SENDER} --base-url https://graph.facebook.com");
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.contains(&way_out), is_told, "{said}");
+    }
+}
+
+#[tokio::test]
 async fn senders_are_of_the_same_versions_until_one_changes() {
     let world = World::at_rest().await;
     world.add_sender(ANOTHER).await;
