@@ -1,11 +1,12 @@
 //! Finds out how the providers of senders are reached, and lets none of them hold up the others.
 //!
-//! A credential may be in a file, and a file on a disk that has gone away: whoever reads it stands still. So each is read by a
-//! thread of its own, all are waited for no longer than a moment, and none that stands still is joined by a second one. Until
-//! its file answers, a sender is worked as it was before, and one that is new cannot be worked; the others go on.
+//! A credential may be in a file, and a file on a disk that has gone away: whoever reads it stands still. So files are read by threads
+//! beside the runtime, all are waited for no longer than a moment, and none that stands still is asked a second time. Until its file
+//! answers, a sender is worked as it was before, and one that is new cannot be worked; the others go on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -20,6 +21,8 @@ use crate::store::lease::HeldSender;
 
 /// Threads that read at once: enough that a few slow files delay nobody, few for a machine with hundreds of senders.
 const AT_ONCE: usize = 16;
+/// Files that a thread reads: to start one takes as long as to read some of them, and each second all are read.
+const A_THREAD: usize = 32;
 
 /// How a sender's provider is reached.
 #[derive(Clone, Default)]
@@ -78,32 +81,42 @@ impl Question {
         let read = Endpoint::of(&self.held.sender.id(), &address);
         Found::Anew(Box::new(read))
     }
-
-    async fn answered(self, until: Instant) -> Found {
-        match self.held.sender.address().name_a_file() {
-            true => on_a_thread(until, || self.read()).await,
-            false => self.read(),
-        }
-    }
 }
 
-/// Does the work beside the runtime, and waits for it until then.
-async fn on_a_thread(until: Instant, work: impl FnOnce() -> Found + Send + 'static) -> Found {
-    if Instant::now() >= until {
-        return Found::Waits(None);
-    }
-    let (tell, mut answer) = oneshot::channel();
+/// Does work beside the runtime, one after the other, and waits for it until then. Where one stands still, those behind it are left.
+async fn on_a_thread<W>(until: Instant, work: Vec<W>) -> Vec<Found>
+where
+    W: FnOnce() -> Found + Send + 'static,
+{
+    let (tells, answers): (Vec<_>, Vec<_>) = work.iter().map(|_| oneshot::channel()).unzip();
+    let over = Arc::new(AtomicBool::new(Instant::now() >= until));
+    let is_over = Arc::clone(&over);
     // Not a thread of the runtime's: the end of the process would wait for it.
-    let started = std::thread::Builder::new().spawn(move || tell.send(work()));
-    if started.is_err() {
-        return Found::Waits(None);
+    let started = std::thread::Builder::new().spawn(move || {
+        for (one, tell) in work.into_iter().zip(tells) {
+            if is_over.load(Ordering::Acquire) {
+                return;
+            }
+            let _ = tell.send(one());
+        }
+    });
+    let mut found = Vec::with_capacity(answers.len());
+    for mut answer in answers {
+        if started.is_err() || over.load(Ordering::Acquire) {
+            found.push(Found::Waits(None));
+            continue;
+        }
+        found.push(match timeout_at(until, &mut answer).await {
+            Ok(Ok(found)) => found,
+            // It panicked: the next look asks again.
+            Ok(Err(_)) => Found::Waits(None),
+            Err(_) => {
+                over.store(true, Ordering::Release);
+                Found::Waits(Some(answer))
+            }
+        });
     }
-    match timeout_at(until, &mut answer).await {
-        Ok(Ok(found)) => found,
-        // It panicked: the next look asks again.
-        Ok(Err(_)) => Found::Waits(None),
-        Err(_) => Found::Waits(Some(answer)),
-    }
+    found
 }
 
 /// Knows how senders are reached, and whose files have not answered.
@@ -142,20 +155,36 @@ impl Reaching {
 
     async fn ask(&self, senders: &[Arc<HeldSender>], known: &[Option<Reach>]) -> Vec<Found> {
         let until = Instant::now() + self.within;
-        let asked: Vec<_> = (senders.iter().zip(known))
-            .map(|(held, known)| {
-                let is_asked = !self.late.contains_key(&held.sender.sender);
-                is_asked.then(|| Question {
-                    held: Arc::clone(held),
-                    known: known.as_ref().and_then(|known| known.endpoint.clone()),
-                })
-            })
-            .collect();
-        let answers = asked.into_iter().map(async |question| match question {
-            Some(question) => question.answered(until).await,
-            None => Found::Waits(None),
-        });
-        stream::iter(answers).buffered(AT_ONCE).collect().await
+        let mut all: Vec<Found> = senders.iter().map(|_| Found::Waits(None)).collect();
+        let (mut places, mut in_files) = (Vec::new(), Vec::new());
+        for (place, (held, known)) in senders.iter().zip(known).enumerate() {
+            if self.late.contains_key(&held.sender.sender) {
+                continue;
+            }
+            let question = Question {
+                held: Arc::clone(held),
+                known: known.as_ref().and_then(|known| known.endpoint.clone()),
+            };
+            if held.sender.address().name_a_file() {
+                places.push(place);
+                in_files.push(move || question.read());
+            } else {
+                all[place] = question.read();
+            }
+        }
+        let mut in_files = in_files.into_iter().peekable();
+        let mut threads = Vec::new();
+        while in_files.peek().is_some() {
+            threads.push(on_a_thread(
+                until,
+                in_files.by_ref().take(A_THREAD).collect(),
+            ));
+        }
+        let found: Vec<Vec<Found>> = stream::iter(threads).buffered(AT_ONCE).collect().await;
+        for (place, found) in places.into_iter().zip(found.into_iter().flatten()) {
+            all[place] = found;
+        }
+        all
     }
 
     fn reach(&mut self, held: &HeldSender, known: Option<Reach>, found: Found) -> Reach {
@@ -196,24 +225,29 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_file_that_does_not_answer_is_waited_for_no_longer_than_agreed() {
+    async fn a_file_that_does_not_answer_is_waited_for_no_longer_than_agreed_nor_are_those_behind_it()
+     {
         let (open, gate) = std::sync::mpsc::channel::<()>();
-        let work = move || {
+        let answers = || Box::new(|| Found::Unchanged) as Box<dyn FnOnce() -> Found + Send>;
+        let stands_still = Box::new(move || {
             gate.recv().expect("is opened");
             Found::Unchanged
-        };
-        let found = on_a_thread(Instant::now() + Duration::from_millis(20), work).await;
-        let Found::Waits(Some(answer)) = found else {
+        });
+        let until = Instant::now() + Duration::from_millis(200);
+        let mut found = on_a_thread(until, vec![answers(), stands_still, answers()]).await;
+        assert!(matches!(found.pop(), Some(Found::Waits(None))));
+        let Some(Found::Waits(Some(answer))) = found.pop() else {
             panic!("it has not answered");
         };
+        assert!(matches!(found.pop(), Some(Found::Unchanged)));
 
         open.send(()).expect("it still reads");
         assert!(matches!(answer.await, Ok(Found::Unchanged)));
     }
 
     #[tokio::test]
-    async fn when_the_time_is_over_no_thread_is_started() {
-        let found = on_a_thread(Instant::now(), || unreachable!()).await;
-        assert!(matches!(found, Found::Waits(None)));
+    async fn when_the_time_is_over_nothing_is_read() {
+        let found = on_a_thread(Instant::now(), vec![|| unreachable!()]).await;
+        assert!(matches!(found.as_slice(), [Found::Waits(None)]));
     }
 }
