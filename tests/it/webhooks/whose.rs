@@ -57,12 +57,15 @@ impl World {
 
 /// Two senders that send nothing by themselves.
 async fn two_held_senders() -> World {
-    let world = a_quiet_world().await;
+    let mut world = World::at_rest().await;
+    world.simulator.set_statuses(Statuses::none());
     world.add_sender(ANOTHER).await;
     for sender in [SENDER, ANOTHER] {
         let hold = ["sender", "hold", sender, "--reason", "the test answers"];
         world.says(&hold).await;
     }
+    // A worker that runs takes up a hold within two seconds.
+    world.start_service().await;
     world
 }
 
