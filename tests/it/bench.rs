@@ -5,8 +5,8 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::Command;
 
-/// Runs a scenario and gives its figures.
-async fn bench(arguments: &[&str]) -> Vec<Value> {
+/// Runs a scenario and gives what it tells.
+async fn bench(arguments: &[&str]) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_wa-outbox"))
         .arg("bench")
         .args(arguments)
@@ -17,8 +17,7 @@ async fn bench(arguments: &[&str]) -> Vec<Value> {
         .expect("the program starts");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    told["measured"].as_array().expect("figures").clone()
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 /// Something was measured, in rounds, and beside each limit.
@@ -33,10 +32,21 @@ fn is_measured(one: &Value) -> bool {
 
 #[tokio::test]
 async fn statuses_are_measured_beside_answers_without_a_look() {
-    let measured = bench(&["webhooks", "--messages", "40"]).await;
+    let told = bench(&["webhooks", "--messages", "40"]).await;
+    let measured = told["measured"].as_array().expect("figures");
 
     // Applied, answered and the other sender, of one a delivery and of ten.
     assert_eq!(measured.len(), 6);
     let mut of_statuses = measured.iter().filter(|one| one["unit"] != "% of its rate");
     assert!(of_statuses.all(is_measured), "{measured:#?}");
+}
+
+#[tokio::test]
+async fn a_backlog_is_measured_beside_a_loop_that_is_written_by_hand() {
+    let measured = bench(&["drain", "--messages", "60"]).await;
+    let sent =
+        (measured.as_array().expect("figures").iter()).find(|one| one["what"] == "messages sent");
+    let sent = sent.expect("how fast messages were sent");
+    assert!(is_measured(sent), "{sent}");
+    assert_eq!(sent["limits"][0]["what"], "by hand");
 }

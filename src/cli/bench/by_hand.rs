@@ -17,10 +17,10 @@ const CONNECTIONS: usize = 4;
 const BATCH: i64 = 100;
 /// Its table, filled by [`SETUP`].
 pub(super) const SETUP: &str = "
-    drop table if exists bench_by_hand;
-    create table bench_by_hand (id bigint generated always as identity primary key, recipient text not null, payload json not null,
+    drop table if exists public.bench_by_hand;
+    create table public.bench_by_hand (id bigint generated always as identity primary key, recipient text not null, payload json not null,
       state smallint not null default 0, wamid text);
-    create index on bench_by_hand (id) where state = 0";
+    create index on public.bench_by_hand (id) where state = 0";
 
 const URL: &str = "WA_OUTBOX_BENCH_WHATSAPP";
 const DATABASE: &str = "DATABASE_URL";
@@ -85,7 +85,7 @@ async fn drain(post: Post) -> anyhow::Result<()> {
     loop {
         let mut transaction = connection.begin().await?;
         let claimed = sqlx::query(
-            "select id, recipient, payload::text from bench_by_hand where state = 0 order by id limit $1 for update skip locked",
+            "select id, recipient, payload::text from public.bench_by_hand where state = 0 order by id limit $1 for update skip locked",
         )
         .bind(BATCH)
         .fetch_all(&mut *transaction)
@@ -109,7 +109,7 @@ async fn drain(post: Post) -> anyhow::Result<()> {
             wamids.push(wamid);
         }
         sqlx::query(
-            "update bench_by_hand b set state = 1, wamid = s.wamid from unnest($1::bigint[], $2::text[]) as s (id, wamid) where b.id = s.id",
+            "update public.bench_by_hand b set state = 1, wamid = s.wamid from unnest($1::bigint[], $2::text[]) as s (id, wamid) where b.id = s.id",
         )
         .bind(ids)
         .bind(wamids)

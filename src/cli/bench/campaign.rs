@@ -25,7 +25,7 @@ const BY: &str = "bench";
 const RECIPIENTS: &str = "insert into wa.outbox (campaign_id, recipient, variables)
   select $1, '+1650' || (1000000 + n), jsonb_build_object('name', 'Recipient ' || n, 'code', 'SPRING' || n, 'link', 'https://example.com/o/' || n)
   from generate_series(1, $2) n";
-const BARE: &str = "insert into bare (campaign_id, recipient, variables)
+const BARE: &str = "insert into public.bare (campaign_id, recipient, variables)
   select $1, '+1650' || (1000000 + n), jsonb_build_object('name', 'Recipient ' || n, 'code', 'SPRING' || n, 'link', 'https://example.com/o/' || n)
   from generate_series(1, $2) n";
 const TEMPLATE: &str = r#"{"type":"template","template":{"name":"spring_offer","language":{"code":"en_US"},"components":[{"type":"body","parameters":[{"type":"text","text":"{{name}}"},{"type":"text","text":"Your code: {{code}}"},{"type":"text","text":"{{link}}"}]}]}}"#;
@@ -243,7 +243,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
 async fn bare_rows(scene: &Scene, rows: u32) -> anyhow::Result<f64> {
     let pool = scene.store.pool();
     sqlx::query(
-        "create table bare (id bigint generated always as identity primary key, campaign_id bigint, recipient text, variables jsonb)",
+        "create table public.bare (id bigint generated always as identity primary key, campaign_id bigint, recipient text, variables jsonb)",
     )
     .execute(pool)
     .await?;
@@ -254,7 +254,7 @@ async fn bare_rows(scene: &Scene, rows: u32) -> anyhow::Result<f64> {
         .execute(pool)
         .await?;
     let per_second = f64::from(rows) / asked.elapsed().as_secs_f64();
-    sqlx::query("drop table bare").execute(pool).await?;
+    sqlx::query("drop table public.bare").execute(pool).await?;
     Ok(per_second)
 }
 

@@ -136,7 +136,7 @@ async fn by_hand(scene: &mut Scene, options: &Options) -> anyhow::Result<Cost> {
     scene.run_sql(by_hand::SETUP).await?;
     scene
         .run_sql(&format!(
-            "insert into bench_by_hand (recipient, payload) select '+1650' || (1000000 + n), {} from generate_series(1, {}) n",
+            "insert into public.bench_by_hand (recipient, payload) select '+1650' || (1000000 + n), {} from generate_series(1, {}) n",
             super::scene::TEMPLATE,
             options.messages
         ))

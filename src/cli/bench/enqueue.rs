@@ -80,8 +80,8 @@ impl Place {
 
     fn table(self) -> &'static str {
         match self {
-            Self::Bare => "bare",
-            Self::Keyed => "keyed",
+            Self::Bare => "public.bare",
+            Self::Keyed => "public.keyed",
             Self::Awake | Self::Asleep => "wa.outbox",
         }
     }
@@ -167,8 +167,8 @@ impl Bench {
         })
         .await?;
         for statement in [
-            "create table bare (like wa.outbox including defaults including identity)",
-            "create table keyed (like wa.outbox including defaults including identity including constraints including indexes)",
+            "create table public.bare (like wa.outbox including defaults including identity)",
+            "create table public.keyed (like wa.outbox including defaults including identity including constraints including indexes)",
         ] {
             sqlx::query(statement).execute(scene.store.pool()).await?;
         }
@@ -187,7 +187,10 @@ impl Bench {
     async fn turn(&self, how: How, place: Place, connections: usize) -> anyhow::Result<f64> {
         let sleeps = place == Place::Asleep;
         self.scene.store.set_asleep(self.owner, sleeps).await?;
-        for statement in ["truncate bare, keyed, wa.outbox, wa.queue", "checkpoint"] {
+        for statement in [
+            "truncate public.bare, public.keyed, wa.outbox, wa.queue",
+            "checkpoint",
+        ] {
             let pool = self.scene.store.pool();
             sqlx::query(statement).execute(pool).await?;
         }

@@ -261,17 +261,17 @@ async fn rows_of(scene: &Scene) -> anyhow::Result<f64> {
     for table in ["outbox", "results"] {
         scene
             .run_sql(&format!(
-                "create table bench_anew (like wa.{table} including indexes including storage); \
-                 insert into bench_anew overriding system value select * from wa.{table} order by id limit 200000"
+                "create table public.bench_anew (like wa.{table} including indexes including storage); \
+                 insert into public.bench_anew overriding system value select * from wa.{table} order by id limit 200000"
             ))
             .await?;
         let size: f64 = sqlx::query_scalar(
-            "select pg_total_relation_size('bench_anew')::float8 / nullif((select count(*) from bench_anew), 0)",
+            "select pg_total_relation_size('public.bench_anew')::float8 / nullif((select count(*) from public.bench_anew), 0)",
         )
         .fetch_one(scene.store.pool())
         .await?;
         bytes += size;
-        scene.run_sql("drop table bench_anew").await?;
+        scene.run_sql("drop table public.bench_anew").await?;
     }
     Ok(bytes)
 }

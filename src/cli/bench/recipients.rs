@@ -121,19 +121,21 @@ fn rows_as_copied(rows: u32) -> Vec<u8> {
 }
 
 async fn bare_copy(connection: &mut PgConnection, rows: &[u8], count: u32) -> anyhow::Result<f64> {
-    sqlx::query("create table bare (id bigint generated always as identity primary key, campaign_id bigint, recipient text, variables jsonb)")
+    sqlx::query("create table public.bare (id bigint generated always as identity primary key, campaign_id bigint, recipient text, variables jsonb)")
         .execute(&mut *connection)
         .await?;
     sqlx::query("checkpoint").execute(&mut *connection).await?;
     let asked = Instant::now();
     let mut into = connection
-        .copy_in_raw("copy bare (campaign_id, recipient, variables) from stdin")
+        .copy_in_raw("copy public.bare (campaign_id, recipient, variables) from stdin")
         .await?;
     into.send(rows).await?;
     let copied = into.finish().await?;
     let per_second = f64::from(count) / asked.elapsed().as_secs_f64();
     anyhow::ensure!(copied == u64::from(count), "{copied} rows were copied");
-    sqlx::query("drop table bare").execute(connection).await?;
+    sqlx::query("drop table public.bare")
+        .execute(connection)
+        .await?;
     Ok(per_second)
 }
 

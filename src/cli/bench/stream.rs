@@ -83,7 +83,7 @@ pub(super) struct Streams {
 
 impl Streams {
     pub(super) async fn into(scene: &Scene, connections: usize) -> anyhow::Result<Self> {
-        sqlx::query("create table if not exists by_hand (id bigint generated always as identity primary key, recipient text, state text not null default 'queued')")
+        sqlx::query("create table if not exists public.by_hand (id bigint generated always as identity primary key, recipient text, state text not null default 'queued')")
             .execute(scene.store.pool())
             .await?;
         let mut opened = Vec::new();
@@ -190,13 +190,13 @@ impl Writer {
                 }
                 Way::ByHand => {
                     let id: i64 = sqlx::query_scalar(
-                        "insert into by_hand (recipient) values ($1) returning id",
+                        "insert into public.by_hand (recipient) values ($1) returning id",
                     )
                     .bind(&recipient)
                     .fetch_one(&mut *connection)
                     .await?;
                     committed.push((recipient.clone(), Instant::now()));
-                    sqlx::query("update by_hand set state = 'sending' where id = $1")
+                    sqlx::query("update public.by_hand set state = 'sending' where id = $1")
                         .bind(id)
                         .execute(&mut *connection)
                         .await?;
