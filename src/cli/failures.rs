@@ -13,9 +13,9 @@ use super::sender::must_exist;
 use super::table::{Table, numbers, words};
 use super::text::CATEGORIES;
 use super::{Context, duration, output};
+use crate::domain::mask::Eyes;
 use crate::provider::{Dialect, explain};
 use crate::standing::facts::thousands;
-use crate::standing::mask::Eyes;
 use crate::standing::time::age;
 use crate::store::failures::{
     Counted, Decider, FailureCount, FailureFilter, FailureGroup, Failures, SuppressFrom,

@@ -20,7 +20,7 @@ use super::rows::{Entry, Format, open};
 use super::table::{Table, numbers, words};
 use super::text::CATEGORIES;
 use super::{Context, duration, output};
-use crate::standing::mask::Eyes;
+use crate::domain::mask::Eyes;
 use crate::standing::time::age;
 use crate::store::Store;
 use crate::store::suppression::{NewSuppression, Suppression, SuppressionFilter};

@@ -13,7 +13,7 @@ use super::table::{Table, words};
 use super::{Context, duration, output};
 use crate::domain::hold::TemplateKey;
 use crate::domain::id::SenderId;
-use crate::standing::mask::Eyes;
+use crate::domain::mask::Eyes;
 use crate::standing::sender::template_in_words;
 use crate::standing::shell;
 use crate::standing::time::{age, span};

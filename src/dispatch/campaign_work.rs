@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::ownership::Holding;
 use crate::crash::crash_point;
 use crate::domain::id::SenderId;
-use crate::standing::mask::Eyes;
+use crate::domain::mask::Eyes;
 use crate::store::campaign_work::{CampaignChange, DONE_AFTER, EndingPlaces};
 use crate::store::{Store, StoreError};
 

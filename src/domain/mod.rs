@@ -12,6 +12,7 @@ pub mod forecast;
 pub mod hold;
 pub mod id;
 pub mod kind;
+pub mod mask;
 pub mod numbering;
 pub mod outcome;
 pub mod phone;

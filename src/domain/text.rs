@@ -3,6 +3,8 @@
 //! An answer of WhatsApp's may repeat the token that it refuses ("Malformed access token EAAB…"), and any answer may hold what moves a
 //! cursor or begins a line. Whoever reads an answer takes that out before anybody else sees the text: nothing behind it has to think of it.
 
+use super::mask::Eyes;
+
 /// Stands in place of a credential.
 pub const TOKEN: &str = "[token]";
 
@@ -16,10 +18,6 @@ const TELLING: usize = 8;
 const SHORTEST_SECRET: usize = 4;
 /// Characters of an answer that nobody understood.
 const EXCERPT: usize = 200;
-/// So many digits in a row may be somebody's number; codes of errors have fewer.
-const DIGITS: usize = 7;
-/// What the ids of messages begin with.
-const WAMID: &str = "wamid.";
 
 /// The text on one line and without anything that looks like a token of Meta's.
 pub fn fit(text: &str) -> String {
@@ -95,39 +93,17 @@ pub fn without_halves(json: &str) -> String {
     mended + &json[at..]
 }
 
-/// How an answer began that nobody understood: enough to recognise who spoke, and nobody's number.
+/// How an answer began that nobody understood: enough to recognise who spoke, with numbers masked.
 pub fn excerpt(body: &[u8]) -> Option<String> {
     // Of what is taken out some is longer than what takes its place.
     let beginning = &body[..body.len().min(8 * EXCERPT)];
     let text = fit(&String::from_utf8_lossy(beginning));
-    let text = without_numbers(&text);
-    let short: String = text.trim().chars().take(EXCERPT).collect();
+    let short: String = Eyes::CLOSED
+        .text(text.trim())
+        .chars()
+        .take(EXCERPT)
+        .collect();
     (!short.is_empty()).then_some(short)
-}
-
-/// Without rows of digits that may be somebody's number, and without wamids, which hold it in base64.
-fn without_numbers(text: &str) -> String {
-    let is_of_word = |one: char| one.is_ascii_alphanumeric() || "=+/_-".contains(one);
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(|one: char| one.is_ascii_digit() || one == 'w') {
-        shown += &rest[..at];
-        let found = &rest[at..];
-        let (end, hidden) = match found.strip_prefix(WAMID) {
-            Some(id) => {
-                let id = id.find(|one| !is_of_word(one)).unwrap_or(id.len());
-                (WAMID.len() + id, true)
-            }
-            None => {
-                let digits = found.find(|one: char| !one.is_ascii_digit());
-                let digits = digits.unwrap_or(found.len());
-                (digits.max(1), digits >= DIGITS)
-            }
-        };
-        shown += if hidden { "…" } else { &found[..end] };
-        rest = &found[end..];
-    }
-    shown + rest
 }
 
 #[cfg(test)]
@@ -204,7 +180,7 @@ mod tests {
         );
         let excerpt = excerpt(page.as_bytes()).expect("a text");
         assert!(
-            excerpt.starts_with("<html> +… … who w 131026 é"),
+            excerpt.starts_with("<html> +165…34 wamid.HBg…Q= who w 131026 é"),
             "{excerpt}"
         );
         assert_eq!(excerpt.chars().count(), EXCERPT);

@@ -3,8 +3,8 @@
 use time::OffsetDateTime;
 
 use super::facts::{Facts, thousands};
-use super::mask::Eyes;
 use super::time::{age, moment, span};
+use crate::domain::mask::Eyes;
 use crate::store::message::{AttemptRow, FIRST_TOLD, Message, StatusRow, Timeline};
 use crate::store::summary::COUNTED_AT_MOST;
 

@@ -3,9 +3,9 @@
 use time::macros::{datetime, time};
 use time::{Duration, OffsetDateTime};
 
-use super::mask::Eyes;
 use super::message::{facts, history, standing};
 use crate::domain::id::Wamid;
+use crate::domain::mask::Eyes;
 use crate::store::message::{AcceptanceRow, AttemptRow, LeftOut, Message, StatusRow, Timeline};
 
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);

@@ -6,7 +6,6 @@
 pub mod campaign;
 pub mod facts;
 pub mod failure;
-pub mod mask;
 pub mod message;
 #[cfg(test)]
 mod message_tests;

@@ -7,13 +7,13 @@
 
 use time::OffsetDateTime;
 
-use super::mask::Eyes;
 use super::message::{standing, stopped, without_stop};
 use super::sender::{Doing, Reading, counted, rate};
 use super::sequence::behind;
 use super::time::{age, span};
 use super::veil::Veil;
 use crate::domain::id::{MessageId, SenderId};
+use crate::domain::mask::Eyes;
 use crate::store::message::{Message, Place};
 use crate::store::sequence::{SequenceKey, SequenceStanding};
 use crate::store::summary::SenderStanding;

@@ -3,9 +3,9 @@
 use time::{Duration, OffsetDateTime};
 
 use super::facts::Facts;
-use super::mask::Eyes;
 use super::time::{age, moment, span};
 use crate::domain::kind::{MessageKind, releases};
+use crate::domain::mask::Eyes;
 use crate::domain::status::Status;
 use crate::store::sequence::SequenceStanding;
 

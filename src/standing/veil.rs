@@ -4,7 +4,7 @@
 //! waits for, why a sequence is halted or a campaign paused. Which columns those are is said here and nowhere else: whoever shows a row
 //! takes it veiled, and whatever is made of it then, a sentence, a table or JSON, has nothing left to hide.
 
-use super::mask::Eyes;
+use crate::domain::mask::Eyes;
 use crate::store::campaign::{Campaign, CampaignEvent};
 use crate::store::campaign_progress::CampaignProgress;
 use crate::store::groups::UncertainCount;

@@ -34,8 +34,8 @@ use session::{Role, Sessions, Visitor, cleaned};
 
 use crate::clock::Clock;
 use crate::domain::id::MessageId;
+use crate::domain::mask::Eyes;
 use crate::standing::facts::plain;
-use crate::standing::mask::Eyes;
 use crate::standing::reason::Reason;
 use crate::standing::veil::Veil;
 use crate::store::audit::Deed;

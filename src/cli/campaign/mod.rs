@@ -16,8 +16,8 @@ use serde_json::value::RawValue;
 
 use super::failure::Problem;
 use super::{Context, output, send};
+use crate::domain::mask::Eyes;
 use crate::domain::placeholders::{Template, TemplateError};
-use crate::standing::mask::Eyes;
 use crate::standing::shell;
 use crate::standing::veil::Veil;
 use crate::store::Store;

@@ -15,7 +15,7 @@ use super::stage::{RATE, SENDER, Stage};
 use super::standing::{self, Seen};
 use crate::cli::failure::Problem;
 use crate::cli::text::wrapped;
-use crate::standing::mask::Eyes;
+use crate::domain::mask::Eyes;
 use crate::store::Store;
 
 /// Between two looks at the messages.

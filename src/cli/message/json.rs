@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use crate::standing::mask::Eyes;
+use crate::domain::mask::Eyes;
 use crate::store::message::{AcceptanceRow, AttemptRow, LeftOut, Message, StatusRow, Timeline};
 
 /// One message. Times are RFC 3339; what is not there is null.

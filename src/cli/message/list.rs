@@ -10,7 +10,7 @@ use crate::cli::sender::must_exist;
 use crate::cli::table::{Table, numbers, words};
 use crate::cli::text::message_id;
 use crate::cli::{Context, output};
-use crate::standing::mask::Eyes;
+use crate::domain::mask::Eyes;
 use crate::standing::time::age;
 use crate::standing::veil::Veil;
 use crate::store::Store;

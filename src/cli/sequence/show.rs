@@ -7,7 +7,7 @@ use super::Which;
 use crate::cli::failure::Problem;
 use crate::cli::table::{Table, numbers, words};
 use crate::cli::{Context, output};
-use crate::standing::mask::Eyes;
+use crate::domain::mask::Eyes;
 use crate::standing::sequence::{facts, sentence, waiting};
 use crate::standing::time::{age, stamp};
 use crate::standing::veil::Veil;

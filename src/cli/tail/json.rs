@@ -6,8 +6,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::domain::event::{Event, EventKind};
+use crate::domain::mask::Eyes;
 use crate::standing::failure::meaning;
-use crate::standing::mask::Eyes;
 use crate::store::tail::MessageTold;
 
 /// One line.

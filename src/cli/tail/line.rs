@@ -4,8 +4,8 @@ use time::OffsetDateTime;
 
 use crate::cli::output::{painted, plain};
 use crate::domain::event::{Event, EventKind, Tone};
+use crate::domain::mask::Eyes;
 use crate::standing::failure::meaning;
-use crate::standing::mask::Eyes;
 use crate::standing::message::without_stop;
 use crate::standing::time::stamp;
 use crate::store::tail::MessageTold;

@@ -22,7 +22,7 @@ use super::{Context, output};
 use crate::clock::Clock;
 use crate::domain::event::{Belonging, Event, EventFilter, EventKind, Tone};
 use crate::domain::id::SenderId;
-use crate::standing::mask::Eyes;
+use crate::domain::mask::Eyes;
 use crate::standing::time::stamp;
 use crate::store::campaign::CampaignKey;
 use crate::store::tail::{MessageTold, TAILER_LASTS};

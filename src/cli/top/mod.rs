@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::terminal::{Key, Keys, Terminal};
 use super::{Context, duration, output};
-use crate::standing::mask::Eyes;
+use crate::domain::mask::Eyes;
 use crate::standing::veil::Veil;
 use crate::store::summary::{Overview, SenderStanding};
 use crate::store::{Store, StoreError};

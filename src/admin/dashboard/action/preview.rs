@@ -6,8 +6,8 @@ use super::{Action, NotDone, Preview, because, by_hand, find_campaign, sequence_
 use crate::admin::dashboard::Dashboard;
 use crate::admin::dashboard::layout::Tone;
 use crate::domain::id::SenderId;
+use crate::domain::mask::Eyes;
 use crate::standing::facts::thousands;
-use crate::standing::mask::Eyes;
 use crate::standing::sender::counted_to;
 use crate::standing::veil::Veil;
 use crate::standing::{sequence, shell};

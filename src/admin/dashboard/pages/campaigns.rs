@@ -8,10 +8,10 @@ use crate::admin::dashboard::layout::{
 };
 use crate::admin::dashboard::session::Visitor;
 use crate::admin::dashboard::{Dashboard, Trouble};
+use crate::domain::mask::Eyes;
 use crate::standing::campaign::{Standing, ahead, per_second};
 use crate::standing::facts::thousands;
 use crate::standing::failure::meaning;
-use crate::standing::mask::Eyes;
 use crate::standing::veil::Veil;
 use crate::store::campaign::{Campaign, CampaignKey};
 use crate::store::campaign_progress::CampaignCounts;

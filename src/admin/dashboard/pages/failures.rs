@@ -8,9 +8,9 @@ use crate::admin::dashboard::layout::{
 use crate::admin::dashboard::page::Look;
 use crate::admin::dashboard::session::Visitor;
 use crate::admin::dashboard::{Dashboard, Trouble};
+use crate::domain::mask::Eyes;
 use crate::standing::facts::thousands;
 use crate::standing::failure::meaning;
-use crate::standing::mask::Eyes;
 use crate::store::failures::FailureFilter;
 
 /// How far back: the word in the address, its name, and hours.

@@ -8,8 +8,8 @@ use crate::admin::dashboard::layout::{
 use crate::admin::dashboard::session::Visitor;
 use crate::admin::dashboard::{Dashboard, Trouble};
 use crate::domain::id::SenderId;
+use crate::domain::mask::Eyes;
 use crate::standing::facts::Facts;
-use crate::standing::mask::Eyes;
 use crate::standing::sender::{Doing, Reading, rate};
 use crate::standing::veil::Veil;
 use crate::store::summary::SenderStanding;

@@ -11,7 +11,7 @@ use crate::admin::dashboard::page::Look;
 use crate::admin::dashboard::session::Visitor;
 use crate::admin::dashboard::{Dashboard, Trouble};
 use crate::domain::id::MessageId;
-use crate::standing::mask::Eyes;
+use crate::domain::mask::Eyes;
 use crate::standing::sequence::{facts, sentence};
 use crate::standing::veil::Veil;
 use crate::store::sequence::{SequenceFilter, SequenceStanding};

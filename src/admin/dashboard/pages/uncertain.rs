@@ -10,8 +10,8 @@ use crate::admin::dashboard::layout::{
 use crate::admin::dashboard::page::Look;
 use crate::admin::dashboard::session::Visitor;
 use crate::admin::dashboard::{Dashboard, Trouble};
+use crate::domain::mask::Eyes;
 use crate::standing::facts::thousands;
-use crate::standing::mask::Eyes;
 use crate::standing::veil::Veil;
 
 pub(super) async fn list(
