@@ -109,74 +109,37 @@ impl Outcome {
 
     /// The same with each text that came with its answer changed like this.
     pub fn with_texts(mut self, change: impl Fn(&str) -> String) -> Self {
-        let error = match &mut self {
-            Self::Rejected(error)
-            | Self::Throttled { error, .. }
-            | Self::Held { error, .. }
-            | Self::Transient { error, .. }
-            | Self::Uncertain(Doubt::ServerFailed(error)) => error,
+        let texts = match &mut self {
             Self::Accepted(acceptance) => {
-                changed(&mut acceptance.wa_id, &change);
-                changed(&mut acceptance.message_status, &change);
-                return self;
+                vec![&mut acceptance.wa_id, &mut acceptance.message_status]
             }
-            Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) => {
-                changed(excerpt, &change);
-                return self;
-            }
-            Self::NotSent(_)
-            | Self::Uncertain(
-                Doubt::AnswerLost(_)
-                | Doubt::CutOff { .. }
-                | Doubt::NamedInFailure { .. }
-                | Doubt::AnswerOfAnother,
-            ) => return self,
+            Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) => vec![excerpt],
+            others => others.error_mut().map_or_else(Vec::new, |error| {
+                let said = [&mut error.title, &mut error.details, &mut error.fbtrace_id];
+                said.into_iter().chain([&mut error.excerpt]).collect()
+            }),
         };
-        changed(&mut error.excerpt, &change);
-        changed(&mut error.title, &change);
-        changed(&mut error.details, &change);
-        changed(&mut error.fbtrace_id, &change);
+        for text in texts.into_iter().flatten() {
+            *text = change(text);
+        }
         self
     }
 
     /// How its answer began, where it could not be read.
     pub fn excerpt(&self) -> Option<&str> {
-        match self {
-            Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) => excerpt.as_deref(),
-            Self::Accepted(_)
-            | Self::NotSent(_)
-            | Self::Rejected(_)
-            | Self::Throttled { .. }
-            | Self::Held { .. }
-            | Self::Transient { .. }
-            | Self::Uncertain(
-                Doubt::AnswerLost(_)
-                | Doubt::CutOff { .. }
-                | Doubt::NamedInFailure { .. }
-                | Doubt::AnswerOfAnother
-                | Doubt::ServerFailed(_),
-            ) => self.error().and_then(|error| error.excerpt.as_deref()),
+        if let Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) = self {
+            return excerpt.as_deref();
         }
+        self.error().and_then(|error| error.excerpt.as_deref())
     }
 
     /// The same as if nothing had been kept of how its answer began.
     #[cfg(test)]
     pub(crate) fn without_excerpt(mut self) -> Self {
-        match &mut self {
-            Self::Rejected(error)
-            | Self::Throttled { error, .. }
-            | Self::Held { error, .. }
-            | Self::Transient { error, .. }
-            | Self::Uncertain(Doubt::ServerFailed(error)) => error.excerpt = None,
-            Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) => *excerpt = None,
-            Self::Accepted(_)
-            | Self::NotSent(_)
-            | Self::Uncertain(
-                Doubt::AnswerLost(_)
-                | Doubt::CutOff { .. }
-                | Doubt::NamedInFailure { .. }
-                | Doubt::AnswerOfAnother,
-            ) => {}
+        if let Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) = &mut self {
+            *excerpt = None;
+        } else if let Some(error) = self.error_mut() {
+            error.excerpt = None;
         }
         self
     }
@@ -189,21 +152,20 @@ impl Outcome {
             | Self::Held { error, .. }
             | Self::Transient { error, .. }
             | Self::Uncertain(Doubt::ServerFailed(error)) => Some(error),
-            Self::Accepted(_)
-            | Self::NotSent(_)
-            | Self::Uncertain(
-                Doubt::AnswerLost(_)
-                | Doubt::UnreadableAcceptance { .. }
-                | Doubt::CutOff { .. }
-                | Doubt::NamedInFailure { .. }
-                | Doubt::AnswerOfAnother,
-            ) => None,
+            Self::Accepted(_) | Self::NotSent(_) | Self::Uncertain(_) => None,
         }
     }
-}
 
-fn changed(text: &mut Option<String>, change: impl Fn(&str) -> String) {
-    *text = text.take().map(|text| change(&text));
+    fn error_mut(&mut self) -> Option<&mut ApiError> {
+        match self {
+            Self::Rejected(error)
+            | Self::Throttled { error, .. }
+            | Self::Held { error, .. }
+            | Self::Transient { error, .. }
+            | Self::Uncertain(Doubt::ServerFailed(error)) => Some(error),
+            Self::Accepted(_) | Self::NotSent(_) | Self::Uncertain(_) => None,
+        }
+    }
 }
 
 /// What a positive answer told us.
