@@ -3,6 +3,8 @@
 //! An answer of WhatsApp's may repeat the token that it refuses ("Malformed access token EAAB…"), and any answer may hold what moves a
 //! cursor or begins a line. Whoever reads an answer takes that out before anybody else sees the text: nothing behind it has to think of it.
 
+use std::error::Error;
+
 use super::mask::Eyes;
 
 /// Stands in place of a credential.
@@ -91,6 +93,17 @@ pub fn without_halves(json: &str) -> String {
         at = end;
     }
     mended + &json[at..]
+}
+
+/// An error and its causes on one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
 }
 
 /// How an answer began that nobody understood: enough to recognise who spoke, with numbers masked.

@@ -19,6 +19,7 @@ use super::kind::{Entrance, Envelope, HarmlessCall, ProviderKind, UnknownProvide
 use super::wire::Payload;
 use crate::domain::base_url::{self, NoBaseUrl, is_version};
 use crate::domain::id::SenderId;
+use crate::domain::text::chain;
 use crate::secret::file;
 
 /// All authorities that a machine knows are a quarter of it.
@@ -172,13 +173,7 @@ pub enum AddressError {
 impl AddressError {
     /// The error and its causes on one line, for people.
     pub fn in_words(&self) -> String {
-        let mut words = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(one) = cause {
-            words.push_str(&format!(": {one}"));
-            cause = one.source();
-        }
-        words
+        chain(self)
     }
 }
 

@@ -4,8 +4,6 @@
 //! be sent twice. What it teaches us never rests on the kind of an error: either the body was taken back
 //! before anyone asked for it, and then nothing was sent, or the answer decides, and its absence is a doubt.
 
-use std::error::Error;
-use std::fmt::Write as _;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +21,7 @@ use super::session::{Pass, Session, Sessions};
 use super::verdict::{Expected, Happened, judge};
 use crate::clock::Clock;
 use crate::domain::outcome::{Doubt, LostAnswer, NotSent, Outcome};
-use crate::domain::text::without;
+use crate::domain::text::{chain, without};
 
 /// How requests are made.
 #[derive(Clone, Debug)]
@@ -405,18 +403,6 @@ fn unless_never_sent(outcome: Outcome, whereabouts: Whereabouts) -> Outcome {
         | Outcome::Transient { .. }
         | Outcome::Uncertain(_) => Outcome::NotSent(never_sent),
     }
-}
-
-/// An error and its causes on one line. The caller has removed the address.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -18,9 +18,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::address::Endpoint;
 use super::answer::uploaded;
-use super::client::{Provider, chain, read};
+use super::client::{Provider, read};
 use super::verdict::{Expected, Happened, judge};
 use crate::domain::outcome::{Doubt, LostAnswer, NotSent, Outcome};
+use crate::domain::text::chain;
 use crate::domain::transition;
 
 /// An upload takes no longer than this: 100 MB at 2 Mbit/s, and a little.

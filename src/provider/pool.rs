@@ -11,7 +11,8 @@ use reqwest::{Client, redirect, retry};
 use tracing::{error, warn};
 
 use super::address::Authority;
-use super::client::{HttpSettings, chain};
+use super::client::HttpSettings;
+use crate::domain::text::chain;
 
 /// The kept connections of all senders.
 #[derive(Debug)]

@@ -19,10 +19,10 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use tracing::{debug, info};
 
 use super::address::Login;
-use super::client::chain;
 use super::verdict::{Expected, Happened, judge};
 use crate::clock::{BootInstant, Clock};
 use crate::domain::outcome::{ApiError, HoldScope, NotSent, Outcome};
+use crate::domain::text::chain;
 
 /// A login that is not answered within this time is given up.
 const LOGIN_WITHIN: Duration = Duration::from_secs(10);

@@ -9,9 +9,10 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::address::Endpoint;
-use super::client::{Provider, chain, without_all};
+use super::client::{Provider, without_all};
 use super::verdict::{Expected, Happened, judge};
 use crate::domain::outcome::{NotSent, Outcome};
+use crate::domain::text::chain;
 use crate::domain::transition::in_words;
 
 /// What a trial found.

@@ -2,9 +2,10 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Finding, Findings, care, chain};
+use super::{Finding, Findings, care};
 use crate::cli::Context;
 use crate::clock::Clock;
+use crate::domain::text::chain;
 use crate::store::checkup::ServerFacts;
 use crate::store::pooler::Pooling;
 use crate::store::recovery::Recovery;

@@ -9,12 +9,11 @@ mod permission;
 mod senders;
 mod webhooks;
 
-use std::error::Error;
-
 use serde::Serialize;
 
 use super::failure::Problem;
 use super::{Context, output};
+use crate::domain::text::chain;
 use crate::store::StoreError;
 
 /// Check database, senders, providers and webhooks, and say what is wrong
@@ -181,17 +180,6 @@ fn in_words(findings: &[Finding]) -> String {
         if let Some(fix) = &one.fix {
             text.push_str(&format!("            fix: {}\n", output::plain(fix)));
         }
-    }
-    text
-}
-
-/// An error and its causes on one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
     }
     text
 }

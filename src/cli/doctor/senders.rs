@@ -1,10 +1,11 @@
 //! The senders: does each have its address and credential, is its provider there, and does nothing hold it?
 
 use super::permission::Asked;
-use super::{Finding, Findings, chain};
+use super::{Finding, Findings};
 use crate::cli::Context;
 use crate::config::Config;
 use crate::domain::mask::Eyes;
+use crate::domain::text::chain;
 use crate::provider::{Endpoint, HttpSettings, Provider, ProviderKind, Trial};
 use crate::standing::sender::{Doing, Reading};
 use crate::standing::veil::Veil;

@@ -2,9 +2,10 @@
 
 use time::Duration;
 
-use super::{Finding, Findings, chain};
+use super::{Finding, Findings};
 use crate::cli::Context;
 use crate::config::Config;
+use crate::domain::text::chain;
 use crate::secret::shared::SharedSecrets;
 use crate::standing::time::stamp;
 use crate::store::Store;
