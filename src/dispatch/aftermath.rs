@@ -62,13 +62,13 @@ impl Dispatcher {
         let accepted = matches!(outcome, Outcome::Accepted(_));
         let tried = desk.resting.came_back(answered.id, accepted);
         desk.places.free();
-        let before = self.breakers.state(&desk.origin, now).0;
+        let before = self.breakers.is_closed(&desk.origin);
         self.breakers.learned(&desk.origin, outcome.into(), now);
-        say_if_it_opened(
-            &desk.origin,
-            before,
-            self.breakers.state(&desk.origin, now).0,
-        );
+        match (before, self.breakers.is_closed(&desk.origin)) {
+            (true, false) => say_opened(&desk.origin),
+            (false, true) => info!("Connections to {} can be made again", desk.origin),
+            (true, true) | (false, false) => {}
+        }
         if !accepted {
             desk.may_have_one_back();
         }
@@ -355,12 +355,8 @@ const SAY_OF_ALL_EVERY: u64 = 5;
 const SAY_WITHIN: Duration = Duration::from_secs(2);
 
 /// An outage is told when it begins and when it is over, and not for each message that meets it.
-fn say_if_it_opened(way: &str, before: &str, now: &str) {
-    match (before, now) {
-        ("closed", "open") => warn!(
-            "No connection can be made to {way}; its messages wait, and one finds out from time to time whether it is over (why: wa-outbox doctor)"
-        ),
-        ("half_open", "closed") => info!("Connections to {way} can be made again"),
-        _ => {}
-    }
+fn say_opened(way: &str) {
+    warn!(
+        "No connection can be made to {way}; its messages wait, and one finds out from time to time whether it is over (why: wa-outbox doctor)"
+    );
 }

@@ -2,8 +2,8 @@
 //!
 //! A message that could not be handed to the network costs an attempt. While an endpoint (scheme, host and port, and whose
 //! certificates it must have) cannot be reached at all, nothing is begun for it, so that an hour's outage costs a message no more
-//! than a second's. From time to time one message finds out, which costs it no attempt; when it gets through, the others follow slowly at first, so that whatever just came back is
-//! not run over by all that waited.
+//! than a second's. From time to time one message finds out, which costs it no attempt; when it gets through, the others follow
+//! slowly at first, so that whatever just came back is not run over by all that waited.
 //!
 //! Only connections count. What an endpoint answers, or that it does not answer, is the business of outcomes and limits.
 
@@ -302,6 +302,12 @@ impl Breakers {
         if let Some(breaker) = self.in_trouble.get_mut(endpoint) {
             breaker.probe_unused(now);
         }
+    }
+
+    /// Whether connections to an endpoint can be made, as far as we know: requests may pass, and none has to find that out.
+    pub fn is_closed(&self, endpoint: &str) -> bool {
+        let breaker = self.in_trouble.get(endpoint);
+        breaker.is_none_or(|breaker| matches!(breaker.state, State::Closed { .. }))
     }
 
     /// How the breaker of an endpoint stands, by the name that `wa.sender_runtime` knows, and until when if it is open.

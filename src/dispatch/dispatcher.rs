@@ -303,7 +303,7 @@ impl Dispatcher {
         let now = Instant::now();
         let mut errands = Vec::new();
         for desk in self.desks.values_mut().filter(|desk| desk.has_ready()) {
-            let finds_out = self.breakers.state(&desk.origin, now).0 != "closed";
+            let finds_out = !self.breakers.is_closed(&desk.origin);
             let Some(endpoint) = desk.endpoint.clone() else {
                 self.unsent.extend(desk.unsent());
                 continue;

@@ -2,8 +2,8 @@
 //!
 //! It never fails and asks for nothing: what is missing, of another type or no JSON at all is simply not there,
 //! so that an id is found in any answer that has one. What is JSON but for a broken character or a rest behind it is mended. Texts
-//! are made fit to be stored and logged: cut to a length, on
-//! one line, and freed of what looks like a token, for an answer may repeat the one that it refuses.
+//! are made fit to be stored and logged: cut to a length, on one line, and freed of what looks like a token, for an answer may repeat
+//! the one that it refuses.
 
 use serde_json::Value;
 
