@@ -147,7 +147,7 @@ impl Store {
     pub async fn webhook_facts(&self) -> Result<WebhookFacts, StoreError> {
         sqlx::query_as!(
             WebhookFacts,
-            r#"select coalesce((select l.last_said_at between now() - make_interval(secs => $1) and now() + make_interval(secs => $1) from wa.webhook_listening l), false)
+            r#"select coalesce((select wa.is_of_now(l.last_said_at, $1) from wa.webhook_listening l), false)
                    as "is_listening!",
                  (select i.received_at from wa.webhook_inbox i order by i.id desc limit 1) as last_delivery_at,
                  (select w.received_at from wa.oldest_waiting_delivery w) as oldest_pending_at,

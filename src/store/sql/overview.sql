@@ -4,7 +4,7 @@ select
   u.uncertain as "uncertain!", u.needs_person as "needs_person!",
   (select w.received_at from wa.oldest_waiting_delivery w) as oldest_delivery_at,
   (select max(f.last_status_at) from wa.webhook_flow f) as last_status_at,
-  (select l.last_said_at between now() - make_interval(secs => $2) and now() + make_interval(secs => $2) from wa.webhook_listening l) as is_listening,
+  (select wa.is_of_now(l.last_said_at, $2) from wa.webhook_listening l) as is_listening,
   clock_timestamp() as "now!"
 from (
   select count(*) as uncertain, count(*) filter (where b.needs_person) as needs_person

@@ -19,8 +19,7 @@
 --
 -- Of one message ($6) it says the same ahead of time: when its clock runs out as things are, and what its policy says then.
 with heard as materialized (
-  select l.since, l.last_said_at,
-    l.last_said_at between now() - make_interval(secs => $4) and now() + make_interval(secs => $4) as is_listening
+  select l.since, l.last_said_at, wa.is_of_now(l.last_said_at, $4) as is_listening
   from wa.webhook_listening l
 ), around as materialized (
   select (select w.received_at from wa.oldest_waiting_delivery w) as oldest_delivery,

@@ -8,5 +8,5 @@ select
      select from wa.webhook_inbox i where i.state = 'bad' or i.bad_entries is not null order by i.id desc limit $1) c) as "bad!",
   (select count(*) from (
      select from wa.status_events e where e.id is null order by e.received_at desc limit $1) c) as "unmatched!",
-  (select l.last_said_at between now() - make_interval(secs => $2) and now() + make_interval(secs => $2) from wa.webhook_listening l) as is_listening,
+  (select wa.is_of_now(l.last_said_at, $2) from wa.webhook_listening l) as is_listening,
   clock_timestamp() as "now!"
