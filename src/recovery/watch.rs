@@ -3,7 +3,6 @@
 //! The look is one statement, so no transaction lies between what is seen and what is said. Of many processes that notice at the same
 //! time one begins the new era; the others learn of it.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -27,22 +26,12 @@ pub struct Watch {
     store: Store,
     name: String,
     every: Duration,
-    /// The last time that ids were set forward, as far as it was told here.
-    told_reset: AtomicI64,
 }
-
-/// Before the first look.
-const NOTHING_TOLD: i64 = -1;
 
 impl Watch {
     /// `every`: between two beats. `name`: of this process, for people.
     pub fn new(store: Store, name: String, every: Duration) -> Self {
-        Self {
-            store,
-            name,
-            every,
-            told_reset: AtomicI64::new(NOTHING_TOLD),
-        }
+        Self { store, name, every }
     }
 
     /// Beats until it is stopped.
@@ -71,21 +60,11 @@ impl Watch {
         if let Some(amiss) = self.store.take_report() {
             self.begin_era(&amiss).await?;
         }
-        if self.told_reset.load(Ordering::Relaxed) == NOTHING_TOLD {
-            let before = self.store.id_resets(NOTHING_TOLD).await?;
-            self.told_reset.store(
-                before.last().map_or(0, |last| last.reset),
-                Ordering::Relaxed,
-            );
-        }
+        let before = self.store.last_id_reset();
         self.see_which_database().await?;
-        for reset in self
-            .store
-            .id_resets(self.told_reset.load(Ordering::Relaxed))
-            .await?
-        {
-            say_reset(&reset);
-            self.told_reset.store(reset.reset, Ordering::Relaxed);
+        if let Some(before) = before.filter(|before| self.store.last_id_reset() > Some(*before)) {
+            let resets = self.store.id_resets(before).await?;
+            resets.iter().for_each(say_reset);
         }
         Ok(())
     }

@@ -25,6 +25,8 @@ struct Seen {
     tick: i64,
     flushed: Option<i64>,
     is_settled: bool,
+    /// The last time that ids were set forward, before that beat.
+    last_reset: i64,
 }
 
 /// What all clones of a store know together.
@@ -108,9 +110,10 @@ impl Store {
     pub async fn beat(&self) -> Result<Beat, StoreError> {
         let known = self.memory.seen.borrow().clone();
         let (era, tick) = self.here();
+        // What the beat itself sets forward is seen by the next.
         let row = sqlx::query!(
             r#"select b.era as "era!", b.tick as "tick!", b.flushed, b.is_settled as "is_settled!", b.unreadable, b.silent_s,
-                 b.amiss, b.what
+                 b.amiss, b.what, coalesce((select max(r.reset) from wa.id_resets r), 0) as "last_reset!"
                from wa.beat($1, $2, $3) b"#,
             era,
             tick,
@@ -133,6 +136,7 @@ impl Store {
             tick: row.tick,
             flushed: row.flushed,
             is_settled: row.is_settled,
+            last_reset: row.last_reset,
         }));
         Ok(if is_new {
             let silent = row
@@ -176,6 +180,12 @@ impl Store {
             is_exact: row.is_exact.unwrap_or_default(),
             senders: row.senders.unwrap_or_default(),
         }))
+    }
+
+    /// The last time that the sequence of message ids was set forward, as the last beat saw it; none before the first.
+    pub fn last_id_reset(&self) -> Option<i64> {
+        let seen = self.memory.seen.borrow();
+        seen.as_ref().map(|seen| seen.last_reset)
     }
 
     /// Each time that the sequence of message ids was set forward, after the one given.
