@@ -102,9 +102,10 @@ impl Store {
                     bygone,
                     ..Recorded::default()
                 };
-                if records.len() > recorded.accepted_ids.len() {
+                let doubts = borrowed(&self.pool, records, &recorded.accepted_ids).await?;
+                if !doubts.is_empty() {
                     let mut transaction = self.begin_here().await.doing(doing)?;
-                    write_borrowed(&mut transaction, records, &mut recorded).await?;
+                    write_borrowed(&mut transaction, &doubts, &mut recorded).await?;
                     transaction.commit().await.doing(doing)?;
                 }
                 return Ok(recorded);
@@ -129,7 +130,8 @@ impl Store {
             bygone,
             borrowed: 0,
         };
-        write_borrowed(&mut transaction, records, &mut recorded).await?;
+        let doubts = borrowed(&mut *transaction, records, &recorded.accepted_ids).await?;
+        write_borrowed(&mut transaction, &doubts, &mut recorded).await?;
         transaction.commit().await.doing(doing)?;
         Ok(recorded)
     }
@@ -212,60 +214,63 @@ async fn write_acceptances(
     }))
 }
 
-/// Acceptances that name a message which has that wamid already: the answer is not about this one. (A provider that answers with what it
-/// has said before, or always the same.) It may have taken ours all the same, so nothing but a person sends it again.
-async fn write_borrowed(
-    transaction: &mut Transaction,
+/// Doubts about acceptances that were no news, for they name a message which has that wamid already: the answer is not about this one. (A
+/// provider that answers with what it has said before, or always the same.) It may have taken ours all the same, so nothing but a person
+/// sends it again.
+async fn borrowed(
+    database: impl PgExecutor<'_>,
     records: &[&Record],
-    recorded: &mut Recorded,
-) -> Result<(), StoreError> {
+    accepted: &[MessageId],
+) -> Result<Vec<Record>, StoreError> {
     let unheard: Vec<(&Record, &str)> = records
         .iter()
         .copied()
-        .filter(|record| !recorded.accepted_ids.contains(&record.id))
+        .filter(|record| !accepted.contains(&record.id))
         .filter_map(|record| match &record.transition {
-            Transition::Accept(Acceptance {
-                wamid: Some(wamid), ..
-            }) => Some((record, wamid.reveal())),
+            Transition::Accept(acceptance) => Some((record, acceptance.wamid.as_ref()?.reveal())),
             _ => None,
         })
         .collect();
     if unheard.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let keys = Keys::of(unheard.iter().map(|(record, _)| *record));
     let wamids: Vec<&str> = unheard.iter().map(|(_, wamid)| *wamid).collect();
-    let borrowed = sqlx::query_file!(
+    let owners = sqlx::query_file!(
         "src/store/sql/borrowed_ids.sql",
         &wamids as &[&str],
         &keys.senders as &[&str],
-        &keys.ids,
-        &keys.attempts
+        &keys.ids
     )
-    .fetch_all(&mut **transaction)
+    .fetch_all(database)
     .await
     .doing("look for the messages that acceptances are of")?;
-    let mut doubts = Vec::with_capacity(borrowed.len());
-    for row in borrowed {
-        let request = (MessageId(row.id), AttemptNumber(row.attempt));
-        let of = |record: &&&Record| (record.id, record.attempt) == request;
-        let Some(record) = records.iter().find(of) else {
-            continue;
-        };
-        let doubt = format!("the answer has the id of message {}", row.owner);
-        doubts.push(Record {
+    let doubt_of = |(record, wamid): &(&Record, &str)| {
+        let owner = owners
+            .iter()
+            .find(|row| row.id == record.id.0 && row.wamid == *wamid)?;
+        let doubt = format!("the answer has the id of message {}", owner.owner);
+        Some(Record {
             transition: Transition::Doubt {
                 doubt: doubt.clone(),
                 may_resend: false,
             },
             account: Some(Account {
                 outcome: "uncertain",
-                error: ApiError::default(),
                 note: Some(doubt),
+                ..Account::default()
             }),
-            ..(**record).clone()
-        });
-    }
+            ..(*record).clone()
+        })
+    };
+    Ok(unheard.iter().filter_map(doubt_of).collect())
+}
+
+async fn write_borrowed(
+    transaction: &mut Transaction,
+    doubts: &[Record],
+    recorded: &mut Recorded,
+) -> Result<(), StoreError> {
     let doubts: Vec<&Record> = doubts.iter().collect();
     recorded.borrowed = doubts.len() as u64;
     recorded.uncertain += write_doubts(transaction, &doubts).await?;
