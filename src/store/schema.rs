@@ -228,7 +228,7 @@ impl Store {
     /// # Errors
     /// When it cannot be asked.
     pub async fn right_to_migrate(&self) -> Result<String, StoreError> {
-        let (user, database, may_create, may_make_roles, has_schema): (_, _, bool, bool, bool) =
+        let asked: (String, String, bool, bool, bool) =
             sqlx::query_as(
                 "select quote_ident(current_user), quote_ident(current_database()),
                    has_database_privilege(current_database(), 'create'), coalesce(r.rolcreaterole or r.rolsuper, false),
@@ -238,7 +238,7 @@ impl Store {
             .fetch_one(&self.pool)
             .await
             .doing("ask what this role may do")?;
-        let (user, database): (String, String) = (user, database);
+        let (user, database, may_create, may_make_roles, has_schema) = asked;
         Ok(match (has_schema, may_create, may_make_roles) {
             (true, ..) => "run it once as the owner of the schema wa".to_owned(),
             (false, false, _) => format!(

@@ -6,7 +6,7 @@
 --
 -- A row may be locked by an application's transaction (wa.cancel), which may stay open for long, and here are messages of all senders. It is
 -- waited for $9 and no longer; then the same is asked again with $8, which leaves locked rows out. Not at once: to lock rows before they are
--- changed costs 54 bytes of log each.
+-- changed is to write to the log for each of them.
 with fence as materialized (
   select l.sender, l.epoch
   from wa.leases l

@@ -2,8 +2,8 @@
 -- but for those that are known. (What is asked for stands in selects, so that the planner does not see how much it is and keeps one plan for
 -- all: to plan took four times as long as to read.) In the lane of a campaign all are of one priority, the campaign's of the day (see
 -- wa.outbox_rows_are_queued). What has expired is passed over, so that nothing waits behind many that expired together; but no more than
--- ten thousand of a lane, which the sweep ends meanwhile, for all senders wait for this look. The place in the middle keeps the planner from reading a payload before that, or all of them. What is stored
--- in more than $8 bytes is told without its content.
+-- ten thousand of a lane, which the sweep ends meanwhile, for all senders wait for this look. The place in the middle keeps the planner from
+-- reading a payload before that, or all of them. What is stored in more than $8 bytes is told without its content.
 with fresh as materialized (
   select q.*, ask.priority
   from unnest((select $1::text[]), (select $2::bigint[]), (select $3::smallint[]), (select $4::timestamptz[]), (select $5::bigint[]),

@@ -1,4 +1,5 @@
--- Sets deliveries aside that wait, with their bodies: the oldest $1 groups that came after $3 and are not $4, and of those no more when there are $2 deliveries.
+-- Sets deliveries aside that wait, with their bodies: the oldest $1 groups that came after $3 and are not $4, and of those no more when there
+-- are $2 deliveries.
 -- A group whose deliveries are gone is told without any.
 with front as materialized (
   select p.received_at, p.id, p.deliveries
