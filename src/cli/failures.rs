@@ -17,6 +17,7 @@ use crate::domain::mask::Eyes;
 use crate::provider::{Dialect, explain};
 use crate::standing::facts::thousands;
 use crate::standing::time::age;
+use crate::standing::veil::Veil;
 use crate::store::failures::{
     Counted, Decider, FailureCount, FailureFilter, FailureGroup, Failures, SuppressFrom,
 };
@@ -157,7 +158,8 @@ impl List {
         };
         let store = context.store().await?;
         must_exist(store, filter.sender.as_deref()).await?;
-        let failures = store.failures(&filter).await?;
+        let mut failures = store.failures(&filter).await?;
+        failures.groups = failures.groups.veiled(Eyes::CLOSED);
         if self.json {
             return output::print_json(&FailuresJson::of(&failures));
         }
@@ -199,16 +201,10 @@ fn table(groups: &[FailureCount], now: OffsetDateTime) -> Table<7> {
             group.rejected.to_string(),
             age(group.last_at, now),
             group.sample.to_string(),
-            veiled(group).unwrap_or_default(),
+            group.sample_message.clone().unwrap_or_default(),
         ]);
     }
     table
-}
-
-/// What WhatsApp said of the sample; it may name a recipient.
-fn veiled(group: &FailureCount) -> Option<String> {
-    let said = group.sample_message.as_deref()?;
-    Some(Eyes::CLOSED.text(said).into_owned())
 }
 
 /// Each code once, in the order of the groups.
@@ -382,7 +378,7 @@ struct GroupJson<'a> {
     #[serde(with = "time::serde::rfc3339")]
     last_at: OffsetDateTime,
     sample: i64,
-    sample_message: Option<String>,
+    sample_message: Option<&'a str>,
 }
 
 impl<'a> FailuresJson<'a> {
@@ -398,7 +394,7 @@ impl<'a> FailuresJson<'a> {
                 rejected: group.rejected,
                 last_at: group.last_at,
                 sample: group.sample,
-                sample_message: veiled(group),
+                sample_message: group.sample_message.as_deref(),
             }
         };
         Self {

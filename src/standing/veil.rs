@@ -7,6 +7,7 @@
 use crate::domain::mask::Eyes;
 use crate::store::campaign::{Campaign, CampaignEvent};
 use crate::store::campaign_progress::CampaignProgress;
+use crate::store::failures::FailureCount;
 use crate::store::groups::UncertainCount;
 use crate::store::message::{AttemptRow, Message, StatusRow, Timeline};
 use crate::store::recovery::ReleasedSender;
@@ -129,6 +130,12 @@ impl Veil for CampaignProgress {
 impl Veil for CampaignEvent {
     fn texts(&mut self) -> impl Iterator<Item = &mut String> {
         there([&mut self.reason])
+    }
+}
+
+impl Veil for FailureCount {
+    fn texts(&mut self) -> impl Iterator<Item = &mut String> {
+        there([&mut self.sample_message])
     }
 }
 

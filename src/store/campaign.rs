@@ -391,6 +391,15 @@ impl Store {
         row.map(Campaign::try_from).transpose()
     }
 
+    /// The number of a campaign; none: there is none of that name. One that is given stands for itself, for messages may outlive their
+    /// campaign.
+    pub async fn campaign_number(&self, key: &CampaignKey) -> Result<Option<i64>, StoreError> {
+        Ok(match key {
+            CampaignKey::Id(number) => Some(*number),
+            CampaignKey::Name(_) => self.campaign(key).await?.map(|campaign| campaign.id),
+        })
+    }
+
     /// All campaigns: those that are not over first, the latest first.
     pub async fn campaigns(&self) -> Result<Vec<Campaign>, StoreError> {
         let rows = sqlx::query_file_as!(

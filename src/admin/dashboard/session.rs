@@ -1,9 +1,9 @@
 //! Who looks at the dashboard, and what they may do.
 //!
 //! Whoever shows a token at the login gets a session: a cookie that no script can read, that no other site's form carries, and that
-//! ends after half a day, or after an hour in which no page was opened and none was live. What is kept of it is a digest. Sessions live in this process and end
-//! with it. Where no token is set everybody who reaches the listener (this machine only) is an operator, and has a session for its
-//! forms' sake: each form carries a word that only pages of this session know, so no other page can send one.
+//! ends after half a day, or after an hour in which no page was opened and none was live. What is kept of it is a digest. Sessions live
+//! in this process and end with it. Where no token is set everybody who reaches the listener (this machine only) is an operator, and has
+//! a session for its forms' sake: each form carries a word that only pages of this session know, so no other page can send one.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

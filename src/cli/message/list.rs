@@ -13,8 +13,6 @@ use crate::cli::{Context, output};
 use crate::domain::mask::Eyes;
 use crate::standing::time::age;
 use crate::standing::veil::Veil;
-use crate::store::Store;
-use crate::store::campaign::CampaignKey;
 use crate::store::message::Message;
 use crate::store::messages::MessageFilter;
 
@@ -98,7 +96,13 @@ impl List {
         let store = context.store().await?;
         must_exist(store, self.sender.as_deref()).await?;
         let campaign = match &self.campaign {
-            Some(named) => Some(number_of(store, named).await?),
+            Some(named) => {
+                let number = store.campaign_number(&named.as_str().into()).await?;
+                Some(number.ok_or_else(|| {
+                    let fix = "see which there are: wa-outbox campaign list";
+                    Problem::failed(format!("there is no campaign {named}"), fix)
+                })?)
+            }
             None => None,
         };
         let filter = MessageFilter {
@@ -148,20 +152,6 @@ impl List {
         }
         output::print(&text)
     }
-}
-
-/// The number of a campaign that is named. One that is given stands for itself: messages may outlive their campaign.
-async fn number_of(store: &Store, named: &str) -> anyhow::Result<i64> {
-    let key = CampaignKey::from(named);
-    if let CampaignKey::Id(number) = key {
-        return Ok(number);
-    }
-    let found = store.campaign(&key).await?;
-    let found = found.ok_or_else(|| {
-        let fix = "see which there are: wa-outbox campaign list";
-        Problem::failed(format!("there is no campaign {named}"), fix)
-    })?;
-    Ok(found.id)
 }
 
 fn table(messages: &[Message], eyes: Eyes, now: OffsetDateTime) -> Table<8> {

@@ -11,6 +11,7 @@ use crate::admin::dashboard::{Dashboard, Trouble};
 use crate::domain::mask::Eyes;
 use crate::standing::facts::thousands;
 use crate::standing::failure::meaning;
+use crate::standing::veil::Veil;
 use crate::store::failures::FailureFilter;
 
 /// How far back: the word in the address, its name, and hours.
@@ -36,7 +37,8 @@ pub(super) async fn list(
         sender: sender.map(str::to_owned),
         since: (hours > 0).then(|| dashboard.clock.now() - time::Duration::hours(hours)),
     };
-    let failures = dashboard.store.failures(&filter).await?;
+    let mut failures = dashboard.store.failures(&filter).await?;
+    failures.groups = failures.groups.veiled(Eyes::CLOSED);
     let all: i64 = failures.groups.iter().map(|group| group.messages).sum();
     let rows = failures.groups.iter().map(|group| {
         let (title, remedy) = meaning(group.code);
@@ -57,7 +59,7 @@ pub(super) async fn list(
             when,
             html! { a href={ "/senders/" (group.sender) } { (group.sender) } },
             moment(group.last_at),
-            html! { (message_link(group.sample)) " " (short(&Eyes::CLOSED.text(group.sample_message.as_deref().unwrap_or_default()), 70)) },
+            html! { (message_link(group.sample)) " " (short(group.sample_message.as_deref().unwrap_or_default(), 70)) },
             html! { div.buttons {
                 (act(visitor, "failures-again", &target, "Send again"))
                 (act(visitor, "suppress-failures", &target, "Suppress"))

@@ -18,10 +18,8 @@ use crate::standing::failure::meaning;
 use crate::standing::message::{facts, has_ended, history};
 use crate::standing::reason::Reason;
 use crate::standing::veil::Veil;
-use crate::store::campaign::CampaignKey;
 use crate::store::message::{Message, Reach};
 use crate::store::messages::MessageFilter;
-use crate::store::{Store, StoreError};
 
 const STATES: [&str; 8] = [
     "queued",
@@ -76,7 +74,7 @@ pub(super) async fn list(
         Err(words) => return Ok(unread(look, &words)),
     };
     if let Some(named) = look.get("campaign") {
-        filter.campaign = campaign_named(&dashboard.store, named).await?;
+        filter.campaign = dashboard.store.campaign_number(&named.into()).await?;
         if filter.campaign.is_none() {
             let words = format!("There is no campaign {named}. Write its name or its number.");
             return Ok(unread(look, &words));
@@ -129,14 +127,6 @@ fn filter_of(look: &Look) -> Result<MessageFilter, String> {
         duplicates_only: look.get("twice").is_some(),
         before: number("before", "message to go on before. Write its number.")?,
         ..MessageFilter::default()
-    })
-}
-
-/// The number of a campaign. One that is given stands for itself: messages may outlive their campaign.
-async fn campaign_named(store: &Store, named: &str) -> Result<Option<i64>, StoreError> {
-    Ok(match CampaignKey::from(named) {
-        CampaignKey::Id(id) => Some(id),
-        key @ CampaignKey::Name(_) => store.campaign(&key).await?.map(|campaign| campaign.id),
     })
 }
 
