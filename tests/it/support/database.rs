@@ -309,12 +309,18 @@ async fn sweep(connection: &mut PgConnection) {
 }
 
 async fn drop_database(connection: &mut PgConnection, name: &str) {
-    // A template refuses to be dropped. A database that is not there is as good as dropped.
-    let _ = connection
-        .execute(AssertSqlSafe(format!(
-            "alter database {name} with is_template false"
-        )))
-        .await;
+    // A template refuses to be dropped. Asked for first, because whoever alters a database that somebody began to drop and did not
+    // finish loses the connection, by which this process is known to live; to drop it is allowed.
+    let is_template: Option<bool> =
+        sqlx::query_scalar("select datistemplate from pg_database where datname = $1")
+            .bind(name)
+            .fetch_optional(&mut *connection)
+            .await
+            .expect("the server tells its databases");
+    if is_template == Some(true) {
+        let statement = format!("alter database {name} with is_template false");
+        let _ = connection.execute(AssertSqlSafe(statement)).await;
+    }
     // The server asks every other backend first to close its files. One that writes to a test whose thread waits here, for its own
     // turn to drop, answers only then; so this one is left to the next sweep.
     for statement in [
