@@ -42,6 +42,8 @@ pub struct CareFacts {
     pub live_rows: i64,
     /// How long the oldest transaction is open that we may see, in seconds.
     pub oldest_transaction_s: f64,
+    /// How long ago the oldest transaction was prepared (`PREPARE TRANSACTION`) that nobody has ended, in seconds.
+    pub oldest_prepared_s: f64,
     /// How many transactions ago the oldest row was written that is not frozen; Postgres stops at about two thousand million.
     pub transactions_used: i64,
     /// What the database takes on disk.
@@ -126,6 +128,8 @@ impl Store {
                  coalesce(t.n_dead_tup, 0) as "dead_rows!", coalesce(t.n_live_tup, 0) as "live_rows!",
                  (select coalesce(max(extract(epoch from clock_timestamp() - a.xact_start)), 0)::float8
                   from pg_stat_activity a where a.datname = current_database()) as "oldest_transaction_s!",
+                 (select coalesce(max(extract(epoch from clock_timestamp() - p.prepared)), 0)::float8
+                  from pg_prepared_xacts p where p.database = current_database()) as "oldest_prepared_s!",
                  (select age(d.datfrozenxid)::bigint from pg_database d where d.datname = current_database()) as "transactions_used!",
                  pg_database_size(current_database()) as "size_bytes!",
                  case when pg_has_role(current_user, 'pg_read_all_settings', 'member')

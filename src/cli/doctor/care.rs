@@ -137,6 +137,7 @@ fn durability(facts: &CareFacts, found: &mut Findings) {
 
 fn vacuum(facts: &CareFacts, found: &mut Findings) {
     let open = Duration::from_secs_f64(facts.oldest_transaction_s.max(0.0));
+    let prepared = Duration::from_secs_f64(facts.oldest_prepared_s.max(0.0));
     let used = facts.transactions_used;
     if !facts.autovacuum {
         let words = "autovacuum is off: tables grow, and one day Postgres stops taking writes";
@@ -162,6 +163,17 @@ fn vacuum(facts: &CareFacts, found: &mut Findings) {
             "vacuum",
             words,
             "find it: select pid, state, query from pg_stat_activity order by xact_start limit 5",
+        );
+    } else if prepared > OPEN_FOR_LONG {
+        let words = format!(
+            "a transaction was prepared {} min ago and nobody has ended it: what it inserted is not sent, and nothing that was deleted since is \
+             cleaned up",
+            prepared.as_secs() / 60
+        );
+        found.note(
+            "vacuum",
+            words,
+            "find it: select gid, owner, prepared from pg_prepared_xacts order by prepared; then commit prepared or rollback prepared",
         );
     } else if facts.dead_rows > MANY_DEAD && facts.dead_rows > facts.live_rows {
         let words = format!(
@@ -224,6 +236,7 @@ mod tests {
             dead_rows: 10,
             live_rows: 0,
             oldest_transaction_s: 0.1,
+            oldest_prepared_s: 0.0,
             transactions_used: 1_000,
             size_bytes: 12_000_000,
             data_directory: None,
@@ -277,6 +290,10 @@ mod tests {
         );
         assert_eq!(
             vacuum(|facts| facts.oldest_transaction_s = 4_000.0),
+            Standing::Note
+        );
+        assert_eq!(
+            vacuum(|facts| facts.oldest_prepared_s = 4_000.0),
             Standing::Note
         );
         assert_eq!(vacuum(|facts| facts.dead_rows = 200_000), Standing::Note);
