@@ -11,8 +11,9 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::context::unreachable;
 use super::failure::Problem;
@@ -85,6 +86,7 @@ impl Options {
         }
         context.config_with_traces()?;
         let mut signals = Signals::listen().context("could not listen for signals")?;
+        open_as_many_files_as_allowed();
         info!("Starting: {}", self.roles_in_words());
         let store = tokio::select! {
             ready = self.database(context) => ready?,
@@ -178,6 +180,20 @@ async fn migrate(store: &Store, missing: StoreError) -> anyhow::Result<()> {
             )
         }
         done => Ok(done?),
+    }
+}
+
+/// Each request that is out and each connection that comes in is an open file, and a shell allows 1,024 unless it is asked.
+fn open_as_many_files_as_allowed() {
+    let allowed = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: allowed.maximum,
+        ..allowed
+    };
+    if raised != allowed
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        debug!("The limit of open files stays as it is: {error}");
     }
 }
 

@@ -2,6 +2,8 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+#[cfg(target_os = "linux")]
+use tokio::process::Command;
 use wa_outbox::config::SecretRef;
 
 use crate::support::callbacks::signed_with;
@@ -90,4 +92,24 @@ async fn what_cannot_be_proved_any_more_is_not_waited_for() {
         // Who is waited for to the end is told 408.
         assert_eq!(&answer, b"HTTP/1.1 401", "{path} {proof}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_shell_that_allows_few_open_files_bounds_nobody() {
+    let world = World::at_rest().await;
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "ulimit -S -n 200; exec \"$0\" run"]);
+    shell.arg(env!("CARGO_BIN_EXE_wa-outbox"));
+
+    let process = world.spawn_by(shell, "in-a-shell");
+    process.until_logged("Running: ").await;
+
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.id())).expect("limits");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let numbers: Vec<&str> = line.expect("the line").split_whitespace().collect();
+    assert_ne!(numbers[3], "200", "{limits}");
+    assert_eq!(numbers[3], numbers[4], "{limits}");
 }

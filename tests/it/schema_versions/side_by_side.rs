@@ -1,5 +1,7 @@
 //! Two programs work one database: this one twice, or, by `scripts/side-by-side REVISION`, another version of it and this one.
 
+use tokio::process::Command;
+
 use crate::support::make::a_text;
 use crate::support::world::World;
 
@@ -36,7 +38,9 @@ async fn two_versions_share_the_work_and_each_message_is_sent_once() {
         world.add_sender(&sender.to_string()).await;
     }
     // Webhooks go to the newer one first, to the older one afterwards.
-    let old = world.spawn_program(&other, "other");
+    let mut command = Command::new(other);
+    command.arg("run");
+    let old = world.spawn_by(command, "other");
     old.until_logged("Running").await;
     let new = world.start_process("this").await;
     world

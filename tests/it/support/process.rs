@@ -65,23 +65,21 @@ impl World {
             more.iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
         );
-        Process::spawn(env!("CARGO_BIN_EXE_wa-outbox"), name, &environment)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wa-outbox"));
+        command.arg("run");
+        Process::spawn(command, name, &environment)
     }
 
-    /// Starts the program of another version as a worker process.
-    pub(crate) fn spawn_program(&self, program: &str, name: &str) -> Process {
-        Process::spawn(
-            program,
-            name,
-            &environment(&self.config, &self.database.url),
-        )
+    /// Starts a worker process by this command, which may be the program of another version.
+    pub(crate) fn spawn_by(&self, command: Command, name: &str) -> Process {
+        let environment = environment(&self.config, &self.database.url);
+        Process::spawn(command, name, &environment)
     }
 }
 
 impl Process {
-    fn spawn(program: &str, name: &str, environment: &BTreeMap<String, String>) -> Self {
-        let mut child = Command::new(program)
-            .arg("run")
+    fn spawn(mut command: Command, name: &str, environment: &BTreeMap<String, String>) -> Self {
+        let mut child = command
             .env_clear()
             .envs(environment)
             .env("WA_OUTBOX__WORKER__NAME", name)
@@ -146,9 +144,13 @@ impl Process {
             .expect("its exit code")
     }
 
+    /// Its number at the system.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it has not been waited for")
+    }
+
     fn signal(&self, signal: Signal) {
-        let pid = self.child.id().expect("it has not been waited for");
-        let pid = Pid::from_raw(pid.try_into().expect("a process id")).expect("not 0");
+        let pid = Pid::from_raw(self.id().try_into().expect("a process id")).expect("not 0");
         kill_process(pid, signal).expect("it takes the signal");
     }
 }
