@@ -219,6 +219,9 @@ impl Desk {
         self.checking = Checking::of(sender);
         self.credential.clone_from(&sender.credential);
         self.throttle.set_limits(limits(held), now);
+        if (held.held.silence_ended_at).is_some_and(|at| self.throttle.end_silence(at, now)) {
+            self.look_soon();
+        }
         self.places.most = sender
             .max_in_flight
             .map_or(settings.max_in_flight, |limit| limit.max(1) as usize);

@@ -96,6 +96,7 @@ pub(in crate::dispatch) fn held(
             epoch: Epoch(1),
             problem: None,
             slowed: None,
+            silence_ended_at: None,
         }),
         endpoint: None,
         fingerprint: None,

@@ -51,7 +51,7 @@ pub struct Progress {
     pub finds_out: bool,
 }
 
-/// A throttled sender waits at least this long when nobody says how long.
+/// A message whose sender was too fast looks again after this; its sender's pace, and the wait that was asked for, keep it back meanwhile.
 const SLOW_DOWN: Duration = Duration::from_secs(1);
 /// A held message looks again after this; its sender's hold is what keeps it back meanwhile.
 const HELD: Duration = Duration::from_secs(1);
@@ -97,12 +97,13 @@ impl Transition {
             } => {
                 let (after, who) = match scope {
                     ThrottleScope::Pair => {
-                        (pair_delay(progress.pair_strikes), "this recipient's limit")
+                        let delay = pair_delay(progress.pair_strikes);
+                        let after = retry_after.map_or(delay, |asked| asked.max(delay));
+                        (after, "this recipient's limit")
                     }
                     ThrottleScope::Sender => (SLOW_DOWN, "the sender's rate limit"),
                     ThrottleScope::Account => (SLOW_DOWN, "the account's rate limit"),
                 };
-                let after = retry_after.map_or(after, |asked| asked.max(after));
                 Self::Requeue {
                     after,
                     spent: false,
@@ -317,9 +318,9 @@ mod tests {
     fn the_time_whatsapp_asks_for_is_given() {
         let asked = Duration::from_secs(77);
         let throttled = Outcome::Throttled {
-            scope: ThrottleScope::Sender,
+            scope: ThrottleScope::Pair,
             retry_after: Some(asked),
-            error: error(130429),
+            error: error(131056),
         };
         assert!(matches!(after(throttled, 1), Transition::Requeue { after, .. } if after == asked));
         let transient = Outcome::Transient {

@@ -124,7 +124,8 @@ impl Store {
         Ok(held.rows_affected() == 1)
     }
 
-    /// Lets a sender go on, by someone's word. `false`: it was not held, or does not exist.
+    /// Lets a sender go on, by someone's word: ends its hold, and the wait that WhatsApp asked for. `false`: there was neither, or no such
+    /// sender.
     pub async fn release_sender_by(
         &self,
         sender: &SenderId,
@@ -132,9 +133,12 @@ impl Store {
         why: &str,
     ) -> Result<bool, StoreError> {
         let released = sqlx::query!(
-            "update wa.senders set held_reason = null, held_by = null, held_until = null,
+            "with silent as (
+               update wa.leases set silent_until = null where sender = $1 and silent_until > clock_timestamp() returning sender
+             )
+             update wa.senders set held_reason = null, held_by = null, held_until = null,
                released_at = clock_timestamp(), released_by = $2, released_why = $3
-             where sender = $1 and held_reason is not null",
+             where sender = $1 and (held_reason is not null or exists (select from silent))",
             sender.as_str(),
             storable(by),
             storable(why)

@@ -37,6 +37,8 @@ pub struct HeldSender {
     pub problem: Option<String>,
     /// What WhatsApp said of its speed to whoever worked it.
     pub slowed: Option<Slowed>,
+    /// When the sender was released, where no silence is written: one that WhatsApp asked for before is over.
+    pub silence_ended_at: Option<Instant>,
 }
 
 /// A sender that is to change hands.
@@ -302,7 +304,8 @@ impl Store {
                       extract(epoch from s.delivery_timeout)::float8 as delivery_timeout_s, s.on_timeout, s.default_country, s.is_default as "is_default!", s.held_reason, s.held_until, s.held_by,
                       l.epoch, l.problem,
                       l.slowed_to, extract(epoch from clock_timestamp() - l.slowed_at)::float8 as slowed_ago,
-                      extract(epoch from l.silent_until - greatest(clock_timestamp(), l.slowed_at))::float8 as silent_for
+                      extract(epoch from l.silent_until - greatest(clock_timestamp(), l.slowed_at))::float8 as silent_for,
+                      case when l.silent_until is null then extract(epoch from clock_timestamp() - s.released_at)::float8 end as released_ago
                from wa.leases l join wa.senders s using (sender)
                where l.worker = $1 order by sender"#,
             worker.0
@@ -317,6 +320,7 @@ impl Store {
                 epoch: Epoch(row.epoch),
                 problem: row.problem,
                 slowed: slowed(row.slowed_to, row.slowed_ago, row.silent_for, now),
+                silence_ended_at: row.released_ago.and_then(|ago| earlier(ago, now)),
                 sender: Sender {
                     sender: row.sender,
                     provider: row.provider,
@@ -471,10 +475,14 @@ fn slowed(
     now: Instant,
 ) -> Option<Slowed> {
     let span = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
-    let ago = span(ago?).unwrap_or_default();
     Some(Slowed {
         to: to?,
-        told_at: now.checked_sub(ago).unwrap_or(now),
+        told_at: earlier(ago?, now).unwrap_or(now),
         silent_until: (silent_for.and_then(span)).and_then(|wait| now.checked_add(wait)),
     })
+}
+
+/// So many seconds before `now`; none where that lies ahead, or before the machine's own time.
+fn earlier(ago: f64, now: Instant) -> Option<Instant> {
+    now.checked_sub(Duration::try_from_secs_f64(ago).ok()?)
 }

@@ -100,6 +100,13 @@ impl Adaptive {
         self.silent_until = slowed.silent_until;
     }
 
+    /// Somebody said at that time that the wait is over. What WhatsApp said afterwards stands.
+    pub(super) fn end_silence(&mut self, ended_at: Instant) {
+        if self.lowered.is_some_and(|said| said.told_at < ended_at) {
+            self.silent_until = None;
+        }
+    }
+
     /// Requests a second that are permitted now, whatever wait was asked for.
     pub(super) fn rate(&self, now: Instant) -> f64 {
         let Some(lowered) = self.lowered else {

@@ -150,6 +150,17 @@ impl SenderThrottle {
         self.keep_pace(now);
     }
 
+    /// Takes up that somebody ended the silence that WhatsApp had asked for before that time. Says whether there was one.
+    pub fn end_silence(&mut self, ended_at: Instant, now: Instant) -> bool {
+        let before = self.slow_until(now);
+        self.pace.end_silence(ended_at);
+        let is_over = before.is_some() && self.slow_until(now).is_none();
+        if is_over {
+            self.keep_pace(now);
+        }
+        is_over
+    }
+
     /// Until when WhatsApp asked for silence, if it did.
     pub fn slow_until(&self, now: Instant) -> Option<Instant> {
         self.pace.silent_until(now)

@@ -157,7 +157,10 @@ impl Case<'_> {
         };
         let is_slow = |standing: &&SenderStanding| Reading(standing).doing() == Doing::SlowedDown;
         if let Some(standing) = standings.iter().find(is_slow) {
-            let fix = "it goes on by itself; what must leave now can leave by another sender";
+            let fix = format!(
+                "it goes on by itself; if the wait was asked for in error, end it: wa-outbox sender release {}",
+                self.sender.sender
+            );
             found.note("pace", format!("it {}", Reading(standing).says()), fix);
         }
     }

@@ -74,7 +74,7 @@ Example:
   wa-outbox sender hold 106540352242922 --reason \"under review\" --for 2h"
     )]
     Hold(Hold),
-    /// Let a held sender go on
+    /// Let a sender go on that is held, or that WhatsApp has asked to wait
     #[command(after_help = "Example:
   wa-outbox sender release 106540352242922 --reason \"Meta has lifted it\"")]
     Release(Release),
@@ -304,7 +304,8 @@ impl Release {
         }
         find(store, &sender).await?;
         let fix = format!("see: wa-outbox sender show {sender}");
-        Err(Problem::failed(format!("sender {sender} is not held"), fix).into())
+        let what = format!("sender {sender} is not held, and WhatsApp has not asked it to wait");
+        Err(Problem::failed(what, fix).into())
     }
 }
 

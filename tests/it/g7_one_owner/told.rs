@@ -54,6 +54,41 @@ async fn a_wait_that_was_asked_for_while_a_process_stops_outlives_it() {
 }
 
 #[tokio::test]
+async fn a_person_ends_a_wait_that_was_asked_for_and_one_asked_for_afterwards_stands() {
+    let mut world = World::start().await;
+    let too_many = || Fault::TooManyRequests(AN_HOUR);
+    world.simulator.fault_next(ALICE, too_many());
+    let first = world.enqueue(a_text()).await;
+    world.until_silence_is_written().await;
+    world.until_owner_knows_of_the_silence().await;
+
+    let released = [
+        "sender",
+        "release",
+        SENDER,
+        "--reason",
+        "their gateway is well again",
+    ];
+    assert_eq!(
+        world.says(&released).await,
+        format!("Sender {SENDER} goes on.\n")
+    );
+    world.until_state(first, "accepted").await;
+
+    world.simulator.fault_next(BOB, too_many());
+    world.enqueue(a_text().to(BOB)).await;
+    world.until_silence_is_written().await;
+    // Read anew, with the release of before in the row.
+    world
+        .run_sql("update wa.senders set rate_per_second = rate_per_second - 1")
+        .await;
+    world.enqueue(a_text()).await;
+    world.until_owner_knows_of_the_silence().await;
+    assert_eq!(world.requests(), 3, "refused, sent, refused");
+    assert!(world.stop_service().await);
+}
+
+#[tokio::test]
 async fn nobody_waits_longer_than_was_asked_because_the_database_s_clock_was_set_back() {
     let mut world = World::at_rest_with(quick_settings()).await;
     // As it was asked for an hour later by that clock.
