@@ -45,6 +45,37 @@ async fn every_function_says_itself_where_its_names_are_from() {
 }
 
 #[tokio::test]
+async fn nobody_hangs_a_trigger_of_the_schema_on_a_table_of_his_own() {
+    let database = a_database().await;
+    let may_be_hung = "p.prorettype = 'trigger'::regtype
+         and (p.proacl is null or exists (select from aclexplode(p.proacl) a where a.grantee = 0))";
+    assert_eq!(
+        functions_that(&database, may_be_hung).await,
+        Vec::<String>::new()
+    );
+
+    let mut caller = PgConnection::connect(&database.url)
+        .await
+        .expect("connects");
+    run(
+        &mut caller,
+        "set role wa_viewer; create temp table result (like wa.results)",
+    )
+    .await;
+    let refused = refusal(
+        &mut caller,
+        "create trigger closes after insert on result referencing new table as fresh
+         for each statement execute function wa.result_closes_the_message()",
+    )
+    .await;
+    assert!(
+        refused.message.contains("permission denied"),
+        "{}",
+        refused.message
+    );
+}
+
+#[tokio::test]
 async fn a_type_of_the_callers_runs_no_code_of_his_as_the_owner() {
     let database = a_database().await;
     for role in ["wa_producer", "wa_viewer"] {
