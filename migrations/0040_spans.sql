@@ -30,33 +30,6 @@ execute function wa.a_span_is_plain('delivery_timeout');
 create trigger a_span_is_plain before insert or update of delivery_timeout on wa.sequence_defaults
 for each row when (wa.has_a_negative_part(new.delivery_timeout))
 execute function wa.a_span_is_plain('delivery_timeout');
-create trigger a_span_is_plain before insert or update of delivery_timeout on wa.sequences
-for each row when (wa.has_a_negative_part(new.delivery_timeout))
-execute function wa.a_span_is_plain('delivery_timeout');
-create trigger a_span_is_plain before insert or update of expires_after on wa.campaigns
-for each row when (wa.has_a_negative_part(new.expires_after))
-execute function wa.a_span_is_plain('expires_after');
-create trigger a_second_span_is_plain before insert or update of pause_window on wa.campaigns
-for each row when (wa.has_a_negative_part(new.pause_window))
-execute function wa.a_span_is_plain('pause_window');
-create trigger a_span_is_plain before insert or update of wait on wa.eras
-for each row when (wa.has_a_negative_part(new.wait))
-execute function wa.a_span_is_plain('wait');
-
--- Their names come after those of the constraints that say how long a span may be, and so do they: Postgres looks in that order.
-alter table wa.senders
-  add constraint the_parts_of_delivery_timeout_are_not_negative check (not wa.has_a_negative_part(delivery_timeout)) not valid;
-alter table wa.sequence_defaults
-  add constraint the_parts_of_delivery_timeout_are_not_negative check (not wa.has_a_negative_part(delivery_timeout)) not valid;
-alter table wa.sequences
-  add constraint the_parts_of_delivery_timeout_are_not_negative check (not wa.has_a_negative_part(delivery_timeout)) not valid;
-alter table wa.campaigns
-  add constraint expires_after_is_at_most_a_hundred_years check (expires_after <= '100 years') not valid,
-  add constraint the_parts_of_expires_after_are_not_negative check (not wa.has_a_negative_part(expires_after)) not valid,
-  add constraint the_parts_of_pause_window_are_not_negative check (not wa.has_a_negative_part(pause_window)) not valid;
-alter table wa.eras
-  add constraint evidence_is_waited_for_at_most_a_hundred_years_longer check (wait between '0' and '100 years') not valid,
-  add constraint the_parts_of_wait_are_not_negative check (not wa.has_a_negative_part(wait)) not valid;
 
 -- ── one that fails costs no other anything ───────────────────────────────────────────────────────────────────────
 
@@ -103,12 +76,14 @@ begin
   begin
     moved := wa.settle_gates(gates, ids);
   exception
-    when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error or internal_error then
+    when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error or internal_error
+      or lock_not_available or deadlock_detected then
       foreach gate in array gates loop
         begin
           moved := moved || wa.settle_gates(array[gate], ids);
         exception
-          when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error or internal_error then
+          when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error or internal_error
+            or lock_not_available or deadlock_detected then
             -- Without the words of the error: what is refused may stand in them.
             raise warning 'a sequence of sender % with message % in front cannot be settled (%)', gate.sender, gate.head_id, sqlstate;
             insert into wa.unsettled (id, sender)
@@ -153,10 +128,10 @@ begin
 end
 $$;
 
--- As before (the migration sequences); but where one gate cannot be looked at, each is alone, and that one is looked at again in a minute, so
--- that it stands in front of no other.
+-- As before (the migration sequences); but where one gate cannot be looked at, or an application keeps its head locked, each is alone, and
+-- that one is looked at again a little later, so that it stands in front of no other.
 create or replace function wa.look_after_sequences(senders text[], at_most integer) returns bigint
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms'
 -- Read in the order of the index, also where the planner does not know yet that there are many: a look must not sort them all.
 set enable_bitmapscan = off as $$
 declare
@@ -195,16 +170,19 @@ begin
       overdue := overdue + looked.overdue;
       moved := moved || looked.moved;
     exception
-      when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error or internal_error then
+      when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error or internal_error
+        or lock_not_available or deadlock_detected then
         foreach gate in array gates loop
           begin
             looked := wa.look_at_gates(array[gate]);
             overdue := overdue + looked.overdue;
             moved := moved || looked.moved;
           exception
-            when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error or internal_error then
+            when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error or internal_error
+              or lock_not_available or deadlock_detected then
               raise warning 'a sequence of sender % with message % in front cannot be looked at (%)', gate.sender, gate.head_id, sqlstate;
-              update wa.sequences s set look_at = now() + interval '1 minute'
+              update wa.sequences s
+              set look_at = now() + case when sqlstate in ('55P03', '40P01') then interval '5 seconds' else interval '1 minute' end
               where (s.sender, s.recipient, s.sequence) = (gate.sender, gate.recipient, gate.sequence);
           end;
         end loop;

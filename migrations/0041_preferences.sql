@@ -17,7 +17,8 @@ comment on table wa.waiting_preferences is
   'what people have chosen in WhatsApp while somebody kept a suppression of theirs locked; becomes one of wa.suppressions when he is done';
 create index waiting_preferences_by_look on wa.waiting_preferences (look_at);
 
--- Notes one, as before (the migration campaigns).
+-- Notes one, as before (the migration campaigns). Says whether a suppression came or went. One that was told again counts from then on: what
+-- is told of before does not end it.
 create function wa.note_preference_at_once(of_recipient text, of_sender text, stops boolean, told_by text, at timestamptz) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -33,7 +34,15 @@ begin
     when stops then s.expires_at < at
     else s.expires_at is null and s.created_at <= at
   end;
-  return found;
+  if found then
+    return true;
+  end if;
+  if stops then
+    update wa.suppressions s set source = told_by, created_at = at
+    where s.recipient = of_recipient and s.sender = of_sender and s.category = 'marketing'
+      and s.source in ('answer', 'webhook') and s.expires_at is null and s.created_at < at;
+  end if;
+  return false;
 end
 $$;
 
@@ -89,7 +98,7 @@ declare
   noted bigint := 0;
 begin
   for one in
-    select p.* from wa.waiting_preferences p where p.look_at <= clock_timestamp()
+    select p.* from wa.waiting_preferences p where p.look_at <= now()
     order by p.look_at limit at_most
     for update skip locked
   loop
@@ -118,42 +127,3 @@ grant execute on function wa.note_preference_at_once(text, text, boolean, text, 
 to wa_worker;
 grant select, insert, update, delete on wa.waiting_preferences to wa_worker;
 grant select on wa.waiting_preferences to wa_viewer;
-
--- ── the migration spans ──────────────────────────────────────────────────────────────────────────────────────────
-
--- What was written before spans were looked at, as far as it can be meant.
-
-update wa.senders s
-set delivery_timeout = make_interval(secs => least(greatest(extract(epoch from s.delivery_timeout), 1), 3600 * 86400)::float8)
-where wa.has_a_negative_part(s.delivery_timeout);
-
-update wa.sequence_defaults d
-set delivery_timeout = make_interval(secs => least(greatest(extract(epoch from d.delivery_timeout), 1), 3600 * 86400)::float8)
-where wa.has_a_negative_part(d.delivery_timeout);
-
-update wa.sequences s
-set delivery_timeout = make_interval(secs => least(greatest(extract(epoch from s.delivery_timeout), 1), 3600 * 86400)::float8)
-where wa.has_a_negative_part(s.delivery_timeout);
-
-update wa.campaigns c
-set expires_after = make_interval(secs => least(greatest(extract(epoch from c.expires_after), 1), 36000::bigint * 86400)::float8)
-where wa.has_a_negative_part(c.expires_after) or c.expires_after > '100 years';
-
-update wa.campaigns c
-set pause_window = make_interval(secs => least(greatest(extract(epoch from c.pause_window), 10), 86400)::float8)
-where wa.has_a_negative_part(c.pause_window);
-
-update wa.eras e
-set wait = make_interval(secs => least(greatest(extract(epoch from e.wait), 0), 36000::bigint * 86400)::float8)
-where wa.has_a_negative_part(e.wait) or e.wait > '100 years';
-
-alter table wa.senders validate constraint the_parts_of_delivery_timeout_are_not_negative;
-alter table wa.sequence_defaults validate constraint the_parts_of_delivery_timeout_are_not_negative;
-alter table wa.sequences validate constraint the_parts_of_delivery_timeout_are_not_negative;
-alter table wa.campaigns
-  validate constraint expires_after_is_at_most_a_hundred_years,
-  validate constraint the_parts_of_expires_after_are_not_negative,
-  validate constraint the_parts_of_pause_window_are_not_negative;
-alter table wa.eras
-  validate constraint evidence_is_waited_for_at_most_a_hundred_years_longer,
-  validate constraint the_parts_of_wait_are_not_negative;

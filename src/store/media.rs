@@ -49,7 +49,7 @@ impl Store {
         sqlx::query_as!(
             Medium,
             "select sender, media_id, media_type, bytes, uploaded_at, expires_at from wa.media
-             where sender = $1 and content = $2 and media_type = $3 and expires_at > now() + interval '1 day'
+             where sender = $1 and content = $2 and media_type = $3 and media_id <> '' and expires_at > now() + interval '1 day'
                and (kept_by is null or kept_by = $4)",
             sender.as_str(),
             content.digest.as_slice(),

@@ -67,6 +67,22 @@ async fn a_file_is_uploaded_anew_once_its_sender_has_moved_to_another_provider()
     assert_eq!(another.uploads().len(), 1);
 }
 
+/// As an older program keeps what was answered with an empty id.
+#[tokio::test]
+async fn a_file_that_is_known_without_an_id_is_uploaded_anew() {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("a.jpg"), b"a picture").expect("a file");
+    let mut world = a_world_with(folder.path()).await;
+    for uploads in [1, 2] {
+        let message = world.enqueue(a_message(a_picture("file:a.jpg"))).await;
+        world.until_state(message, "accepted").await;
+        assert_eq!(world.simulator.uploads().len(), uploads);
+        assert!(world.stop_service().await);
+        world.run_sql("update wa.media set media_id = ''").await;
+        world.start_service().await;
+    }
+}
+
 #[tokio::test]
 async fn a_file_is_uploaded_once_however_many_messages_name_it() {
     let folder = TempDir::new().expect("a folder");

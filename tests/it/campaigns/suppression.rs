@@ -529,6 +529,22 @@ async fn what_somebody_chooses_keeps_no_delivery_back_while_an_application_has_t
 }
 
 #[tokio::test]
+async fn of_what_somebody_chooses_the_latest_counts_in_whatever_order_it_is_noted() {
+    let world = World::at_rest().await;
+    let hears = async |value: &str, at: i64| {
+        let told = [a_preference("16505551001", value, at)];
+        world.apply_deliveries(&told).await;
+        world.suppressed(&recipient(1)).await.is_some()
+    };
+    assert!(hears("stop", AT).await);
+    assert!(hears("stop", AT + 40).await);
+    assert!(hears("resume", AT + 20).await, "of before the second stop");
+    assert!(!hears("resume", AT + 60).await);
+    assert!(!hears("stop", AT + 50).await);
+    assert!(hears("stop", AT + 70).await);
+}
+
+#[tokio::test]
 async fn an_answer_is_recorded_while_an_application_has_the_suppression_open_that_it_tells_of() {
     let world = World::at_rest().await;
     let hand = world.a_hand().await;
