@@ -64,13 +64,31 @@ comment on table wa.id_resets is 'each time that the sequence of message ids was
 comment on column wa.id_resets.doubled is 'of the last thousand messages up to stood_at, so many have the id of another';
 grant select on wa.id_resets to wa_worker, wa_viewer;
 
--- The last id that the sequence gave, and the largest that was ever seen.
+-- The last number that this sequence gave. One that was set and has given nothing since gives the number it was set to.
+create function wa.last_number(numbers regclass) returns bigint
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  last_number bigint;
+begin
+  execute format('select s.last_value - case when s.is_called then 0 else 1 end from %s s', numbers) into last_number;
+  return last_number;
+end
+$$;
+
+-- The last id that the sequence gave, and the largest that was ever seen, as far as it is larger.
 create function wa.ids_given(out last_id bigint, out largest bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  ids regclass := pg_get_serial_sequence('wa.outbox', 'id')::regclass;
 begin
-  -- In this order: what is given meanwhile makes the sequence larger, and not the other.
-  largest := greatest(coalesce((select p.last_id from wa.pulse p), 0), coalesce((select o.id from wa.outbox o order by o.id desc limit 1), 0));
-  last_id := coalesce(pg_sequence_last_value(pg_get_serial_sequence('wa.outbox', 'id')::regclass), 0);
+  last_id := wa.last_number(ids);
+  largest := coalesce((select p.last_id from wa.pulse p), 0);
+  -- Not simply the largest of all: what somebody inserts and has not committed would be walked over each time.
+  if exists (select from wa.outbox o where o.id > ids_given.last_id) then
+    largest := greatest(largest, (select o.id from wa.outbox o order by o.id desc limit 1));
+    -- Afterwards, for what is given meanwhile makes it larger, and not the other.
+    last_id := wa.last_number(ids);
+  end if;
 end
 $$;
 
@@ -110,7 +128,7 @@ begin
       and exists (select from pg_index i where i.indrelid = c.oid and i.indkey[0] = a.attnum)
   loop
     execute format('select max(%I) from %s', one.attname, one.of_table) into largest;
-    if largest > coalesce(pg_sequence_last_value(one.numbers), 0) then
+    if largest > wa.last_number(one.numbers) then
       perform setval(one.numbers, largest + 1000);
     end if;
   end loop;
@@ -175,7 +193,7 @@ begin
     perform wa.keep_ids_ahead();
     tick := tick + 1;
     insert into wa.pulse as p (tick, at, flushed, last_id, written_in)
-    values (tick, clock_timestamp(), beat.flushed, coalesce(pg_sequence_last_value(pg_get_serial_sequence('wa.outbox', 'id')::regclass), 0),
+    values (tick, clock_timestamp(), beat.flushed, wa.last_number(pg_get_serial_sequence('wa.outbox', 'id')::regclass),
       pg_current_xact_id()::xid)
     on conflict (is_only) do update set
       tick = excluded.tick, at = greatest(p.at, excluded.at), flushed = excluded.flushed, last_id = excluded.last_id,
@@ -234,8 +252,8 @@ begin
 
   -- An id that was told to people must not name another message, nor the word of a worker of before pass for that of another.
   perform wa.keep_all_ids_ahead();
-  perform setval(ids, coalesce(pg_sequence_last_value(ids), 0) + 1000000);
-  perform setval(workers, greatest(coalesce(pg_sequence_last_value(workers), 0), (select max(l.worker) from wa.leases l)) + 100000);
+  perform setval(ids, wa.last_number(ids) + 1000000);
+  perform setval(workers, greatest(wa.last_number(workers), (select max(l.worker) from wa.leases l)) + 100000);
   update wa.leases l set worker = null, epoch = l.epoch + 1000000, problem = null;
   delete from wa.workers;
   -- What was told to the database that is no more, nobody has heard.
@@ -278,7 +296,7 @@ begin
 end
 $$;
 
-revoke execute on function wa.tables_here(), wa.write_birthmark(), wa.is_from_a_dump(), wa.ids_given(), wa.keep_ids_ahead(),
-  wa.keep_all_ids_ahead() from public;
+revoke execute on function wa.tables_here(), wa.write_birthmark(), wa.is_from_a_dump(), wa.last_number(regclass), wa.ids_given(),
+  wa.keep_ids_ahead(), wa.keep_all_ids_ahead() from public;
 grant execute on function wa.is_from_a_dump(), wa.ids_given() to wa_worker, wa_viewer;
 grant select on wa.birthmark to wa_worker, wa_viewer;

@@ -168,6 +168,26 @@ async fn a_sequence_of_ids_that_was_set_back_is_set_forward_by_the_next_beat_and
     assert_eq!(world.store.id_resets(0).await.expect("a list").len(), 1);
 }
 
+#[tokio::test]
+async fn a_sequence_of_ids_that_was_set_forward_stays_where_it_was_set() {
+    let world = World::at_rest().await;
+    world.enqueue(to(KEPT)).await;
+    beats_again(&world).await;
+    world
+        .run_sql("alter sequence wa.outbox_id_seq restart with 5000000")
+        .await;
+    assert_eq!(says_of_ids(&world).await.0, "fine");
+    beats_again(&world).await;
+    assert_eq!(world.store.id_resets(0).await.expect("a list").len(), 0);
+    assert_eq!(world.enqueue(to(KEPT)).await.0, 5_000_000);
+
+    world
+        .run_sql("alter sequence wa.outbox_id_seq restart with 9000000")
+        .await;
+    begin_an_era(&world).await;
+    assert!(world.enqueue(to(KEPT)).await.0 > 9_999_999);
+}
+
 /// As after a switch by logical replication, which carries rows and no sequences.
 #[tokio::test]
 async fn a_new_era_begins_with_ids_above_all_that_are_there_wherever_the_sequences_stand() {
