@@ -2,32 +2,33 @@
 -- setting behind it is loosened, those times are given back, in slices: a mark is put down by whoever changes it, and the workers walk
 -- through what waits, lane by lane in the order of its times.
 
-create table wa.times_given_back (
+create table wa.loosened_settings (
   sender text not null,
   campaign bigint not null,
-  since timestamptz not null default clock_timestamp(),
+  look_at timestamptz,
   walked_campaign bigint not null default 0,
   walked_priority smallint not null default 0,
   walked_due_at timestamptz not null default '-infinity',
   walked_id bigint not null default 0,
   primary key (sender, campaign)
 );
-comment on table wa.times_given_back is
+comment on table wa.loosened_settings is
   'settings that were loosened: what was put off for them is to be made due again; campaign 0: the limit to a recipient, else the quiet hours';
-comment on column wa.times_given_back.walked_id is 'the queue has been looked through up to this message, as campaign, priority and due time order it';
+comment on column wa.loosened_settings.look_at is 'not before this, and the earliest first; null: no worker has seen it yet';
+comment on column wa.loosened_settings.walked_id is 'the queue has been looked through up to this message, as campaign, priority and due time order it';
 
-create function wa.times_are_given_back(of_sender text, of_campaign bigint) returns void
+create function wa.setting_is_loosened(of_sender text, of_campaign bigint) returns void
 language sql security definer set search_path = pg_catalog, pg_temp as $$
-  insert into wa.times_given_back as t (sender, campaign) values (of_sender, of_campaign)
+  insert into wa.loosened_settings as t (sender, campaign) values (of_sender, of_campaign)
   on conflict (sender, campaign) do update
-  set since = excluded.since, walked_campaign = excluded.walked_campaign, walked_priority = excluded.walked_priority,
+  set look_at = excluded.look_at, walked_campaign = excluded.walked_campaign, walked_priority = excluded.walked_priority,
     walked_due_at = excluded.walked_due_at, walked_id = excluded.walked_id
 $$;
 
 create function wa.limit_to_recipients_is_loosened() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  perform wa.times_are_given_back(new.sender, 0);
+  perform wa.setting_is_loosened(new.sender, 0);
   return null;
 end
 $$;
@@ -39,7 +40,7 @@ execute function wa.limit_to_recipients_is_loosened();
 create function wa.quiet_hours_are_changed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  perform wa.times_are_given_back(new.sender, new.id);
+  perform wa.setting_is_loosened(new.sender, new.id);
   return null;
 end
 $$;
@@ -48,20 +49,26 @@ for each row when (old.quiet_hours is not null and (new.quiet_hours, new.time_zo
 execute function wa.quiet_hours_are_changed();
 
 -- Makes due again what was put off for a limit, or for quiet hours, that have been loosened since: at the due times their applications
--- gave, so they take their places in line. One mark at a time, a bounded number of messages a call; what the application itself wants
--- later, and what is set aside for a template, is passed by. A mark is left alone until its sender's worker must have taken up the new
--- setting, or it would put the messages off again by the old one. Says whether there was a mark.
+-- gave, so they take their places in line. One mark a call, by turns, and a bounded number of messages; what the application itself wants
+-- later, what somebody else has locked, and what is set aside for a template, is passed by. A mark is left alone from when it is seen until
+-- its sender's worker must have taken up the new setting, or it would put the messages off again by the old one. Says whether there was a
+-- mark to be looked at.
 create function wa.give_times_back(at_most integer, words_of_limit text, words_of_quiet text) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
-  mark wa.times_given_back;
+  mark wa.loosened_settings;
   lane record;
   seen record;
   looked bigint := 0;
 begin
-  select t.* into mark from wa.times_given_back t
-  where t.since < clock_timestamp() - interval '2 seconds'
-  order by t.sender, t.campaign
+  with fresh as (
+    select t.sender, t.campaign from wa.loosened_settings t where t.look_at is null limit at_most for update skip locked
+  )
+  update wa.loosened_settings t set look_at = clock_timestamp() + interval '2 seconds'
+  from fresh f where t.sender = f.sender and t.campaign = f.campaign;
+  select t.* into mark from wa.loosened_settings t
+  where t.look_at <= clock_timestamp()
+  order by t.look_at
   limit 1
   for update skip locked;
   if not found then
@@ -84,29 +91,34 @@ begin
         and (q.due_at, q.id) > (mark.walked_due_at, mark.walked_id)
       order by q.due_at, q.id
       limit at_most - looked
+    ), put_off as materialized (
+      select q.id, q.sender from slice s join wa.queue q on q.id = s.id and q.sender = s.sender
+      where q.state = 'queued' and q.due_at = s.due_at
+        and q.waiting_for = case mark.campaign when 0 then words_of_limit else words_of_quiet end
+      order by q.id
+      for update of q skip locked
     ), back as (
       update wa.queue q set due_at = least(o.due_at, now()), waiting_for = null
-      from slice s join wa.outbox o on o.id = s.id and o.sender = s.sender
-      where q.id = s.id and q.sender = s.sender and q.state = 'queued' and q.due_at = s.due_at
-        and q.waiting_for = case mark.campaign when 0 then words_of_limit else words_of_quiet end
+      from put_off p join wa.outbox o on o.id = p.id and o.sender = p.sender
+      where q.id = p.id and q.sender = p.sender
     )
     select s.due_at, s.id, (select count(*) from slice) as messages into seen
     from slice s order by s.due_at desc, s.id desc limit 1;
     looked := looked + coalesce(seen.messages, 0);
     if looked >= at_most then
-      update wa.times_given_back t
-      set walked_campaign = lane.campaign, walked_priority = lane.priority, walked_due_at = seen.due_at, walked_id = seen.id
+      update wa.loosened_settings t
+      set look_at = clock_timestamp(), walked_campaign = lane.campaign, walked_priority = lane.priority, walked_due_at = seen.due_at,
+        walked_id = seen.id
       where t.sender = mark.sender and t.campaign = mark.campaign;
       return true;
     end if;
   end loop;
-  delete from wa.times_given_back t where t.sender = mark.sender and t.campaign = mark.campaign;
+  delete from wa.loosened_settings t where t.sender = mark.sender and t.campaign = mark.campaign;
   return true;
 end
 $$;
 
-revoke execute on function wa.times_are_given_back(text, bigint), wa.limit_to_recipients_is_loosened(),
+revoke execute on function wa.setting_is_loosened(text, bigint), wa.limit_to_recipients_is_loosened(),
   wa.quiet_hours_are_changed(), wa.give_times_back(integer, text, text) from public;
 grant execute on function wa.give_times_back(integer, text, text) to wa_worker;
-grant select, update, delete on wa.times_given_back to wa_worker;
-grant select on wa.times_given_back to wa_producer, wa_viewer;
+grant select, update, delete on wa.loosened_settings to wa_worker;

@@ -2,7 +2,7 @@
 //!
 //! A message is put off once, to a time of its own, so that many to one recipient, or a campaign at night, cost no look after look.
 //! So when that limit, or those quiet hours, are loosened, somebody has to look for them: the database keeps a mark of the change
-//! (`wa.times_given_back`), and each look of a worker does a slice of the work.
+//! (`wa.loosened_settings`), and each look of a worker does a slice of the work.
 
 use super::error::Doing;
 use super::{Store, StoreError};

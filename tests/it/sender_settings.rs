@@ -4,6 +4,7 @@ use std::iter::repeat_n;
 
 use wa_outbox::cli::default_sender;
 use wa_outbox::simulator::Fault;
+use wa_outbox::store::bookings::PAIR_LIMIT;
 use wa_outbox::store::sender::{SenderChange, Unset};
 
 use crate::support::make::{ALICE, BOB, a_text};
@@ -393,15 +394,75 @@ async fn a_limit_that_is_lifted_lets_go_what_it_had_put_off() {
     assert_eq!(world.state_of(wanted_later).await, "queued");
     world
         .until_true("nothing is left to be given back", async || {
-            world.count("wa.times_given_back").await == 0
+            world.count("wa.loosened_settings").await == 0
         })
         .await;
 }
 
 #[tokio::test]
+async fn of_times_that_are_given_back_somebody_s_own_message_and_another_s_long_queue_hold_up_none()
+{
+    let world = World::at_rest().await;
+    world.add_sender(ANOTHER).await;
+    let mut rows = Vec::new();
+    for sender in [SENDER, ANOTHER] {
+        for _ in 0..5 {
+            let mut draft = a_text();
+            draft.0.sender = Some(sender.to_owned());
+            rows.push(world.enqueue(draft).await);
+        }
+    }
+    for statement in [
+        format!(
+            "update wa.queue set due_at = now() + interval '1 day', waiting_for = case sender when '{ANOTHER}' then $why${PAIR_LIMIT}$why$ end"
+        ),
+        format!(
+            "insert into wa.loosened_settings (sender, campaign, look_at)
+             values ('{SENDER}', 0, now() - interval '2 s'), ('{ANOTHER}', 0, now() - interval '1 s')
+             on conflict (sender, campaign) do update set look_at = excluded.look_at"
+        ),
+    ] {
+        world.run_sql(&statement).await;
+    }
+    let mut application = world.database.pool.begin().await.expect("a transaction");
+    sqlx::query("select wa.cancel($1)")
+        .bind(rows[5].0)
+        .execute(&mut *application)
+        .await
+        .expect("it is cancelled");
+
+    for _ in 0..6 {
+        let looked = world.store.give_times_back(2);
+        assert!(looked.await.expect("nobody is waited for"));
+    }
+    let due = format!("wa.queue where sender = '{ANOTHER}' and due_at <= now()");
+    assert_eq!(world.count(&due).await, 4);
+    application.rollback().await.expect("it is given up");
+}
+
+#[tokio::test]
+async fn a_setting_that_is_committed_late_is_taken_up_before_its_times_are_given_back() {
+    let world = World::at_rest().await;
+    world.run_sql("delete from wa.loosened_settings").await;
+    world
+        .run_sql(&format!(
+            "update wa.senders set pair_burst = pair_burst + 1 where sender = '{SENDER}'"
+        ))
+        .await;
+    let looked = world.store.give_times_back(10);
+    assert!(!looked.await.expect("a look"), "it is seen, and waits");
+    world
+        .run_sql("update wa.loosened_settings set look_at = look_at - interval '2 s'")
+        .await;
+    let looked = world.store.give_times_back(10);
+    assert!(looked.await.expect("a look"));
+    assert_eq!(world.count("wa.loosened_settings").await, 0);
+}
+
+#[tokio::test]
 async fn a_limit_that_becomes_stricter_gives_no_times_back() {
     let world = World::at_rest().await;
-    world.run_sql("delete from wa.times_given_back").await;
+    world.run_sql("delete from wa.loosened_settings").await;
     for (period, burst, marks) in [
         (6_000, 45, 0),
         (12_000, 45, 0),
@@ -414,7 +475,7 @@ async fn a_limit_that_becomes_stricter_gives_no_times_back() {
             ..SenderChange::default()
         };
         world.change_sender(SENDER, limit).await;
-        let found = world.count("wa.times_given_back").await;
+        let found = world.count("wa.loosened_settings").await;
         assert_eq!(found, marks, "{period} ms, {burst}");
     }
 }
