@@ -11,7 +11,8 @@ create table wa.token_key_in_use (
 );
 comment on table wa.token_key_in_use is
   'the key that callback tokens are made with. Its owner may delete the row: then the next process decides, and lost answers of before stay lost';
-comment on column wa.token_key_in_use.process is 'who was the first to use it';
+comment on column wa.token_key_in_use.process is 'who was the last to be let in with it';
+comment on column wa.token_key_in_use.since is 'when';
 grant select on wa.token_key_in_use to wa_worker, wa_viewer;
 
 -- Lets a process work with its key, or refuses it. A key may be changed while nobody works and no answer is missing: with the new one nobody
@@ -27,6 +28,8 @@ begin
   insert into wa.token_key_in_use (fingerprint, process) values (its_fingerprint, of_process) on conflict do nothing;
   select k.* into known from wa.token_key_in_use k for update;
   if known.fingerprint = its_fingerprint then
+    -- Who is let in now is not among the workers yet.
+    update wa.token_key_in_use k set since = clock_timestamp(), process = of_process;
     return;
   end if;
   refusal := format('token.key: this process has the key with the fingerprint %s, and the messages of this database are sent with %s',
@@ -34,7 +37,6 @@ begin
   alive := coalesce(
     (select format('worker %s is running', w.name) from wa.workers w where w.expires_at > clock_timestamp() limit 1),
     (select 'webhooks are being received' from wa.webhook_listening l where l.last_said_at > clock_timestamp() - listening_gap),
-    -- Who was let in a moment ago is not among the workers yet.
     (select format('%s has begun to use it this minute', known.process) where known.since > clock_timestamp() - interval '1 minute'));
   if alive is not null then
     raise exception using errcode = 'object_not_in_prerequisite_state', message = format('%s (%s)', refusal, alive),

@@ -93,6 +93,18 @@ async fn the_key_is_changed_while_nobody_works_and_no_answer_is_missing() {
         .store
         .resolve(id, &Finding::NotSent, "ann", "looked it up");
     assert!(settled.await.expect("an answer"));
+    // Who has just been let in is no worker yet.
+    let fingerprint = "select fingerprint from wa.token_key_in_use";
+    let fingerprint = world.text(fingerprint).await;
+    let let_in = world.store.use_token_key(&fingerprint, "slow to start");
+    let_in.await.expect("it is let in");
+    let moments = refusal(&world, Role::Worker).await.expect("it is refused");
+    assert!(
+        moments.contains("(slow to start has begun to use it this minute)"),
+        "{moments}"
+    );
+
+    nobody_works_for_a_minute(&world).await;
     assert_eq!(refusal(&world, Role::Worker).await, None);
     // Whoever has the old one is now the other.
     nobody_works_for_a_minute(&world).await;
