@@ -1,7 +1,9 @@
 -- The answer was lost. The books take the message out of the queue. Where a new holder has swept it meanwhile, it is in doubt already;
 -- but whether policy may send it again is known better now.
 with told as materialized (
-  select * from unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::bool[]) as t (id, sender, attempt, doubt, may_resend)
+  select distinct on (t.id, t.sender, t.attempt) t.*
+  from unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::bool[]) as t (id, sender, attempt, doubt, may_resend)
+  order by t.id, t.sender, t.attempt, t.may_resend
 ), swept as (
   update wa.uncertain u set may_resend = false, doubt = t.doubt
   from told t
@@ -15,4 +17,6 @@ from told d
 cross join lateral (
   select * from wa.queue q where q.id = d.id and q.sender = d.sender and q.attempt = d.attempt and q.state = 'sending' offset 0
 ) q
-on conflict do nothing
+-- Swept between our snapshot and now.
+on conflict (id, sender) do update set may_resend = false, doubt = excluded.doubt
+where uncertain.attempt = excluded.attempt and uncertain.may_resend and not excluded.may_resend

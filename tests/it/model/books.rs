@@ -388,6 +388,9 @@ impl Books {
             Learned::NoAnswer { may_resend } => {
                 if message.is_out(attempt) {
                     message.becomes_uncertain(may_resend);
+                } else if message.state == State::Uncertain && message.attempt == attempt {
+                    // Swept in the meantime.
+                    message.may_resend &= may_resend;
                 }
             }
             Learned::NotNow { is_spent, is_later } => {

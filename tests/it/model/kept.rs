@@ -61,6 +61,18 @@ fn a_doubt_takes_the_place_of_another_outcome_and_is_settled_by_what_is_known() 
 }
 
 #[test]
+fn an_answer_that_must_not_be_resent_counts_also_after_a_sweep() {
+    goes_well(vec![
+        Happening::Enqueue(LOOSE),
+        Happening::Take(Who::A),
+        A_BEGINS_1,
+        Happening::TakeOver(Who::B),
+        of_1(Learned::NoAnswer { may_resend: false }),
+        of_1(Learned::NoAnswer { may_resend: true }),
+    ]);
+}
+
+#[test]
 fn a_delivery_sets_nothing_free_in_a_line_that_is_halted() {
     let in_line = Kind {
         is_in_line: true,
