@@ -76,9 +76,12 @@ impl Owners {
         }
     }
 
-    /// The sender of ours that it names.
+    /// The sender of ours that it names, if that is clear.
     pub(super) fn sender(&self, one: &StatusSeen) -> Option<&str> {
-        self.meant(one).first().map(String::as_str)
+        match self.meant(one) {
+            [only] => Some(only),
+            _ => None,
+        }
     }
 
     fn meant(&self, one: &StatusSeen) -> &[String] {
@@ -217,13 +220,17 @@ async fn senders_meant(
         .map(|name| digits.get(name).copied())
         .collect();
     let rows = sqlx::query!(
-        r#"select t.name as "name!", s.sender as "sender!"
-           from unnest($1::text[], $2::text[]) as t (name, digits)
-           join wa.senders s on s.sender = t.name
-             or not exists (select from wa.senders x where x.sender = t.name)
-               and (ltrim(s.sender, '+') = t.digits
-                 or exists (select from wa.sender_numbers n where n.sender = s.sender and n.number = t.digits))
-           order by t.name, s.sender"#,
+        r#"with told as materialized (
+             select * from unnest($1::text[], $2::text[]) as t (name, digits)
+           ), known as materialized (
+             select t.name from told t cross join lateral (select from wa.senders s where s.sender = t.name offset 0) s
+           ), others as materialized (
+             select * from told t where t.digits is not null and not exists (select from known k where k.name = t.name)
+           )
+           select k.name as "name!", k.name as "sender!" from known k
+           union select o.name, s.sender from others o join wa.senders s on ltrim(s.sender, '+') = o.digits
+           union select o.name, n.sender from others o join wa.sender_numbers n on n.number = o.digits
+           order by 1, 2"#,
         &names as &[&str],
         &digits as &[Option<&str>]
     )
