@@ -3,6 +3,8 @@
 -- Unless it is named, pg_temp is looked through before everything else: a type of the caller's there, named "text", ran his code with the
 -- rights of the owner of our schema. And a function without a path of its own takes operators and functions from wherever its caller looks:
 -- a producer's own "format" was run by whoever read wa.messages, and a row passed by checks whose "<" was another.
+--
+-- What is in the schema is taken for ours, but for what is no plain function or belongs to an extension.
 
 do $$
 declare
@@ -10,7 +12,7 @@ declare
 begin
   for ours in
     select p.oid::regprocedure as name, p.prosrc as body from pg_proc p
-    where p.pronamespace = 'wa'::regnamespace and 'search_path=pg_catalog' = any (p.proconfig)
+    where p.pronamespace = 'wa'::regnamespace and p.prokind = 'f' and 'search_path=pg_catalog' = any (p.proconfig)
   loop
     execute format('alter function %s set search_path = pg_catalog, pg_temp', ours.name);
     -- A pattern is the same pattern in every session.
@@ -61,15 +63,28 @@ begin
   for ours in
     select p.oid::regprocedure as name, l.lanname as language, p.prosrc as body, pg_get_functiondef(p.oid) as definition
     from pg_proc p join pg_language l on l.oid = p.prolang
-    where p.pronamespace = 'wa'::regnamespace and p.prosqlbody is null
+    where p.pronamespace = 'wa'::regnamespace and p.prokind = 'f' and p.prosqlbody is null
+      and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
       and not exists (select from unnest(p.proconfig) as c (setting) where c.setting like 'search_path=%')
       and p.proname <> 'row_is_unusual'
   loop
-    if ours.language = 'sql' then
-      execute left(ours.definition, strpos(ours.definition, E'\nAS $function$')) || format(E'begin atomic\n%s;\nend', ours.body);
-    else
-      execute format('alter function %s set search_path = pg_catalog, pg_temp', ours.name);
-    end if;
+    begin
+      if ours.language = 'sql' then
+        execute left(ours.definition, strpos(ours.definition, E'\nAS $function$')) || format(E'begin atomic\n%s;\nend', ours.body);
+      else
+        execute format('alter function %s set search_path = pg_catalog, pg_temp', ours.name);
+      end if;
+    exception
+      when others then
+        raise exception using errcode = sqlstate, message = format('function %s: %s', ours.name, sqlerrm),
+          hint = 'if it is not of wa-outbox, move it out of the schema wa: alter function … set schema …';
+    end;
   end loop;
 end
 $$;
+
+-- Where functions are not everybody's by default, producers could insert nothing.
+grant execute on function
+  wa.row_needs_a_look(text, text, text, json, jsonb, bigint, smallint, timestamptz, timestamptz, text, text, text, text),
+  wa.row_is_unusual(text, text, text, json, jsonb, bigint, smallint, timestamptz, timestamptz, text, text, text, text)
+to wa_producer, wa_worker, wa_viewer;

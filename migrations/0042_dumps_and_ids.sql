@@ -125,6 +125,7 @@ begin
     select a.attrelid::regclass as of_table, a.attname, pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)::regclass as numbers
     from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attidentity <> ''
     where c.relnamespace = (select n.oid from pg_namespace n where n.nspname = 'wa') and c.relkind = 'r' and c.relname <> 'outbox'
+      and pg_has_role(c.relowner, 'usage') -- a table of somebody else's is his
       and exists (select from pg_index i where i.indrelid = c.oid and i.indkey[0] = a.attnum)
   loop
     execute format('select max(%I) from %s', one.attname, one.of_table) into largest;

@@ -26,8 +26,6 @@ const FOLDED_AT_ONCE: i32 = 20_000;
 /// Rows that one statement ends, and statements that one look makes: so nothing else is held up by a million of them.
 const ENDED_AT_ONCE: i64 = 2_000;
 const SLICES_A_LOOK: usize = 10;
-/// Choices of recipients that one look notes.
-const NOTED_AT_ONCE: i32 = 500;
 /// Looks between two looks for campaigns that are done.
 const CLOSE_EVERY: u64 = 5;
 
@@ -62,10 +60,8 @@ async fn look(
     places: &mut EndingPlaces,
     looks: u64,
 ) -> Result<(), StoreError> {
-    // Whoever is written to next, also by a campaign that is still to be made.
-    let noted = store.note_waiting_preferences(NOTED_AT_ONCE).await;
     if senders.is_empty() || !store.has_campaigns().await? {
-        return noted.map(drop);
+        return Ok(());
     }
     // Each whatever becomes of the others: what cannot be added up or paused must not keep rows of a cancelled campaign waiting.
     let folded = fold(store).await;
@@ -75,7 +71,6 @@ async fn look(
         true => close(store, senders).await,
         false => Ok(()),
     };
-    noted?;
     folded?;
     paused?;
     ended?;

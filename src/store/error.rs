@@ -26,6 +26,34 @@ pub enum StoreError {
     /// A migration could not be applied.
     #[error("could not migrate the database")]
     Migrate(#[source] sqlx::migrate::MigrateError),
+    /// A migration did not get its locks.
+    #[error(
+        "migration {version} ({description}) could not be applied: for {tried_for:?} something held what it changes ({holder}); let it end, or end it, \
+         and start the migration again. It was tried for moments only, so nobody else was kept waiting meanwhile"
+    )]
+    InTheWay {
+        /// Its number.
+        version: i64,
+        /// What it adds.
+        description: String,
+        /// For so long.
+        tried_for: std::time::Duration,
+        /// Who holds it, as far as that is told.
+        holder: String,
+        /// The last answer.
+        #[source]
+        source: MigrateError,
+    },
+    /// Only the owner of the schema may change it, or what it makes would belong to somebody else.
+    #[error(
+        "the schema wa belongs to the role {owner}, and {user} is no member of it; run wa-outbox migrate as {owner}, or: grant {owner} to {user}"
+    )]
+    NotTheOwner {
+        /// Whose it is.
+        owner: String,
+        /// Who we are.
+        user: String,
+    },
     /// The schema is older than this program.
     #[error(
         "the database lacks migration {version} ({description}); apply it with: wa-outbox migrate"
@@ -99,7 +127,11 @@ pub enum StoreError {
 impl StoreError {
     /// The SQLSTATE, where the server has answered with one.
     pub fn code(&self) -> Option<Cow<'_, str>> {
-        let Self::Database { source, .. } = self else {
+        let (Self::Database { source, .. }
+        | Self::Migrate(
+            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _),
+        )) = self
+        else {
             return None;
         };
         source.as_database_error().and_then(DatabaseError::code)
@@ -135,27 +167,12 @@ impl StoreError {
 
     /// Whether the role may not do that (42501).
     pub fn is_missing_right(&self) -> bool {
-        self.is_answered_with("42501")
+        matches!(self, Self::NotTheOwner { .. }) || self.is_of(&["42501"])
     }
 
     /// Whether nothing can be written there (25006): it is a standby, or set to be read only.
     pub fn is_read_only(&self) -> bool {
-        self.is_answered_with("25006")
-    }
-
-    fn is_answered_with(&self, wanted: &str) -> bool {
-        let source = if let Self::Database { source, .. } = self {
-            source
-        } else if let Self::Migrate(
-            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _),
-        ) = self
-        {
-            source
-        } else {
-            return false;
-        };
-        let code = source.as_database_error().and_then(DatabaseError::code);
-        code.is_some_and(|code| code == wanted)
+        self.is_of(&["25006"])
     }
 
     /// The refusal of a bad row, as the schema words it: message and hint. None when it is another error.

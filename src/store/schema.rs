@@ -8,8 +8,9 @@
 use std::time::Duration;
 
 use sqlx::Row as _;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migration, Migrator};
 use sqlx::{Connection as _, Executor as _, PgConnection};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::error::Doing;
@@ -21,6 +22,12 @@ use crate::crash::crash_point;
 const TURN_EVERY: Duration = Duration::from_millis(100);
 /// So often it is said who is waited for.
 const SAID_EVERY: Duration = Duration::from_secs(5);
+/// A migration waits no longer for a lock, for whoever comes after it waits for both.
+const LOCKED_WITHIN: &str = "250ms";
+/// Then everybody else goes on, before it is tried again.
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+/// So long it is tried.
+const TRIED_FOR: Duration = Duration::from_secs(60);
 /// The one encoding in which Postgres sees to it that a text can be read.
 pub const UTF8: &str = "UTF8";
 
@@ -177,6 +184,7 @@ impl Store {
         // Whoever finds all there need not wait: any login can take the lock, and keep it.
         if self.schema().await?.missing().next().is_some() {
             await_turn(&mut connection).await.doing(doing)?;
+            as_the_owner(&mut connection).await?;
             self.apply(&mut connection).await?;
         }
         crash_point!("migrate.applied");
@@ -197,8 +205,99 @@ impl Store {
             let dropped = half_made.execute(&mut *connection).await;
             dropped.doing("clear away an index that was not made to its end")?;
         }
-        let applied = migrator().run(connection).await;
-        applied.map_err(StoreError::Migrate)
+        for migration in self.schema().await?.missing() {
+            self.apply_one(&mut *connection, migration).await?;
+        }
+        connection
+            .execute("reset lock_timeout")
+            .await
+            .doing("go back to the usual patience")
+            .map(drop)
+    }
+
+    /// Applies one. A lock that it does not get in a moment is tried for again and again, with pauses.
+    async fn apply_one(
+        &self,
+        connection: &mut PgConnection,
+        migration: &MigrationState,
+    ) -> Result<(), StoreError> {
+        let migrator = migrator();
+        let MigrationState {
+            version,
+            description,
+            ..
+        } = migration;
+        // An index that is made beside all others waits for transactions, and keeps nobody waiting.
+        let is_beside = |one: &Migration| one.version == *version && one.no_tx;
+        let patience = match migrator.iter().any(is_beside) {
+            true => "reset lock_timeout".to_owned(),
+            false => format!("set lock_timeout = '{LOCKED_WITHIN}'"),
+        };
+        let doing = "say how long a migration waits for locks";
+        let patience = sqlx::raw_sql(sqlx::AssertSqlSafe(patience));
+        patience.execute(&mut *connection).await.doing(doing)?;
+        let (since, mut said_at) = (Instant::now(), None::<Instant>);
+        loop {
+            let tried = migrator.run_to(*version, &mut *connection).await;
+            let error = match tried.map_err(StoreError::Migrate) {
+                Err(error) if error.may_be_tried_again() => error,
+                done => return done,
+            };
+            let holder = self.holder_of_locks(connection).await;
+            if since.elapsed() >= TRIED_FOR {
+                let StoreError::Migrate(source) = error else {
+                    return Err(error);
+                };
+                return Err(StoreError::InTheWay {
+                    version: *version,
+                    description: description.clone(),
+                    tried_for: TRIED_FOR,
+                    holder,
+                    source,
+                });
+            }
+            if said_at.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
+                warn!("Migration {version} ({description}) waits for {holder}; trying again");
+                said_at = Some(Instant::now());
+            }
+            tokio::time::sleep(BETWEEN_TRIES).await;
+        }
+    }
+
+    /// Whose transaction has held something of ours for longest, in words.
+    async fn holder_of_locks(&self, ours: &mut PgConnection) -> String {
+        type Found = (Option<i32>, Option<String>, Option<String>, Option<f64>);
+        let found: Result<Option<Found>, sqlx::Error> = async {
+            let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+                .fetch_one(ours)
+                .await?;
+            sqlx::query_as(
+                "select l.pid, a.application_name, a.usename::text, extract(epoch from clock_timestamp() - a.xact_start)::float8
+                 from pg_locks l left join pg_stat_activity a using (pid)
+                 where l.locktype = 'relation' and l.granted and l.pid is distinct from $1 and l.pid is distinct from pg_backend_pid()
+                   and l.database = (select d.oid from pg_database d where d.datname = current_database())
+                   and l.relation in (select c.oid from pg_class c where c.relnamespace = 'wa'::regnamespace)
+                 order by l.pid is not null, a.xact_start nulls last limit 1",
+            )
+            .bind(pid)
+            .fetch_optional(&self.pool)
+            .await
+        }
+        .await;
+        match found {
+            Ok(Some((Some(pid), program, user, open_s))) => {
+                let since = open_s.map_or_else(String::new, |seconds| {
+                    format!(", in a transaction for {seconds:.0} s")
+                });
+                let who = who(pid, program, user);
+                format!("{who}{since}; to end it: select pg_terminate_backend({pid})")
+            }
+            Ok(Some((None, ..))) => {
+                "a prepared transaction; see: select * from pg_prepared_xacts".to_owned()
+            }
+            Ok(None) => "somebody who has just ended".to_owned(),
+            Err(_) => "somebody who is not told".to_owned(),
+        }
     }
 
     /// How the database keeps texts.
@@ -309,15 +408,45 @@ async fn who_has_the_turn(connection: &mut PgConnection) -> Result<String, sqlx:
     .await?;
     Ok(match found {
         Some((pid, program, user)) => format!(
-            "server process {pid}, {} as {}; if it does not migrate, end it: select pg_terminate_backend({pid})",
-            program
-                .filter(|name| !name.is_empty())
-                .as_deref()
-                .unwrap_or("a program without a name"),
-            user.as_deref().unwrap_or("a user who is not told")
+            "{}; if it does not migrate, end it: select pg_terminate_backend({pid})",
+            who(pid, program, user)
         ),
         None => "it has just ended".to_owned(),
     })
+}
+
+fn who(pid: i32, program: Option<String>, user: Option<String>) -> String {
+    format!(
+        "server process {pid}, {} as {}",
+        program
+            .filter(|name| !name.is_empty())
+            .as_deref()
+            .unwrap_or("a program without a name"),
+        user.as_deref().unwrap_or("a user who is not told")
+    )
+}
+
+/// Works as the owner of the schema from here on, where we are another who may: what another makes is his, and functions of the owner's may
+/// not use it.
+async fn as_the_owner(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let doing = "see whose schema it is";
+    let found: Option<(String, String, bool, bool)> = sqlx::query_as(
+        "select r.rolname::text, current_user::text, r.rolname = current_user, pg_has_role(current_user, r.oid, 'member')
+         from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'wa'",
+    )
+    .fetch_optional(&mut *connection)
+    .await
+    .doing(doing)?;
+    match found {
+        None | Some((.., true, _)) => Ok(()),
+        Some((owner, user, _, false)) => Err(StoreError::NotTheOwner { owner, user }),
+        Some((owner, ..)) => sqlx::query("select set_config('role', $1, false)")
+            .bind(owner)
+            .execute(connection)
+            .await
+            .doing(doing)
+            .map(drop),
+    }
 }
 
 fn index_made_by(sql: &str) -> Option<&str> {

@@ -163,18 +163,6 @@ impl Store {
         .doing("list the suppressions")
     }
 
-    /// Notes what people have chosen in WhatsApp while somebody kept a suppression of theirs locked, so many at most. Says how many.
-    pub async fn note_waiting_preferences(&self, at_most: i32) -> Result<u64, StoreError> {
-        let noted = sqlx::query_scalar!(
-            r#"select wa.note_waiting_preferences($1) as "noted!""#,
-            at_most
-        )
-        .fetch_one(&self.pool)
-        .await
-        .doing("note what recipients have chosen")?;
-        Ok(noted as u64)
-    }
-
     /// Why a campaign of this category must not write to these recipients, each; none: it may. `recipients` as they are stored:
     /// a phone number is `+` and digits. A campaign without a category is taken for any.
     pub async fn suppressed_because(
@@ -227,7 +215,7 @@ pub(super) async fn note_stopped(
 
 impl InboxBatch {
     /// Applies what people have chosen in WhatsApp. Says how many suppressions came or went; what somebody keeps from being written at
-    /// once is not waited for ([`Store::note_waiting_preferences`]).
+    /// once is not waited for ([`Store::look_after_sequences`] comes back to it).
     pub async fn apply_preferences(&mut self, chosen: &[Preference]) -> Result<u64, StoreError> {
         if chosen.is_empty() {
             return Ok(0);

@@ -138,18 +138,90 @@ async fn refused_by(world: &World, arguments: &[&str]) -> String {
 /// A database that lacks the last migration.
 async fn an_older_database() -> TestDatabase {
     let database = TestDatabase::empty().await;
-    let mut migrator = migrator();
-    let mut older = migrator.migrations.to_vec();
-    older.pop();
-    migrator.migrations = older.into();
-    let mut connection = sqlx::PgConnection::connect(&database.url)
-        .await
-        .expect("it answers");
-    migrator
-        .run(&mut connection)
+    let versions = migrator().iter().map(|one| one.version).max();
+    migrate_below(&database.url, versions.expect("there are some")).await;
+    database
+}
+
+/// Applies the migrations below this one.
+async fn migrate_below(url: &str, version: i64) {
+    let mut connection = sqlx::PgConnection::connect(url).await.expect("it answers");
+    migrator()
+        .run_to(version - 1, &mut connection)
         .await
         .expect("they are applied");
-    database
+}
+
+#[tokio::test]
+async fn what_somebody_holds_is_tried_for_in_moments_and_whoever_migrates_is_told_who_it_is() {
+    let mut world = World::at_rest().await;
+    let older = an_older_database().await;
+    let url = std::mem::replace(&mut world.database.url, older.url.clone());
+    let mut holder = older.pool.begin().await.expect("a transaction");
+    let reads = "select pg_backend_pid() from (select count(*) from wa.campaign_deltas) read";
+    let pid: i32 = sqlx::query_scalar(reads)
+        .fetch_one(&mut *holder)
+        .await
+        .expect("it reads");
+    let waits = async || -> bool {
+        sqlx::query_scalar(
+            "select exists (select from pg_locks l where l.relation = 'wa.campaign_deltas'::regclass and not l.granted)",
+        )
+        .fetch_one(&older.pool)
+        .await
+        .expect("locks")
+    };
+    let lets_go = async {
+        world.until_true("it waits", &waits).await;
+        world
+            .until_true("it lets others go before it", async || !waits().await)
+            .await;
+        world.until_true("it tries again", &waits).await;
+        holder.rollback().await.expect("it ends");
+    };
+    let (output, ()) = tokio::join!(world.command(&["migrate"]), lets_go);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains(&format!("waits for server process {pid}")),
+        "{said}"
+    );
+    world.database.url = url;
+}
+
+#[tokio::test]
+async fn who_migrates_for_the_owner_makes_all_as_the_owner() {
+    let mut world = World::at_rest().await;
+    let database = TestDatabase::empty().await;
+    let url = std::mem::replace(&mut world.database.url, database.url.clone());
+    let owner = format!("wa_test_owner_{}", fastrand::u32(..));
+    let as_superuser = async |statement: String| {
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&database.pool)
+            .await
+            .expect("it is done");
+    };
+    as_superuser(format!(
+        "create role {owner} login createrole;
+         do $$ begin execute format('grant create on database %I to {owner}', current_database()); end $$"
+    ))
+    .await;
+    let options: sqlx::postgres::PgConnectOptions = database.url.parse().expect("an address");
+    let its_url = sqlx::ConnectOptions::to_url_lossy(&options.username(&owner)).to_string();
+    migrate_below(&its_url, 39).await;
+
+    world.says(&["migrate"]).await;
+
+    let of_others: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
+        "select (select count(*) from pg_proc p where p.pronamespace = 'wa'::regnamespace and p.proowner <> '{owner}'::regrole)
+           + (select count(*) from pg_class c where c.relnamespace = 'wa'::regnamespace and c.relowner <> '{owner}'::regrole)"
+    )))
+    .fetch_one(&database.pool)
+    .await
+    .expect("a count");
+    assert_eq!(of_others, 0);
+    as_superuser(format!("drop owned by {owner}; drop role {owner}")).await;
+    world.database.url = url;
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ language sql immutable parallel safe
 return least(extract(year from span), extract(month from span), extract(day from span),
   extract(hour from span), extract(minute from span), extract(second from span)) < 0;
 
+grant execute on function wa.has_a_negative_part(interval) to wa_producer, wa_worker, wa_viewer;
+
 -- Called for a row with a span of mixed parts; its arguments are the columns. '1 day -1 hour' is kept as 23 hours. What is no span at all,
 -- or longer than any may be, stays so, for the constraints to refuse.
 create function wa.a_span_is_plain() returns trigger
@@ -129,7 +131,8 @@ end
 $$;
 
 -- As before (the migration sequences); but where one gate cannot be looked at, or an application keeps its head locked, each is alone, and
--- that one is looked at again a little later, so that it stands in front of no other.
+-- that one is looked at again a little later, so that it stands in front of no other. Each look also notes what people have chosen (the
+-- migration preferences), for it is what older programs call.
 create or replace function wa.look_after_sequences(senders text[], at_most integer) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms'
 -- Read in the order of the index, also where the planner does not know yet that there are many: a look must not sort them all.
@@ -152,6 +155,7 @@ begin
   if ids is not null then
     perform wa.settle_sequences(ids);
   end if;
+  perform wa.note_waiting_preferences(at_most);
 
   for mine in
     select m.sender from unnest(senders) as m (sender)
