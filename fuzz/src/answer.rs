@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wa_outbox::domain::outcome::{ApiError, Doubt, Outcome};
+use wa_outbox::domain::text::Secrets;
 use wa_outbox::provider::{Dialect, Expected, Happened, Recipient, classify, explain, judge};
 
 use super::{is_storable, line};
@@ -26,6 +27,7 @@ pub(crate) fn check(input: &[u8]) {
         status,
         retry_after,
         body,
+        secrets: &Secrets::default(),
     };
     let recipients = [
         Recipient::Phone(recipient),

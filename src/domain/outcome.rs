@@ -107,24 +107,6 @@ impl Outcome {
         self.error().and_then(|error| error.code)
     }
 
-    /// The same with each text that came with its answer changed like this.
-    pub fn with_texts(mut self, change: impl Fn(&str) -> String) -> Self {
-        let texts = match &mut self {
-            Self::Accepted(acceptance) => {
-                vec![&mut acceptance.wa_id, &mut acceptance.message_status]
-            }
-            Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) => vec![excerpt],
-            others => others.error_mut().map_or_else(Vec::new, |error| {
-                let said = [&mut error.title, &mut error.details, &mut error.fbtrace_id];
-                said.into_iter().chain([&mut error.excerpt]).collect()
-            }),
-        };
-        for text in texts.into_iter().flatten() {
-            *text = change(text);
-        }
-        self
-    }
-
     /// How its answer began, where it could not be read.
     pub fn excerpt(&self) -> Option<&str> {
         if let Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) = self {
@@ -136,27 +118,20 @@ impl Outcome {
     /// The same as if nothing had been kept of how its answer began.
     #[cfg(test)]
     pub(crate) fn without_excerpt(mut self) -> Self {
-        if let Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) = &mut self {
-            *excerpt = None;
-        } else if let Some(error) = self.error_mut() {
-            error.excerpt = None;
+        match &mut self {
+            Self::Uncertain(Doubt::UnreadableAcceptance { excerpt, .. }) => *excerpt = None,
+            Self::Rejected(error)
+            | Self::Throttled { error, .. }
+            | Self::Held { error, .. }
+            | Self::Transient { error, .. }
+            | Self::Uncertain(Doubt::ServerFailed(error)) => error.excerpt = None,
+            Self::Accepted(_) | Self::NotSent(_) | Self::Uncertain(_) => {}
         }
         self
     }
 
     /// The error that its answer told.
     fn error(&self) -> Option<&ApiError> {
-        match self {
-            Self::Rejected(error)
-            | Self::Throttled { error, .. }
-            | Self::Held { error, .. }
-            | Self::Transient { error, .. }
-            | Self::Uncertain(Doubt::ServerFailed(error)) => Some(error),
-            Self::Accepted(_) | Self::NotSent(_) | Self::Uncertain(_) => None,
-        }
-    }
-
-    fn error_mut(&mut self) -> Option<&mut ApiError> {
         match self {
             Self::Rejected(error)
             | Self::Throttled { error, .. }

@@ -5,6 +5,8 @@
 
 use std::error::Error;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::mask::Eyes;
 
 /// Stands in place of a credential.
@@ -43,8 +45,50 @@ fn without_tokens(text: &str) -> String {
     fit
 }
 
-/// The text without this secret, nor so much of its beginning as tells it.
-pub fn without(text: &str, secret: &str) -> String {
+/// What let a request in, and no text of its answer may tell.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets(Vec<SecretString>);
+
+impl<T: Into<String>> FromIterator<T> for Secrets {
+    fn from_iter<I: IntoIterator<Item = T>>(secrets: I) -> Self {
+        let secrets = secrets.into_iter().map(|secret| secret.into().into());
+        Self(secrets.collect())
+    }
+}
+
+impl Secrets {
+    /// These, and this one.
+    #[must_use]
+    pub fn and(mut self, secret: impl Into<String>) -> Self {
+        self.0.push(secret.into().into());
+        self
+    }
+
+    /// The text without any of them.
+    pub fn taken_out(&self, text: &str) -> String {
+        (self.0.iter()).fold(text.to_owned(), |text, secret| {
+            without(&text, secret.expose_secret())
+        })
+    }
+
+    /// How an answer began that nobody understood: enough to recognise who spoke, with numbers masked.
+    pub fn excerpt(&self, body: &[u8]) -> Option<String> {
+        // Of what is taken out some is longer than what takes its place.
+        let beginning = &body[..body.len().min(8 * EXCERPT)];
+        // First of all, for a secret that a mask or a cut has gone through is not found any more.
+        let text = self.taken_out(&String::from_utf8_lossy(beginning));
+        let short: String = Eyes::CLOSED
+            .text(fit(&text).trim())
+            .chars()
+            .take(EXCERPT)
+            .collect();
+        (!short.is_empty()).then_some(short)
+    }
+}
+
+/// The text without this secret, nor so much of its beginning as tells it. What follows a beginning is taken for its rest, written
+/// in another way, up to the end of the word.
+fn without(text: &str, secret: &str) -> String {
     let telling: String = secret.chars().take(TELLING).collect();
     if telling.len() < SHORTEST_SECRET {
         return text.to_owned();
@@ -52,16 +96,17 @@ pub fn without(text: &str, secret: &str) -> String {
     let (mut fit, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(at) = rest.find(&telling) {
         let (before, found) = rest.split_at(at);
-        let same = found
-            .char_indices()
-            .zip(secret.chars())
-            .take_while(|((_, one), other)| one == other);
-        let end = same.map(|((at, one), _)| at + one.len_utf8()).last();
         fit += before;
         fit += TOKEN;
-        rest = &found[end.unwrap_or(telling.len())..];
+        rest =
+            (found.strip_prefix(secret)).unwrap_or_else(|| after_a_word(&found[telling.len()..]));
     }
     fit + rest
+}
+
+fn after_a_word(text: &str) -> &str {
+    let ends = |one: char| one.is_whitespace() || "\"'<>,;".contains(one);
+    &text[text.find(ends).unwrap_or(text.len())..]
 }
 
 /// JSON with U+FFFD in place of every half of a surrogate pair: who cuts a text in the middle of a character leaves one.
@@ -106,19 +151,6 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// How an answer began that nobody understood: enough to recognise who spoke, with numbers masked.
-pub fn excerpt(body: &[u8]) -> Option<String> {
-    // Of what is taken out some is longer than what takes its place.
-    let beginning = &body[..body.len().min(8 * EXCERPT)];
-    let text = fit(&String::from_utf8_lossy(beginning));
-    let short: String = Eyes::CLOSED
-        .text(text.trim())
-        .chars()
-        .take(EXCERPT)
-        .collect();
-    (!short.is_empty()).then_some(short)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +193,7 @@ mod tests {
             ("key d360-häß-secret-key!", "key [token]!"),
             ("d360-häß-secret-keyd360-häß-secret-key", "[token][token]"),
             ("key d360-häß-sec", "key [token]"),
-            ("key d360-häß-secure", "key [token]ure"),
+            (r"<p>d360-häß-\u0073ecret-key</p>", "<p>[token]</p>"),
             ("key d360-h", "key d360-h"),
             ("nothing", "nothing"),
         ] {
@@ -191,13 +223,29 @@ mod tests {
             "<html>\n+16505551234 wamid.HBgLMTY1MDU1NTEyMzQ= who w 131026{}",
             " é".repeat(900)
         );
-        let excerpt = excerpt(page.as_bytes()).expect("a text");
+        let excerpt = |body| Secrets::default().excerpt(body);
+        let found = excerpt(page.as_bytes()).expect("a text");
         assert!(
-            excerpt.starts_with("<html> +165…34 wamid.HBg…Q= who w 131026 é"),
-            "{excerpt}"
+            found.starts_with("<html> +165…34 wamid.HBg…Q= who w 131026 é"),
+            "{found}"
         );
-        assert_eq!(excerpt.chars().count(), EXCERPT);
-        assert_eq!(super::excerpt(b" \n"), None);
-        assert_eq!(super::excerpt(&[0xff]).as_deref(), Some("\u{FFFD}"));
+        assert_eq!(found.chars().count(), EXCERPT);
+        assert_eq!(excerpt(b" \n"), None);
+        assert_eq!(excerpt(&[0xff]).as_deref(), Some("\u{FFFD}"));
+    }
+
+    #[test]
+    fn an_excerpt_tells_no_secret_whatever_else_is_hidden_in_it() {
+        let key = "4815162342abcdefSECRETPARTxyz";
+        let token = format!("EAAB{}|SECRETPART", "x7".repeat(30));
+        let page = format!(
+            "{}D360-API-KEY: {key} of 16505551234; {token}",
+            " ".repeat(9)
+        );
+        let secrets: Secrets = [key, &token].into_iter().collect();
+        let excerpt = secrets.excerpt(page.as_bytes());
+        let fitted = "D360-API-KEY: [token] of 165…34; [token]";
+        assert_eq!(excerpt.as_deref(), Some(fitted));
+        assert!(!format!("{secrets:?}").contains("SECRET"));
     }
 }

@@ -19,7 +19,7 @@ use super::kind::{Entrance, Envelope, HarmlessCall, ProviderKind, UnknownProvide
 use super::wire::Payload;
 use crate::domain::base_url::{self, NoBaseUrl, is_version};
 use crate::domain::id::SenderId;
-use crate::domain::text::chain;
+use crate::domain::text::{Secrets, chain};
 use crate::secret::file;
 
 /// All authorities that a machine knows are a quarter of it.
@@ -276,14 +276,15 @@ impl Endpoint {
         &self.credential
     }
 
-    /// What no text that comes from the provider may tell of this endpoint: the credential, and the password in it.
-    pub(super) fn secrets(&self) -> Vec<&str> {
+    /// What no text that comes from the provider may tell of this endpoint: the credential, and where it has a password, that, and
+    /// what stands behind `Basic`.
+    pub(super) fn secrets(&self) -> Secrets {
         let credential = self.credential.expose_secret();
-        let password = match &self.access {
-            Access::Header { .. } => None,
-            Access::Login(_) => credential.split_once(':').map(|(_, password)| password),
-        };
-        [credential].into_iter().chain(password).collect()
+        let secrets: Secrets = [credential].into_iter().collect();
+        match credential.split_once(':') {
+            Some((_, password)) => secrets.and(password).and(in_base64(credential)),
+            None => secrets,
+        }
     }
 
     /// The address of a call that sends nothing and needs the credential; none where no such call is known.
@@ -399,7 +400,11 @@ fn basic(credential: &SecretString) -> Result<HeaderValue, AddressError> {
             fix,
         ));
     }
-    header_value(&format!("Basic {}", BASE64.encode(plain.as_bytes())))
+    header_value(&format!("Basic {}", in_base64(plain)))
+}
+
+fn in_base64(plain: &str) -> String {
+    BASE64.encode(plain.as_bytes())
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, AddressError> {

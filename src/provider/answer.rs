@@ -2,15 +2,15 @@
 //!
 //! It never fails and asks for nothing: what is missing, of another type or no JSON at all is simply not there,
 //! so that an id is found in any answer that has one. What is JSON but for a broken character or a rest behind it is mended. Texts
-//! are made fit to be stored and logged: cut to a length, on one line, and freed of what looks like a token, for an answer may repeat
-//! the one that it refuses.
+//! are made fit to be stored and logged: cut to a length, on one line, and freed of what let the request in and of what looks like a
+//! token, for an answer may repeat the one that it refuses.
 
 use serde_json::Value;
 
 use super::codes::Dialect;
 use crate::domain::id::Wamid;
 use crate::domain::outcome::ApiError;
-use crate::domain::text::{excerpt, fit, without_halves};
+use crate::domain::text::{Secrets, fit, without_halves};
 
 /// What an answer holds.
 #[derive(Debug, Default)]
@@ -63,11 +63,11 @@ const LARGEST_WHOLE: f64 = (1_u64 << 53) as f64;
 const BYTE_ORDER_MARK: char = '\u{FEFF}';
 
 impl Answer {
-    /// What `body` holds; nothing at all if it is no JSON object.
-    pub(super) fn read(body: &[u8]) -> Self {
+    /// What `body` holds; nothing at all if it is no JSON object. No text of it tells any of the secrets.
+    pub(super) fn read(body: &[u8], secrets: &Secrets) -> Self {
         let Some(answer) = object(body) else {
             return Self {
-                excerpt: excerpt(body),
+                excerpt: secrets.excerpt(body),
                 ..Self::default()
             };
         };
@@ -76,16 +76,16 @@ impl Answer {
         let wamid = message("id").and_then(id).map(Wamid::from);
         Self {
             // Of a plain acceptance nobody asks for it.
-            excerpt: wamid.is_none().then(|| excerpt(body)).flatten(),
+            excerpt: wamid.is_none().then(|| secrets.excerpt(body)).flatten(),
             has_broken_id: wamid.is_none() && message("id").and_then(plain).is_some(),
             wamid,
-            message_status: message("message_status").and_then(text),
+            message_status: message("message_status").and_then(|it| text(it, secrets)),
             echo: contact("input").and_then(plain),
-            wa_id: contact("wa_id").and_then(name),
+            wa_id: contact("wa_id").and_then(|it| name(it, secrets)),
             success: answer.get("success") == Some(&Value::Bool(true)),
             is_without_errors: !has_something(&answer, "error")
                 && !has_something(&answer, "errors"),
-            error: read_error(&answer),
+            error: read_error(&answer, secrets),
         }
     }
 }
@@ -139,16 +139,16 @@ fn first<'a>(answer: &'a Value, list: &str) -> Option<&'a Value> {
     answer.get(list)?.get(0)
 }
 
-fn read_error(answer: &Value) -> Reading {
+fn read_error(answer: &Value, secrets: &Secrets) -> Reading {
     if let Some(error) = answer.get("error").filter(|error| is_error(error)) {
         return Reading::Error {
-            error: api_error(error),
+            error: api_error(error, secrets),
             dialect: Dialect::Cloud,
         };
     }
     match first(answer, "errors").filter(|error| is_error(error)) {
         Some(error) => Reading::Error {
-            error: api_error(error),
+            error: api_error(error, secrets),
             dialect: Dialect::OnPremises,
         },
         None => Reading::Nothing,
@@ -161,8 +161,9 @@ fn is_error(error: &Value) -> bool {
         || error.get("message").is_some_and(Value::is_string)
 }
 
-fn api_error(error: &Value) -> ApiError {
+fn api_error(error: &Value, secrets: &Secrets) -> ApiError {
     let of = |key| error.get(key);
+    let text = |value| text(value, secrets);
     ApiError {
         http_status: None,
         code: of("code").and_then(number),
@@ -198,13 +199,13 @@ fn whole(number: f64) -> Option<i64> {
 }
 
 /// A string as it may be shown, or a number as one; never an empty one.
-fn text(value: &Value) -> Option<String> {
-    plain(value).map(|text| cut(fit(&text)))
+fn text(value: &Value, secrets: &Secrets) -> Option<String> {
+    plain(value).map(|text| cut(fit(&secrets.taken_out(&text))))
 }
 
 /// The same of what is compared, and may look like anything.
-fn name(value: &Value) -> Option<String> {
-    plain(value).map(|name| cut(name.replace(char::is_control, " ")))
+fn name(value: &Value, secrets: &Secrets) -> Option<String> {
+    plain(value).map(|name| cut(secrets.taken_out(&name).replace(char::is_control, " ")))
 }
 
 /// A string, or a number as one; never an empty one.

@@ -21,7 +21,7 @@ use super::session::{Pass, Session, Sessions};
 use super::verdict::{Expected, Happened, judge};
 use crate::clock::Clock;
 use crate::domain::outcome::{Doubt, LostAnswer, NotSent, Outcome};
-use crate::domain::text::{chain, without};
+use crate::domain::text::{Secrets, chain};
 
 /// How requests are made.
 #[derive(Clone, Debug)]
@@ -154,13 +154,13 @@ impl Provider {
         };
         // Whatever happened: the body is taken back before the request's future is dropped.
         let whereabouts = recall.take_back();
-        let outcome = ended.judge(whereabouts, &request.expected);
+        let outcome = ended.judge(whereabouts, &request.expected, &way_in.secrets);
         if outcome == Outcome::Uncertain(Doubt::AnswerOfAnother) {
             let authority = endpoint.authority.as_ref();
             self.pools.drop_connections(authority, &way_in.pool);
         }
         let outcome = unless_never_sent(outcome, whereabouts);
-        way_in.consider(endpoint, outcome)
+        way_in.consider(outcome)
     }
 
     /// Connections to where this endpoint is, as those vouch for it who may.
@@ -185,15 +185,17 @@ impl Provider {
             Access::Header { name, value } => Ok(WayIn {
                 pool,
                 header: (name.clone(), value.clone()),
+                secrets: endpoint.secrets(),
                 session: None,
             }),
             Access::Login(login) => {
                 let session = self.sessions.of(login);
-                let pass = session.pass(&pool.client).await;
-                let pass = pass.map_err(|outcome| untold(outcome, &endpoint.secrets()))?;
+                let secrets = endpoint.secrets();
+                let pass = session.pass(&pool.client, &secrets).await?;
                 Ok(WayIn {
                     pool,
                     header: (AUTHORIZATION, pass.bearer.clone()),
+                    secrets: secrets.and(pass.token()),
                     session: Some((session, pass)),
                 })
             }
@@ -205,32 +207,19 @@ impl Provider {
 pub(super) struct WayIn {
     pub(super) pool: Pool,
     pub(super) header: (HeaderName, HeaderValue),
+    /// What must not be told of it.
+    pub(super) secrets: Secrets,
     session: Option<(Arc<Session>, Pass)>,
 }
 
 impl WayIn {
-    /// What an answer to a request that went in this way means, once the session is taken into account, and without a word of what
-    /// let it in.
-    pub(super) fn consider(&self, endpoint: &Endpoint, outcome: Outcome) -> Outcome {
-        let mut secrets = endpoint.secrets();
-        let header = self.header.1.to_str().unwrap_or_default();
-        secrets.extend(header.split(' ').next_back());
-        let outcome = untold(outcome, &secrets);
+    /// What an answer to a request that went in this way means, once the session is taken into account.
+    pub(super) fn consider(&self, outcome: Outcome) -> Outcome {
         match &self.session {
             Some((session, pass)) => session.consider(pass, outcome),
             None => outcome,
         }
     }
-}
-
-fn untold(outcome: Outcome, secrets: &[&str]) -> Outcome {
-    outcome.with_texts(|text| without_all(text, secrets))
-}
-
-/// The text without any of these secrets.
-pub(super) fn without_all(text: &str, secrets: &[&str]) -> String {
-    let text = text.to_owned();
-    (secrets.iter()).fold(text, |text, secret| without(&text, secret))
 }
 
 fn http_request(target: &Target, way_in: &WayIn, body: reqwest::Body) -> reqwest::Request {
@@ -320,7 +309,12 @@ impl Ended {
         }
     }
 
-    fn judge(self, whereabouts: Whereabouts, expected: &Expected<'_>) -> Outcome {
+    fn judge(
+        self,
+        whereabouts: Whereabouts,
+        expected: &Expected<'_>,
+        secrets: &Secrets,
+    ) -> Outcome {
         match &self {
             Self::WithoutAnswer(error) => {
                 let happened = without_answer(error.as_ref(), whereabouts);
@@ -354,6 +348,7 @@ impl Ended {
                     status: *status,
                     retry_after,
                     body,
+                    secrets,
                 };
                 judge(&happened, expected)
             }

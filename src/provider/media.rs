@@ -21,7 +21,7 @@ use super::answer::uploaded;
 use super::client::{Provider, read};
 use super::verdict::{Expected, Happened, judge};
 use crate::domain::outcome::{Doubt, LostAnswer, NotSent, Outcome};
-use crate::domain::text::chain;
+use crate::domain::text::{Secrets, chain};
 use crate::domain::transition;
 
 /// An upload takes no longer than this: 100 MB at 2 Mbit/s, and a little.
@@ -228,9 +228,9 @@ impl Provider {
         let happened = match &body {
             Some(body) if (200..300).contains(&status) => match uploaded(body) {
                 Some(id) => return Ok(id),
-                None => whole(status, retry_after, body),
+                None => whole(status, retry_after, body, &way_in.secrets),
             },
-            Some(body) => whole(status, retry_after, body),
+            Some(body) => whole(status, retry_after, body, &way_in.secrets),
             None => Happened::HeadOnly {
                 status,
                 retry_after,
@@ -238,18 +238,24 @@ impl Provider {
             },
         };
         let outcome = judge(&happened, &Expected::MarkAsRead);
-        Err(match way_in.consider(endpoint, outcome) {
+        Err(match way_in.consider(outcome) {
             Outcome::Rejected(error) => UploadError::Refused(transition::in_words(&error)),
             outcome => not_now(outcome),
         })
     }
 }
 
-fn whole<'a>(status: u16, retry_after: Option<&'a str>, body: &'a [u8]) -> Happened<'a> {
+fn whole<'a>(
+    status: u16,
+    retry_after: Option<&'a str>,
+    body: &'a [u8],
+    secrets: &'a Secrets,
+) -> Happened<'a> {
     Happened::Answer {
         status,
         retry_after,
         body,
+        secrets,
     }
 }
 

@@ -22,7 +22,7 @@ use super::address::Login;
 use super::verdict::{Expected, Happened, judge};
 use crate::clock::{BootInstant, Clock};
 use crate::domain::outcome::{ApiError, HoldScope, NotSent, Outcome};
-use crate::domain::text::chain;
+use crate::domain::text::{Secrets, chain};
 
 /// A login that is not answered within this time is given up.
 const LOGIN_WITHIN: Duration = Duration::from_secs(10);
@@ -35,6 +35,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// A session is renewed for a refusal so often a minute; then the refusals mean us.
 const REFUSALS_A_MINUTE: usize = 3;
 const MINUTE: Duration = Duration::from_secs(60);
+/// Before the token.
+const BEARER: &str = "Bearer ";
 /// A longer answer to a login is none.
 const LONGEST_ANSWER: usize = 1 << 16;
 
@@ -98,6 +100,14 @@ enum Found {
     None(u64),
 }
 
+impl Pass {
+    /// The token alone.
+    pub(super) fn token(&self) -> String {
+        let bearer = String::from_utf8_lossy(self.bearer.as_bytes());
+        bearer.trim_start_matches(BEARER).to_owned()
+    }
+}
+
 impl Sessions {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
@@ -124,19 +134,24 @@ impl Sessions {
 }
 
 impl Session {
-    /// A token to go in with; logs in where there is none. A login goes on when its caller is gone, for all the others.
+    /// A token to go in with; logs in where there is none, by what these secrets hold. A login goes on when its caller is gone, for all
+    /// the others.
     ///
     /// # Errors
     /// What became of the message where no token is to be had: it was not sent, or its sender is held.
-    pub(super) async fn pass(self: &Arc<Self>, client: &Client) -> Result<Pass, Outcome> {
+    pub(super) async fn pass(
+        self: &Arc<Self>,
+        client: &Client,
+        secrets: &Secrets,
+    ) -> Result<Pass, Outcome> {
         let (seen, old) = match self.look() {
             Found::Usable(pass) => return Ok(pass),
             Found::Failed(outcome) => return Err(outcome),
             Found::Ageing(pass, seen) => (seen, Some(pass)),
             Found::None(seen) => (seen, None),
         };
-        let (session, client) = (Arc::clone(self), client.clone());
-        let login = tokio::spawn(async move { session.log_in(&client, seen).await });
+        let (session, client, secrets) = (Arc::clone(self), client.clone(), secrets.clone());
+        let login = tokio::spawn(async move { session.log_in(&client, &secrets, seen).await });
         match old {
             // Good for now: nobody waits for the next one.
             Some(pass) => Ok(pass),
@@ -198,7 +213,7 @@ impl Session {
     }
 
     /// Logs in, unless somebody else has since `seen` logins were counted.
-    async fn log_in(&self, client: &Client, seen: u64) -> Result<Pass, Outcome> {
+    async fn log_in(&self, client: &Client, secrets: &Secrets, seen: u64) -> Result<Pass, Outcome> {
         let _turn = self.turn.lock().await;
         {
             let known = self.known();
@@ -212,7 +227,7 @@ impl Session {
                 }
             }
         }
-        self.keep(fetch(client, &self.login).await)
+        self.keep(fetch(client, &self.login, secrets).await)
     }
 
     /// Keeps what a login came to, for all who wait for it.
@@ -293,7 +308,7 @@ struct Fetched {
     ends: Option<OffsetDateTime>,
 }
 
-async fn fetch(client: &Client, login: &Login) -> Result<Fetched, Outcome> {
+async fn fetch(client: &Client, login: &Login, secrets: &Secrets) -> Result<Fetched, Outcome> {
     let answer = client
         .post(login.url.clone())
         .header(AUTHORIZATION, login.basic.clone())
@@ -312,6 +327,7 @@ async fn fetch(client: &Client, login: &Login) -> Result<Fetched, Outcome> {
         status,
         retry_after: retry_after.as_ref().and_then(|value| value.to_str().ok()),
         body: &body,
+        secrets,
     };
     Err(without_a_token(
         judge(&happened, &Expected::MarkAsRead),
@@ -367,7 +383,7 @@ fn read(body: &[u8]) -> Option<Fetched> {
         .get("token")?
         .as_str()
         .filter(|token| !token.is_empty())?;
-    let mut bearer = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    let mut bearer = HeaderValue::try_from(format!("{BEARER}{token}")).ok()?;
     bearer.set_sensitive(true);
     let ends = user
         .get("expires_after")

@@ -160,6 +160,7 @@ fn a_login_without_a_token_holds_the_sender_unless_the_server_was_not_able_or_to
             status,
             retry_after: None,
             body: body.as_bytes(),
+            secrets: &Secrets::default(),
         };
         without_a_token(judge(&happened, &Expected::MarkAsRead), status)
     };

@@ -9,10 +9,10 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::address::Endpoint;
-use super::client::{Provider, without_all};
+use super::client::Provider;
 use super::verdict::{Expected, Happened, judge};
 use crate::domain::outcome::{NotSent, Outcome};
-use crate::domain::text::chain;
+use crate::domain::text::{Secrets, chain};
 use crate::domain::transition::in_words;
 
 /// What a trial found.
@@ -48,32 +48,32 @@ impl Provider {
             }
         };
         let late = || Trial::NotReached(format!("no answer within {} s", WITHIN.as_secs()));
-        match tokio::time::timeout(WITHIN, tried).await {
-            Ok(Trial::Refused(why)) => Trial::Refused(without_all(&why, &endpoint.secrets())),
-            Ok(trial @ (Trial::LetIn { .. } | Trial::Reached | Trial::NotReached(_))) => trial,
-            Err(_) => late(),
-        }
+        let tried = tokio::time::timeout(WITHIN, tried).await;
+        tried.unwrap_or_else(|_| late())
     }
 
     async fn call(&self, endpoint: &Endpoint, url: reqwest::Url) -> Trial {
         match self.answer(endpoint, url).await {
-            Ok((status, body)) => understood(status, &body),
+            Ok((status, body, secrets)) => understood(status, &body, &secrets),
             Err(trial) => trial,
         }
     }
 
-    /// What a call that sends nothing is answered.
+    /// What a call that sends nothing is answered, and what nobody may be told of it.
     async fn answer(
         &self,
         endpoint: &Endpoint,
         url: reqwest::Url,
-    ) -> Result<(u16, Vec<u8>), Trial> {
+    ) -> Result<(u16, Vec<u8>, Secrets), Trial> {
         let way_in = self.way_in(endpoint).await;
         let way_in = way_in.map_err(|outcome| not_let_in(&outcome))?;
         let (name, value) = way_in.header.clone();
         let request = way_in.pool.client.request(Method::GET, url);
         match request.header(name, value).send().await {
-            Ok(answer) => read(answer).await,
+            Ok(answer) => {
+                let (status, body) = read(answer).await?;
+                Ok((status, body, way_in.secrets))
+            }
             Err(error) => Err(not_reached(error)),
         }
     }
@@ -87,11 +87,11 @@ impl Provider {
         let late = || format!("no answer within {} s", WITHIN.as_secs());
         let answer = tokio::time::timeout(WITHIN, self.answer(endpoint, url));
         let refused = |trial| match trial {
-            Trial::Refused(why) | Trial::NotReached(why) => without_all(&why, &endpoint.secrets()),
+            Trial::Refused(why) | Trial::NotReached(why) => why,
             Trial::LetIn { .. } | Trial::Reached => "nothing that can be read".to_owned(),
         };
-        let (status, body) = answer.await.map_err(|_| late())?.map_err(refused)?;
-        match understood(status, &body) {
+        let (status, body, secrets) = answer.await.map_err(|_| late())?.map_err(refused)?;
+        match understood(status, &body, &secrets) {
             Trial::LetIn { .. } => {
                 serde_json::from_slice(&body).map_err(|_| "nothing that can be read".to_owned())
             }
@@ -151,7 +151,7 @@ async fn read(mut answer: Response) -> Result<(u16, Vec<u8>), Trial> {
     Ok((status, body))
 }
 
-fn understood(status: u16, body: &[u8]) -> Trial {
+fn understood(status: u16, body: &[u8], secrets: &Secrets) -> Trial {
     let parsed: Option<Value> = serde_json::from_slice(body).ok();
     let found = parsed.as_ref().filter(|answer| {
         (200..300).contains(&status) && answer.is_object() && answer.get("errors").is_none()
@@ -172,6 +172,7 @@ fn understood(status: u16, body: &[u8]) -> Trial {
         status,
         retry_after: None,
         body,
+        secrets,
     };
     match judge(&happened, &Expected::MarkAsRead) {
         Outcome::Held { error, .. }
@@ -237,7 +238,8 @@ mod tests {
                 Trial::Refused("HTTP 200, and nothing that can be read".to_owned()),
             ),
         ] {
-            assert_eq!(understood(status, body.as_bytes()), expected, "{body}");
+            let trial = understood(status, body.as_bytes(), &Secrets::default());
+            assert_eq!(trial, expected, "{body}");
         }
     }
 }

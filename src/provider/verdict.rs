@@ -12,6 +12,7 @@ use super::wire::Recipient;
 use crate::domain::outcome::{
     Acceptance, ApiError, Doubt, HoldScope, LostAnswer, NotSent, Outcome, ThrottleScope,
 };
+use crate::domain::text::Secrets;
 
 /// What happened to one request, as far as this side of the network can know.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub enum Happened<'a> {
         retry_after: Option<&'a str>,
         /// The body, whatever it holds.
         body: &'a [u8],
+        /// What let the request in, which the body may repeat.
+        secrets: &'a Secrets,
     },
 }
 
@@ -71,8 +74,9 @@ pub fn judge(happened: &Happened<'_>, expected: &Expected<'_>) -> Outcome {
             status,
             retry_after,
             body,
+            secrets,
         } => {
-            let answer = Answer::read(body);
+            let answer = Answer::read(body, secrets);
             if is_success(status) {
                 judge_success(status, retry_after, answer, expected)
             } else {

@@ -3,12 +3,7 @@ use super::*;
 const ALICE: Recipient<'static> = Recipient::Phone("+16505551234");
 
 fn message_to(recipient: Recipient<'_>, status: u16, body: &str) -> Outcome {
-    let happened = Happened::Answer {
-        status,
-        retry_after: None,
-        body: body.as_bytes(),
-    };
-    judge(&happened, &Expected::Message(recipient)).without_excerpt()
+    of_bytes(status, body.as_bytes(), &Expected::Message(recipient)).without_excerpt()
 }
 
 fn message(status: u16, body: &str) -> Outcome {
@@ -16,12 +11,7 @@ fn message(status: u16, body: &str) -> Outcome {
 }
 
 fn mark_as_read(status: u16, body: &str) -> Outcome {
-    let happened = Happened::Answer {
-        status,
-        retry_after: None,
-        body: body.as_bytes(),
-    };
-    judge(&happened, &Expected::MarkAsRead).without_excerpt()
+    of_bytes(status, body.as_bytes(), &Expected::MarkAsRead).without_excerpt()
 }
 
 fn asking_to_wait(status: u16, retry_after: &str, body: &str) -> Outcome {
@@ -29,6 +19,7 @@ fn asking_to_wait(status: u16, retry_after: &str, body: &str) -> Outcome {
         status,
         retry_after: Some(retry_after),
         body: body.as_bytes(),
+        secrets: &Secrets::default(),
     };
     judge(&happened, &Expected::Message(ALICE))
 }
@@ -210,12 +201,7 @@ fn a_2xx_that_cannot_be_read_is_most_likely_an_acceptance() {
         let start = &body[..body.len().min(40)];
         assert_eq!(message(200, body), UNREADABLE_200, "{start}");
     }
-    let happened = Happened::Answer {
-        status: 200,
-        retry_after: None,
-        body: &[0xff, 0x00, 0xfe],
-    };
-    let outcome = judge(&happened, &Expected::Message(ALICE));
+    let outcome = of_bytes(200, &[0xff, 0x00, 0xfe], &Expected::Message(ALICE));
     assert_eq!(outcome.without_excerpt(), UNREADABLE_200);
 }
 
@@ -489,6 +475,7 @@ fn of_bytes(status: u16, body: &[u8], expected: &Expected<'_>) -> Outcome {
         status,
         retry_after: None,
         body,
+        secrets: &Secrets::default(),
     };
     judge(&happened, expected)
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::shape::Shape;
 use crate::domain::outcome::Outcome;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::text::Secrets;
 use crate::domain::transition::{Progress, Transition};
 use crate::message::rules::{self, Class, Finding, To};
 use crate::provider::{Expected, Happened, Recipient, judge};
@@ -148,6 +149,7 @@ fn response(document: &Value, terms: &Terms) -> (Fate, Said) {
         status,
         retry_after: None,
         body: body.as_bytes(),
+        secrets: &Secrets::default(),
     };
     let outcome = judge(&happened, &expected);
     let fate = match outcome {

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::*;
+use crate::provider::address::Login;
 
 /// A whole answer with this status and body.
 fn reply(status: &str, body: &str) -> String {
@@ -35,6 +36,43 @@ async fn a_credential_that_an_answer_repeats_is_kept_nowhere() {
     );
     assert_eq!(error.details.as_deref(), Some("of [token]:  [2J"));
     assert_eq!(error.fbtrace_id.as_deref(), Some("[token]"));
+}
+
+#[tokio::test]
+async fn a_credential_that_a_page_repeats_is_kept_nowhere_whatever_is_masked_in_it() {
+    for (credential, page, kept) in [
+        (
+            "4815162342abcdefSECRETPARTxyz",
+            "<h1>502</h1> D360-API-KEY: 4815162342abcdefSECRETPARTxyz",
+            "<h1>502</h1> D360-API-KEY: [token]",
+        ),
+        (
+            "admin:Correct-horse-9",
+            r#"{"auth":"Basic YWRtaW46Q29ycmVjdC1ob3JzZS05","of":"admin","password":"Correct-horse-9"}"#,
+            r#"{"auth":"Basic [token]","of":"admin","password":"[token]"}"#,
+        ),
+    ] {
+        let (mut endpoint, _) = server_that_says(reply("502 Bad Gateway", page).leak()).await;
+        endpoint.credential = credential.into();
+        let request = text_to(&endpoint, ALICE, "token-1");
+        let outcome = provider().send(&request, || true).await;
+        assert_eq!(outcome.excerpt(), Some(kept));
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_tells_neither_its_password_nor_what_it_was_sent_as() {
+    let page = "denied: authorization: Basic YWRtaW46Q29ycmVjdC1ob3JzZS05 (admin, Correct-horse-9)";
+    let (mut endpoint, _) = server_that_says(reply("401 Unauthorized", page).leak()).await;
+    endpoint.credential = "admin:Correct-horse-9".into();
+    endpoint.access = Access::Login(Login {
+        url: endpoint.url.clone(),
+        basic: HeaderValue::from_static("Basic YWRtaW46Q29ycmVjdC1ob3JzZS05"),
+    });
+    let request = text_to(&endpoint, ALICE, "token-1");
+    let outcome = provider().send(&request, || true).await;
+    let kept = "denied: authorization: Basic [token] (admin, [token])";
+    assert_eq!(outcome.excerpt(), Some(kept));
 }
 
 #[tokio::test]

@@ -102,6 +102,7 @@ fn answer_of(code: i64, status: u16, dialect: Dialect) -> Outcome {
         status,
         retry_after: None,
         body: body.as_bytes(),
+        secrets: &crate::domain::text::Secrets::default(),
     };
     judge(
         &happened,
