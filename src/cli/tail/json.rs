@@ -29,7 +29,7 @@ pub(super) struct EventJson<'a> {
     remedy: Option<&'static str>,
     again_in_s: Option<f64>,
     by: Option<&'a str>,
-    text: Option<Cow<'a, str>>,
+    text: Option<&'a str>,
     left_out: Option<u64>,
 }
 
@@ -54,7 +54,7 @@ impl<'a> EventJson<'a> {
             remedy: meaning.map(|(_, remedy)| remedy),
             again_in_s: event.again_in_s,
             by: event.by.as_deref(),
-            text: event.text.as_deref().map(|text| eyes.text(text)),
+            text: event.text.as_deref(),
             left_out: None,
         }
     }

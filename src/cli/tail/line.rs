@@ -72,7 +72,7 @@ fn story(event: &Event, message: Option<&MessageTold>, eyes: Eyes) -> String {
     let mut story = about.join(", ");
     if let Some(text) = &event.text {
         let colon = if story.is_empty() { "" } else { ": " };
-        story += &format!("{colon}{}", without_stop(&eyes.text(text)));
+        story += &format!("{colon}{}", without_stop(text));
     }
     if let Some(seconds) = event.again_in_s {
         story += &format!("; again in {}", span(seconds));
@@ -132,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::cli::tail::json::EventJson;
+    use crate::standing::veil::Veil;
 
     fn event(kind: EventKind) -> Event {
         Event::new(datetime!(2026-03-01 12:00:05 UTC), kind, "4711")
@@ -199,10 +200,11 @@ mod tests {
             text: Some("(131031) +1 650-555-1234 is locked".into()),
             ..event(EventKind::SenderHeld)
         };
-        let line = |reveal| of(&held, None, Eyes { reveal }, false);
+        let seen = |reveal| held.clone().veiled(Eyes { reveal });
+        let line = |reveal| of(&seen(reveal), None, Eyes::CLOSED, false);
         assert!(line(false).ends_with("  4711  (131031) +165…34 is locked\n"));
         assert!(line(true).ends_with("  4711  (131031) +1 650-555-1234 is locked\n"));
-        let json = |reveal| EventJson::of(&held, None, Eyes { reveal }).line();
+        let json = |reveal| EventJson::of(&seen(reveal), None, Eyes::CLOSED).line();
         assert!(json(false).contains("+165…34 is locked"));
         assert!(json(true).contains("+1 650-555-1234 is locked"));
     }

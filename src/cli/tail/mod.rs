@@ -24,6 +24,7 @@ use crate::domain::event::{Belonging, Event, EventFilter, EventKind, Tone};
 use crate::domain::id::SenderId;
 use crate::domain::mask::Eyes;
 use crate::standing::time::stamp;
+use crate::standing::veil::Veil;
 use crate::store::campaign::CampaignKey;
 use crate::store::tail::{MessageTold, TAILER_LASTS};
 use crate::store::{Store, StoreError};
@@ -328,7 +329,7 @@ impl Watch<'_> {
                     sequence: message.sequence.as_deref(),
                 });
             if self.filter.admits(&event, belonging) {
-                text.push_str(&self.look.line(&event, message.as_ref()));
+                text.push_str(&self.look.line(event, message.as_ref()));
             }
         }
         if left_out > 0 {
@@ -352,10 +353,11 @@ impl Watch<'_> {
 }
 
 impl Look {
-    fn line(self, event: &Event, message: Option<&MessageTold>) -> String {
+    fn line(self, event: Event, message: Option<&MessageTold>) -> String {
+        let event = event.veiled(self.eyes);
         match self.json {
-            true => EventJson::of(event, message, self.eyes).line(),
-            false => line::of(event, message, self.eyes, self.colours),
+            true => EventJson::of(&event, message, self.eyes).line(),
+            false => line::of(&event, message, self.eyes, self.colours),
         }
     }
 

@@ -361,6 +361,40 @@ async fn is_masked(world: &World, look: &[&str]) {
 }
 
 #[tokio::test]
+async fn what_a_person_gives_as_a_reason_is_shown_as_it_was_written() {
+    const TICKET: &str = "INC0012345: too many complaints";
+    let world = World::at_rest().await;
+    let told = said::everywhere(&world).await;
+    let (waiting, uncertain) = (told.waiting.to_string(), told.uncertain.to_string());
+    for deed in [
+        &["sender", "hold", SENDER][..],
+        &["sender", "hold", UNHELD],
+        &["sender", "release", UNHELD],
+        &["template", "hold", "other"],
+        &["campaign", "cancel", "spring"],
+        &["sequence", "skip", "--of", &waiting],
+        &["uncertain", "resolve", &uncertain, "--not-sent"],
+    ] {
+        world.says(&[deed, &["--reason", TICKET]].concat()).await;
+    }
+    for look in [
+        &["sender", "list"][..],
+        &["sender", "show", SENDER],
+        &["sender", "show", UNHELD],
+        &["template", "list"],
+        &["campaign", "list"],
+        &["campaign", "show", "spring"],
+        &["sequence", "show", "--of", &waiting],
+        &["message", "show", &uncertain],
+    ] {
+        for form in [&[][..], &["--json"]] {
+            let shown = world.says(&[look, form].concat()).await;
+            assert!(shown.contains(TICKET), "{look:?} {form:?}: {shown}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_doubt_is_named_by_the_words_that_are_shown_of_it() {
     let world = World::at_rest().await;
     let told = said::everywhere(&world).await;

@@ -50,7 +50,8 @@ pub(crate) async fn everywhere(world: &World) -> Told {
         format!("update wa.senders set held_reason = '{SAID}', held_by = 'wa-outbox', held_cause = 'account', held_at = clock_timestamp() where sender = '{SENDER}'"),
         format!("insert into wa.sender_runtime (sender, worker, epoch, rate_now, rate_limit, limit_source, in_flight, at_hand, last_error, last_error_at)
                  values ('{UNHELD}', 0, 0, 0, 80, 'its setting', 0, 0, '{SAID}', now())"),
-        format!("insert into wa.template_holds (sender, template, cause, reason, held_by) values ('{SENDER}', 'promo', 'operator', '{SAID}', 'ada')"),
+        format!("insert into wa.template_holds (sender, template, cause, reason, held_by, held_until)
+                 values ('{SENDER}', 'promo', 'answer', '{SAID}', 'wa-outbox', now() + interval '1 hour')"),
         format!("select wa.create_campaign('spring', '{promo}', sender => '{SENDER}', author => 'ada')"),
         format!("update wa.campaigns set state = 'paused', state_reason = '{SAID}', state_changed_by = 'wa-outbox'"),
         "insert into wa.campaign_events (campaign, what, author, reason) select id, 'paused', 'wa-outbox', state_reason from wa.campaigns".to_owned(),
