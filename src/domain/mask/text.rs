@@ -1,12 +1,19 @@
 //! Hides the numbers and wamids that a text of others names.
 //!
-//! A number is hidden however its digits are set apart: `(650) 555-9876` is one number. What we write ourselves around such a text stays
-//! as it is: dates, codes of errors, the id after `message`, and what is to be copied after `wa-outbox`.
+//! A number is hidden however its digits are set apart: `(650) 555-9876` is one number. What is none stays as it is: a code of an error
+//! where it is called one, digits that end a name, and what we write ourselves around such a text: dates, the id after `message`, and what
+//! is to be copied after `wa-outbox`.
+
+use std::ops::RangeInclusive;
 
 use super::masked;
 
-/// So many digits may be somebody's number; codes of errors have fewer.
+/// So many digits may be somebody's number.
 const DIGITS: usize = 7;
+/// Codes of errors have up to so many: 131026, 2494100. No area code has as many as the shortest that stands in parentheses.
+const DIGITS_OF_A_CODE: RangeInclusive<usize> = 6..=7;
+/// Names end in a date, as in `promo_20261130`, and seldom in more.
+const DIGITS_OF_A_NAME: usize = 8;
 /// An id of a message is not longer; a number with its country code is, nearly everywhere.
 const DIGITS_OF_AN_ID: usize = 10;
 const WAMID: &str = "wamid.";
@@ -24,7 +31,7 @@ pub(super) fn veiled(text: &str) -> String {
             shown += &rest[..WAMID.len()];
             shown += &masked(&wamid[WAMID.len()..]);
             wamid.len()
-        } else if let Some(length) = id_of_ours(before, rest)
+        } else if let Some(length) = named(before, rest)
             .or_else(|| date_of_ours(before, rest))
             .or_else(|| {
                 tells_a_command
@@ -79,7 +86,7 @@ fn number<'a>(before: &str, text: &'a str) -> &'a str {
             }
             end = place + one.len_utf8();
         } else if !sets_apart(one)
-            || place == end && !is_dialled && is_code(before, &text[..end], one)
+            || one == ')' && place == end && DIGITS_OF_A_CODE.contains(&end) && opens_a_code(before)
         {
             break;
         }
@@ -99,20 +106,41 @@ fn sets_apart(one: char) -> bool {
         || matches!(one, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
 }
 
-/// Whether it is a code of an error, as in `(131026) 24 hours have passed`; no area code has six digits.
-fn is_code(before: &str, digits: &str, next: char) -> bool {
-    next == ')' && digits.len() >= 6 && (before.ends_with('(') || before.ends_with("(#"))
+/// Whether what follows may be a code of an error, as in `(131026) 24 hours have passed`.
+fn opens_a_code(before: &str) -> bool {
+    let before = before.strip_suffix('#').unwrap_or(before);
+    before.ends_with('(') && !before.ends_with("+(")
 }
 
-/// How long the id is that the text begins with, where we have written what is before it.
-fn id_of_ours(before: &str, text: &str) -> Option<usize> {
+/// How long the digits are that the text begins with, where what is before them tells that they are no number: the id of a message, a
+/// code, or the end of a name.
+fn named(before: &str, text: &str) -> Option<usize> {
     let length = text
         .find(|one: char| !one.is_ascii_digit())
         .unwrap_or(text.len());
-    let is_named = before.ends_with("message ") && (1..=DIGITS_OF_AN_ID).contains(&length);
-    // A number whose digits are set apart goes on behind it.
+    let at_most = if before.ends_with("message ") {
+        DIGITS_OF_AN_ID
+    } else if before.ends_with('_') {
+        DIGITS_OF_A_NAME
+    } else if tells_a_code(before) || opens_a_code(before) && text[length..].starts_with(')') {
+        *DIGITS_OF_A_CODE.end()
+    } else {
+        return None;
+    };
+    // A number whose digits are set apart goes on behind them.
     let goes_on = || number(before, text).len() > length;
-    (is_named && !goes_on()).then_some(length)
+    ((1..=at_most).contains(&length) && !goes_on()).then_some(length)
+}
+
+/// As `#`, `code ` and `"error_subcode":` do.
+fn tells_a_code(before: &str) -> bool {
+    let word = before.trim_end_matches([' ', ':', '=', '"']);
+    let end = word.len().checked_sub("code".len());
+    let is_named = |end| {
+        word.get(end..)
+            .is_some_and(|end: &str| end.eq_ignore_ascii_case("code"))
+    };
+    before.ends_with('#') || word.len() < before.len() && end.is_some_and(is_named)
 }
 
 /// How much of the text is left of the first argument of a command of ours, which is to be copied: `wa-outbox campaign start sale-2026`.
@@ -240,6 +268,10 @@ mod tests {
         for text in [
             "(131026) 24 hours have passed",
             "(#131030) 2 of 5",
+            "(2494100) 2 hours of maintenance; (#2388093) 24 others, #2593001",
+            r#"code 2494100, Subcode: 2388093, {"error_subcode":2446079}"#,
+            "its template promo_20261130 is held",
+            "promo_20261130_0900 and promo_1234567 (en_US)",
             "0123: 123456, 131026, 131047",
             "more than 1,204,512 of them",
             "since 2026-11-30 12:00:05 UTC (5 min ago)",
@@ -269,6 +301,18 @@ mod tests {
             ("+2026-11-30 12", "+202…12"),
             ("2026-11-30-5551234", "202…34"),
             ("2026-13-30", "202…30"),
+            ("(24941001) 24", "249…24"),
+            ("+(2494100)", "+(…)"),
+            ("#24941001, #2494100 12", "#249…01, #249…12"),
+            ("code 24941001, code1234567", "code 249…01, code…"),
+            (
+                "codes 2494100; the code is 2494100",
+                "codes …; the code is …",
+            ),
+            (
+                "user_16505551234, user_6505551 234",
+                "user_165…34, user_650…34",
+            ),
             (
                 "wa-outbox send --to +16505551234",
                 "wa-outbox send --to +165…34",
@@ -297,7 +341,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_seven_digits_of_a_number_are_shown(
-            before in "[a-zé:,;#' ]{0,12}",
+            before in "[a-zé:,;' ]{0,12}",
+            called in prop::sample::select(vec!["", "", "#", "(", "(#", "code ", "error_subcode: ", "promo_"]),
             plus in any::<bool>(),
             digits in "[1-9][0-9]{6,14}",
             gaps in prop::collection::vec(0_usize..12, 15),
@@ -308,7 +353,10 @@ mod tests {
                 true => &["-", "(", ") ", ".", " ", "\u{a0}", "/", " - "],
                 false => &[".", " ", "\u{a0}", "/"],
             };
-            let mut text = before + if plus { "+" } else { "" };
+            // What has so many digits in one is what it is called.
+            let whole = gaps.iter().take(digits.len() - 1).all(|gap| between.get(*gap).is_none());
+            prop_assume!(plus || called.is_empty() || !whole || digits.len() > DIGITS_OF_A_NAME);
+            let mut text = before + called + if plus { "+" } else { "" };
             for (digit, gap) in digits.chars().zip(gaps) {
                 text.push(digit);
                 text += between.get(gap).unwrap_or(&"");
