@@ -286,6 +286,7 @@ mod tests {
                 ..CampaignCounts::default()
             },
             waiting_for: None,
+            for_a_person: false,
             put_off: Vec::new(),
             next_due_at: None,
             answered_last_minute: last_minute,

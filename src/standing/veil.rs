@@ -5,7 +5,7 @@
 //! takes it veiled, and whatever is made of it then, a sentence, a table or JSON, has nothing left to hide.
 //!
 //! What a person wrote, why they hold a sender or cancel a message, is shown as they wrote it: the number in it is of a ticket. Who wrote
-//! it stands beside it. Where the database has made one sentence of several columns (`waiting_for`) that is not known, and it is veiled.
+//! it stands beside it. What the database has made of several columns (`waiting_for` of a message) does not say, and is veiled.
 
 use crate::domain::event::Event;
 use crate::domain::mask::Eyes;
@@ -135,7 +135,8 @@ impl Veil for Campaign {
 
 impl Veil for CampaignProgress {
     fn texts(&mut self) -> impl Iterator<Item = &mut String> {
-        there([&mut self.waiting_for]).chain(self.put_off.iter_mut().map(|(why, _)| why))
+        let put_off = self.put_off.iter_mut().map(|(why, _)| why);
+        unless(self.for_a_person, &mut self.waiting_for).chain(put_off)
     }
 }
 

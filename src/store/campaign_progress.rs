@@ -79,6 +79,8 @@ pub struct CampaignProgress {
     pub counts: CampaignCounts,
     /// What all of them wait for; none: they leave, or are over.
     pub waiting_for: Option<String>,
+    /// Whether a person had it paused, or its sender held, and has said why.
+    pub for_a_person: bool,
     /// Rows that wait each for something of their own (a pair limit, their quiet hours, a retry), by reason; counted up to
     /// [`PUT_OFF_AT_MOST`] together.
     pub put_off: Vec<(String, i64)>,
@@ -134,6 +136,7 @@ impl Store {
         Ok(Some(CampaignProgress {
             counts: self.campaign_counts(campaign).await?,
             waiting_for: row.waiting_for,
+            for_a_person: row.for_a_person,
             put_off: row.reasons.into_iter().zip(row.put_off).collect(),
             next_due_at: row.next_due_at,
             answered_last_minute: row.answered_last_minute,

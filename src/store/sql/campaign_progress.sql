@@ -18,6 +18,8 @@ select
     when l.problem is not null then l.problem
     else coalesce(wa.template_hold_in_words(c.sender, c.payload), case when l.worker is null then 'a worker: none has its sender' end)
   end as waiting_for,
+  case when c.state = 'paused' then c.state_changed_by <> 'wa-outbox'
+    else coalesce(s.held_cause = 'operator' and (s.held_until is null or s.held_until > now()), false) end as "for_a_person!",
   s.rate_per_second as "sender_rate!",
   (select coalesce(sum(p.answered), 0) from wa.campaign_pace p where p.campaign = c.id and p.at > now() - interval '60 seconds')::bigint
     as "answered_last_minute!",

@@ -366,10 +366,18 @@ async fn what_a_person_gives_as_a_reason_is_shown_as_it_was_written() {
     let world = World::at_rest().await;
     let told = said::everywhere(&world).await;
     let (waiting, uncertain) = (told.waiting.to_string(), told.uncertain.to_string());
+    let payload = r#"{"type":"template","template":{"name":"promo","language":{"code":"en_US"}}}"#;
+    world
+        .run_sql(&format!(
+            "select wa.create_campaign('summer', '{payload}', sender => '{UNHELD}', author => 'ada')"
+        ))
+        .await;
+    world.says(&["campaign", "start", "summer"]).await;
     for deed in [
         &["sender", "hold", SENDER][..],
         &["sender", "hold", UNHELD],
         &["sender", "release", UNHELD],
+        &["sender", "hold", UNHELD],
         &["template", "hold", "other"],
         &["campaign", "cancel", "spring"],
         &["sequence", "skip", "--of", &waiting],
@@ -384,6 +392,7 @@ async fn what_a_person_gives_as_a_reason_is_shown_as_it_was_written() {
         &["template", "list"],
         &["campaign", "list"],
         &["campaign", "show", "spring"],
+        &["campaign", "show", "summer"],
         &["sequence", "show", "--of", &waiting],
         &["message", "show", &uncertain],
     ] {
