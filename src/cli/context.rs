@@ -171,7 +171,12 @@ impl Context {
 
 /// The database cannot be reached.
 pub(super) fn unreachable(error: StoreError) -> Problem {
-    let fix = "see that DATABASE_URL (or database.url) is right and that Postgres runs there";
+    let fix = match &error {
+        StoreError::PoolerFull { .. } => {
+            "give the pooler more server connections, or this process fewer (database.max_connections)"
+        }
+        _ => "see that DATABASE_URL (or database.url) is right and that Postgres runs there",
+    };
     Problem::failed("could not connect to the database", fix).because(error)
 }
 

@@ -127,11 +127,18 @@ fn said(start: &str, text: &str) -> String {
 const ROLES: &str = "connect as a member of the role that may: wa_viewer or wa_worker to look at everything (top, summary, tail, campaign show), \
 wa_producer or wa_worker to send and to cancel; to migrate, as the owner of the schema";
 
+/// What to do where nothing can be written.
+pub(super) const READ_ONLY: &str = "nothing can be written there: connect to the primary, or set default_transaction_read_only = off for \
+this role and database";
+
 /// The database's reason and what to do, where it gave one that people can use.
 fn told(error: &StoreError) -> Option<(String, Option<String>)> {
     if is_without_our_schema(error) {
         let reason = "the database lacks a table, column or function of this version";
         return Some((reason.into(), Some("apply it: wa-outbox migrate".into())));
+    }
+    if error.is_read_only() {
+        return in_the_servers_words(error).map(|message| (message, Some(READ_ONLY.to_owned())));
     }
     let Some((message, hint)) = error.refusal() else {
         let fix = (code(error).as_deref() == Some("42501")).then(|| ROLES.to_owned());

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use anyhow::Context as _;
 
-use super::failure::Problem;
+use super::failure::{Problem, READ_ONLY};
 use super::{Context, DefaultSender, default_sender, output};
 use crate::store::{MigrationState, Schema, Store, StoreError, migrator};
 
@@ -101,8 +101,7 @@ async fn unable(store: &Store, error: StoreError) -> anyhow::Error {
     let fix = if error.is_missing_right() {
         store.right_to_migrate().await.ok()
     } else if error.is_read_only() {
-        let fix = "nothing can be written there: connect to the primary, or set default_transaction_read_only = off for this role";
-        Some(fix.to_owned())
+        Some(READ_ONLY.to_owned())
     } else {
         None
     };

@@ -28,8 +28,8 @@ pub enum StoreError {
     Migrate(#[source] sqlx::migrate::MigrateError),
     /// A migration did not get its locks.
     #[error(
-        "migration {version} ({description}) could not be applied: for {tried_for:?} something held what it changes ({holder}); let it end, or end it, \
-         and start the migration again. It was tried for moments only, so nobody else was kept waiting meanwhile"
+        "migration {version} ({description}) was tried for {tried_for:?} and did not get its locks, which {holder} has; let it end, or end it, \
+         and migrate again. Each try was short: nobody else was kept waiting"
     )]
     InTheWay {
         /// Its number.
@@ -42,7 +42,7 @@ pub enum StoreError {
         holder: String,
         /// The last answer.
         #[source]
-        source: MigrateError,
+        source: Box<MigrateError>,
     },
     /// Only the owner of the schema may change it, or what it makes would belong to somebody else.
     #[error(
@@ -127,6 +127,10 @@ pub enum StoreError {
 impl StoreError {
     /// The SQLSTATE, where the server has answered with one.
     pub fn code(&self) -> Option<Cow<'_, str>> {
+        self.server().and_then(DatabaseError::code)
+    }
+
+    fn server(&self) -> Option<&dyn DatabaseError> {
         let (Self::Database { source, .. }
         | Self::Migrate(
             MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _),
@@ -134,7 +138,7 @@ impl StoreError {
         else {
             return None;
         };
-        source.as_database_error().and_then(DatabaseError::code)
+        source.as_database_error()
     }
 
     fn is_of(&self, codes: &[&str]) -> bool {
@@ -170,9 +174,11 @@ impl StoreError {
         matches!(self, Self::NotTheOwner { .. }) || self.is_of(&["42501"])
     }
 
-    /// Whether nothing can be written there (25006): it is a standby, or set to be read only.
+    /// Whether nothing can be written there (25006): it is a standby, or set to be read only. A standby says it in other ways, too.
     pub fn is_read_only(&self) -> bool {
-        self.is_of(&["25006"])
+        let of_a_standby = ["during recovery", "recovery is in progress"];
+        let message = self.server().map_or("", |error| error.message());
+        self.is_of(&["25006"]) || of_a_standby.iter().any(|words| message.contains(words))
     }
 
     /// The refusal of a bad row, as the schema words it: message and hint. None when it is another error.

@@ -134,6 +134,30 @@ impl ConnectSettings {
     }
 }
 
+/// Where the database is, by this address.
+fn address(url: &str) -> Result<PgConnectOptions, StoreError> {
+    // Anything else would be taken for the way to a server of this machine.
+    if !["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+    {
+        let why = "it does not begin with postgres:// or postgresql://";
+        return Err(StoreError::Address(sqlx::Error::Configuration(why.into())));
+    }
+    let options = PgConnectOptions::from_str(url).map_err(StoreError::Address)?;
+    // The brackets of an IPv6 address are the URL's; no resolver knows them.
+    let host = options.get_host();
+    Ok(
+        match host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+        {
+            Some(host) => options.clone().host(host),
+            None => options,
+        },
+    )
+}
+
 /// Nobody waits longer than this for a connection, nor longer than for an answer.
 const LENT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -150,9 +174,7 @@ impl Store {
     /// Connects, and fails with the reason when that is not possible within five seconds, or when the pooler in front of
     /// the database would mix our statements up.
     pub async fn connect(settings: &ConnectSettings) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(&settings.url)
-            .map_err(StoreError::Address)?
-            .application_name("wa-outbox");
+        let options = address(&settings.url)?.application_name("wa-outbox");
         // By hand first: what is lent later would only say that it came too late, and not why.
         let way = pooler::explore(options, &settings.limits(), LENT_WITHIN).await?;
         way.tell(settings.max_connections);
@@ -239,5 +261,30 @@ impl Store {
     /// Closes every connection.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_name_its_server_by_an_ipv6_number_and_must_name_postgres() {
+        let host = |url: &str| address(url).map(|options| options.get_host().to_owned());
+        assert_eq!(
+            host("postgres://app@[::1]:7714/app").ok().as_deref(),
+            Some("::1")
+        );
+        assert_eq!(host("postgresql://app@db/app").ok().as_deref(), Some("db"));
+        for other in [
+            "env:DATABASE_URL",
+            "file:/run/secrets/url",
+            "mysql://db/app",
+        ] {
+            assert!(
+                matches!(host(other), Err(StoreError::Address(_))),
+                "{other}"
+            );
+        }
     }
 }

@@ -17,14 +17,13 @@
 //! while a lock is waited for. Our connections are not so, whatever is set, and look for names in Postgres' own schema alone; through a
 //! pooler in transaction mode that cannot be had, and a database that undoes what is promised is refused.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgRow, PgSeverity};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tracing::{info, warn};
 
 use super::StoreError;
-use super::error::Doing;
 
 /// What a connection of ours is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +81,8 @@ const LITERALS: Limit<&str> = ("standard_conforming_strings", "on");
 /// Turns that two connections take. On an idle pooler the first one tells; more are for one that is busy, where who gets
 /// which server connection is left to chance.
 const TURNS: usize = 8;
+
+const EXPLORING: &str = "see what the pooler in front of the database keeps";
 
 /// Connects, sees what is there, and says how to connect from now on. Nothing of it takes longer than `patience` a step.
 pub(super) async fn explore(
@@ -160,9 +161,11 @@ fn greeting(limits: &[Limit]) -> String {
 /// What a connection with these options is given. None: a pooler refuses them. (It may ignore them, too.)
 async fn look(options: &PgConnectOptions, patience: Duration) -> Result<Option<Seen>, StoreError> {
     let doing = "connect to the database";
+    let since = Instant::now();
     let mut connection = match within(patience, PgConnection::connect_with(options)).await {
         Err(error) if refuses_settings(&error) => return Ok(None),
-        connected => connected.doing(doing)?,
+        Err(error) => return Err(unable(error, doing, since)),
+        Ok(connection) => connection,
     };
     let question = AssertSqlSafe(format!(
         "select current_setting('{MARK}', true), current_setting('synchronous_commit'), current_setting('{}')",
@@ -176,7 +179,7 @@ async fn look(options: &PgConnectOptions, patience: Duration) -> Result<Option<S
             isolation: row.try_get(2)?,
         })
     });
-    let seen = seen.doing(doing)?;
+    let seen = seen.map_err(|error| unable(error, doing, since))?;
     // Nothing is lost if it does not hear our goodbye.
     let _ = connection.close().await;
     Ok(Some(seen))
@@ -188,6 +191,24 @@ fn refuses_settings(error: &sqlx::Error) -> bool {
         .as_database_error()
         .and_then(|error| error.code())
         .is_some_and(|code| code == "08P01" || code == "0A000")
+        && !is_full(error)
+}
+
+/// PgBouncer ends who has waited as long as its `query_wait_timeout` says, with the code of a statement that it does not allow.
+fn is_full(error: &sqlx::Error) -> bool {
+    let database = error.as_database_error();
+    database.is_some_and(|error| error.message().contains("query_wait_timeout"))
+}
+
+fn unable(error: sqlx::Error, doing: &'static str, since: Instant) -> StoreError {
+    if is_full(&error) || matches!(error, sqlx::Error::PoolTimedOut) && doing == EXPLORING {
+        let waited = Duration::from_millis(since.elapsed().as_millis() as u64);
+        return StoreError::PoolerFull { waited };
+    }
+    StoreError::Database {
+        doing,
+        source: error,
+    }
 }
 
 /// Tells the mode of a pooler.
@@ -228,8 +249,10 @@ struct Visitor {
 
 impl Visitor {
     async fn arrive(options: &PgConnectOptions, patience: Duration) -> Result<Self, StoreError> {
-        let connecting = within(patience, PgConnection::connect_with(options));
-        let connection = connecting.await.doing("connect to the database")?;
+        let since = Instant::now();
+        let connecting = within(patience, PgConnection::connect_with(options)).await;
+        let connection =
+            connecting.map_err(|error| unable(error, "connect to the database", since))?;
         let name = format!("{:016x}", fastrand::u64(..));
         let question = format!("select pg_backend_pid(), '{name}'");
         Ok(Self {
@@ -243,6 +266,7 @@ impl Visitor {
     /// The backend that answers now. Each visitor's statement is the first on its connection, so sqlx gives all of them
     /// the same name: on one backend they can only live together if the pooler keeps them apart.
     async fn backend(&mut self) -> Result<i32, StoreError> {
+        let since = Instant::now();
         let question = sqlx::query(AssertSqlSafe(self.question.clone()));
         let asked = within(self.patience, question.fetch_one(&mut self.connection)).await;
         let answer = asked.and_then(|row: PgRow| Ok((row.try_get(0)?, row.try_get(1)?)));
@@ -250,29 +274,20 @@ impl Visitor {
             Ok((backend, name)) if String::eq(&name, &self.name) => Ok(backend),
             Ok((_, _)) => Err(StoreError::StatementsMixedUp),
             Err(error) if tells_of_another_statement(&error) => Err(StoreError::StatementsMixedUp),
-            Err(error) => Err(self.unable(error)),
+            Err(error) => Err(unable(error, EXPLORING, since)),
         }
     }
 
     /// Statement pooling, a third mode, refuses transactions.
     async fn say(&mut self, statement: &'static str) -> Result<(), StoreError> {
+        let since = Instant::now();
         let said = sqlx::raw_sql(statement).execute(&mut self.connection);
         match within(self.patience, said).await {
             Ok(_) => Ok(()),
-            Err(error) if is_of(&error, &["08P01"]) => Err(StoreError::StatementsMixedUp),
-            Err(error) => Err(self.unable(error)),
-        }
-    }
-
-    fn unable(&self, error: sqlx::Error) -> StoreError {
-        match error {
-            sqlx::Error::PoolTimedOut => StoreError::PoolerFull {
-                waited: self.patience,
-            },
-            source => StoreError::Database {
-                doing: "see what the pooler in front of the database keeps",
-                source,
-            },
+            Err(error) if is_of(&error, &["08P01"]) && !is_full(&error) => {
+                Err(StoreError::StatementsMixedUp)
+            }
+            Err(error) => Err(unable(error, EXPLORING, since)),
         }
     }
 

@@ -253,7 +253,7 @@ impl Store {
                     description: description.clone(),
                     tried_for: TRIED_FOR,
                     holder,
-                    source,
+                    source: Box::new(source),
                 });
             }
             if said_at.is_none_or(|at| at.elapsed() >= SAID_EVERY) {

@@ -149,13 +149,15 @@ async fn a_pooler_that_mixes_statements_up_is_refused_while_others_are_busy_on_i
 #[tokio::test]
 async fn a_pooler_without_room_for_us_is_refused_with_the_setting_that_makes_room() {
     let world = World::at_rest().await;
-    let Some(pooler) = world.pooler(Mode::Session, 1) else {
-        return;
-    };
-    let refusal = Store::connect(&ConnectSettings::new(pooler.url())).await;
+    for mode in [Mode::Session, Mode::HastySession] {
+        let Some(pooler) = world.pooler(mode, 1) else {
+            return;
+        };
+        let refusal = Store::connect(&ConnectSettings::new(pooler.url())).await;
 
-    let refusal = refusal.err().expect("it is refused").to_string();
-    assert!(refusal.contains("default_pool_size"), "{refusal}");
+        let refusal = refusal.err().expect("it is refused").to_string();
+        assert!(refusal.contains("default_pool_size"), "{mode:?}: {refusal}");
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ use sqlx::postgres::PgConnectOptions;
 pub enum Mode {
     /// When the client leaves.
     Session,
+    /// The same; who waits for a second is sent away.
+    HastySession,
     /// After each transaction, and takes prepared statements for the server connection's.
     Transaction,
     /// After each transaction, and prepares a client's statements wherever it runs them. From version 1.21 on.
@@ -140,6 +142,7 @@ fn ini(
     };
     let mode = match mode {
         Mode::Session => "session".to_owned(),
+        Mode::HastySession => "session\nquery_wait_timeout = 1".to_owned(),
         Mode::Transaction => format!("transaction{none}"),
         Mode::TransactionKeepingStatements => {
             "transaction\nmax_prepared_statements = 200".to_owned()
