@@ -65,6 +65,19 @@ enum Found {
 /// What a thread will say.
 type Answer = oneshot::Receiver<Found>;
 
+/// A sender and the places that its credential and its certificates are read from.
+type Asked = (String, String, Option<String>);
+
+fn asked_of(held: &HeldSender) -> Asked {
+    let address = held.sender.address();
+    let (credential, ca_file) = (address.credential, address.ca_file);
+    (
+        held.sender.sender.clone(),
+        credential.to_owned(),
+        ca_file.map(str::to_owned),
+    )
+}
+
 /// A sender to look at.
 struct Question {
     held: Arc<HeldSender>,
@@ -123,7 +136,8 @@ where
 pub(super) struct Reaching {
     fingerprints: FingerprintKey,
     within: Duration,
-    late: HashMap<String, Answer>,
+    /// Once its settings name other places, a sender is asked there.
+    late: HashMap<Asked, Answer>,
 }
 
 impl Reaching {
@@ -158,7 +172,7 @@ impl Reaching {
         let mut all: Vec<Found> = senders.iter().map(|_| Found::Waits(None)).collect();
         let (mut places, mut in_files) = (Vec::new(), Vec::new());
         for (place, (held, known)) in senders.iter().zip(known).enumerate() {
-            if self.late.contains_key(&held.sender.sender) {
+            if self.late.contains_key(&asked_of(held)) {
                 continue;
             }
             let question = Question {
@@ -191,9 +205,8 @@ impl Reaching {
         match found {
             Found::Unchanged => known.unwrap_or_default(),
             Found::Waits(answer) => {
-                let sender = &held.sender.sender;
                 self.late
-                    .extend(answer.map(|answer| (sender.clone(), answer)));
+                    .extend(answer.map(|answer| (asked_of(held), answer)));
                 known.unwrap_or_else(|| Reach::not(no_answer(held)))
             }
             Found::Anew(read) => match *read {
@@ -223,6 +236,7 @@ fn no_answer(held: &HeldSender) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dispatch::desk;
 
     #[tokio::test]
     async fn a_file_that_does_not_answer_is_waited_for_no_longer_than_agreed_nor_are_those_behind_it()
@@ -247,7 +261,37 @@ mod tests {
 
     #[tokio::test]
     async fn when_the_time_is_over_nothing_is_read() {
-        let found = on_a_thread(Instant::now(), vec![|| unreachable!()]).await;
+        let (reads, read) = std::sync::mpsc::channel();
+        let ask = move || {
+            reads.send(()).expect("somebody listens");
+            Found::Unchanged
+        };
+        let found = on_a_thread(Instant::now(), vec![ask]).await;
         assert!(matches!(found.as_slice(), [Found::Waits(None)]));
+        // The thread has let go of it.
+        assert!(read.recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_sender_whose_file_has_not_answered_is_asked_where_it_is_read_from_instead() {
+        let mut held = Arc::clone(&desk::tests::held().held);
+        let fingerprints = FingerprintKey::from_bytes(&[7; 32]);
+        let mut reaching = Reaching::new(fingerprints, Duration::from_secs(60));
+        let (_stands_still, answer) = oneshot::channel();
+        reaching.late.insert(asked_of(&held), answer);
+        let said = reaching.look(&[Arc::clone(&held)], &HashMap::new()).await;
+        let problem = said[0].problem.as_deref().expect("it cannot be worked");
+        assert!(problem.contains("no answer yet"), "{problem}");
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let token = folder.path().join("token");
+        std::fs::write(&token, "EAAB").expect("is written");
+        let sender = &mut Arc::make_mut(&mut held).sender;
+        sender.base_url = "https://graph.facebook.com".to_owned();
+        sender.api_version = "v23.0".to_owned();
+        sender.credential = format!("file:{}", token.display());
+        let said = reaching.look(&[held], &HashMap::new()).await;
+        assert_eq!(said[0].problem, None);
+        assert!(said[0].endpoint.is_some());
     }
 }
