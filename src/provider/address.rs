@@ -229,12 +229,13 @@ impl Endpoint {
         })
     }
 
-    /// Whether it would be made the same of these settings now, which it was made of before: the credential is read anew, which
-    /// may block.
+    /// Whether it would be made the same of these settings now, which it was made of before: credential and certificates are read
+    /// anew, which may block.
     pub fn is_current(&self, settings: &AddressSettings<'_>) -> bool {
-        settings.ca_file.is_none()
-            && credential::token(settings.credential)
-                .is_ok_and(|token| token.expose_secret() == self.credential.expose_secret())
+        let token = credential::token(settings.credential);
+        let pem = settings.ca_file.map(certificates).transpose();
+        token.is_ok_and(|token| token.expose_secret() == self.credential.expose_secret())
+            && pem.is_ok_and(|pem| pem.as_deref() == self.authority.as_ref().map(|known| &*known.0))
     }
 
     /// Where this payload goes, and how.
@@ -413,14 +414,15 @@ fn header_value(text: &str) -> Result<HeaderValue, AddressError> {
     Ok(value)
 }
 
+fn certificates(path: &str) -> Result<Vec<u8>, AddressError> {
+    file::bytes(Path::new(path), CERTIFICATES_AT_MOST).map_err(|source| AddressError::Authority {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 fn authority(path: &str) -> Result<Authority, AddressError> {
-    let pem = file::bytes(Path::new(path), CERTIFICATES_AT_MOST).map_err(|source| {
-        AddressError::Authority {
-            path: path.to_owned(),
-            source,
-        }
-    })?;
-    let authority = Authority(pem.into());
+    let authority = Authority(certificates(path)?.into());
     match authority.certificates() {
         Ok(certificates) if !certificates.is_empty() => Ok(authority),
         Ok(_) | Err(_) => Err(wrong(

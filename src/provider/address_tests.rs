@@ -396,3 +396,34 @@ fn a_server_that_needs_other_certificates_is_reached_by_another_way() {
     assert!(by(b"one").way().starts_with(&plain.way()));
     assert_ne!(by(b"one").way(), plain.way());
 }
+
+#[test]
+fn an_endpoint_is_made_anew_when_what_its_files_hold_has_changed_and_not_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let write = |name: &str, text: &str| std::fs::write(place(name), text).expect("is written");
+    let (credential, ca_file) = (format!("file:{}", place("token")), place("ca.pem"));
+    let trusted_by_the_machine = AddressSettings {
+        credential: &credential,
+        ..cloud()
+    };
+    let settings = AddressSettings {
+        ca_file: Some(&ca_file),
+        ..trusted_by_the_machine
+    };
+    let endpoint = Endpoint {
+        authority: Some(Authority(b"one".as_slice().into())),
+        ..Endpoint::for_tests("https://graph.facebook.com/v23.0/1/messages")
+    };
+    write("token", "EAAB");
+    write("ca.pem", "one");
+    assert!(endpoint.is_current(&settings));
+    assert!(!endpoint.is_current(&trusted_by_the_machine));
+
+    write("ca.pem", "two");
+    assert!(!endpoint.is_current(&settings));
+
+    write("ca.pem", "one");
+    write("token", "EAAC");
+    assert!(!endpoint.is_current(&settings));
+}
