@@ -3,7 +3,8 @@
 //! The first SIGTERM, SIGINT or SIGHUP (a terminal that is closed) ends it in order: nothing new is begun, what is out gets its
 //! answer, every answer is written, the senders are given back. A second one ends it at once; what is out is settled later, by
 //! evidence.
-//! Signals are listened for before anything is started, so none that comes early is lost.
+//! Signals are listened for before anything is started, so none that comes early is lost. A SIGHUP that whoever starts us ignores (nohup)
+//! is not listened for: it stays ignored.
 //!
 //! A part that breaks off ends it too, with 1: what is out gets its answer, the senders go to other workers, and whatever watches
 //! over the process starts it anew.
@@ -209,15 +210,17 @@ fn end_at_once(name: &str) -> ! {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
+    /// None where it is ignored.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
+        let hangup = (!ignores(SignalKind::hangup())).then(|| signal(SignalKind::hangup()));
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: hangup.transpose()?,
         })
     }
 
@@ -226,9 +229,24 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
+            Some(()) = next_of(self.hangup.as_mut()) => "SIGHUP",
         }
     }
+}
+
+async fn next_of(signal: Option<&mut Signal>) -> Option<()> {
+    signal?.recv().await
+}
+
+/// Whether this process ignores a signal, as far as the system says; to be asked before it is listened for.
+fn ignores(signal: SignalKind) -> bool {
+    // Only Linux tells it by a file. Elsewhere the system would have to be asked in unsafe code.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (signal.as_raw_value() - 1) & 1 == 1)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use tokio::process::Command;
 use wa_outbox::cli::bench::cable::Cable;
 use wa_outbox::simulator::{Fault, Statuses};
 
@@ -66,6 +68,27 @@ async fn a_process_whose_terminal_is_closed_takes_in_the_answers_that_it_is_owed
     assert_eq!(process.ended().await.code(), Some(0));
     assert_eq!(world.count("wa.known_wamids").await, 1);
     assert_eq!(world.count("wa.uncertain").await, 0);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_process_that_was_started_to_outlive_its_terminal_goes_on_when_it_is_closed() {
+    let world = World::at_rest_with(slowed_settings()).await;
+    // What nohup does.
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "trap '' HUP; exec \"$0\" run"]);
+    shell.arg(env!("CARGO_BIN_EXE_wa-outbox"));
+    let process = world.spawn_by(shell, "by-nohup");
+    process.until_logged("Running: ").await;
+
+    process.close_the_terminal();
+
+    let message = world.enqueue(a_text()).await;
+    world.until_state(message, "accepted").await;
+    process.ask_to_stop();
+    let why = process.until_logged("Stopping by").await;
+    assert!(why.contains("SIGTERM"), "{why}");
+    assert_eq!(process.ended().await.code(), Some(0));
 }
 
 #[tokio::test]
