@@ -62,11 +62,11 @@ impl Dispatcher {
         let accepted = matches!(outcome, Outcome::Accepted(_));
         let tried = desk.resting.came_back(answered.id, accepted);
         desk.places.free();
-        let before = self.breakers.is_closed(&desk.origin);
-        self.breakers.learned(&desk.origin, outcome.into(), now);
-        match (before, self.breakers.is_closed(&desk.origin)) {
-            (true, false) => say_opened(&desk.origin),
-            (false, true) => info!("Connections to {} can be made again", desk.origin),
+        let (way, before) = (&answered.way, self.breakers.is_closed(&answered.way));
+        self.breakers.learned(way, outcome.into(), now);
+        match (before, self.breakers.is_closed(way)) {
+            (true, false) => say_opened(way),
+            (false, true) => info!("Connections to {way} can be made again"),
             (true, true) | (false, false) => {}
         }
         if !accepted {
@@ -295,7 +295,7 @@ impl Dispatcher {
         let mut runtimes = Vec::with_capacity(self.desks.len());
         let mut going = Vec::with_capacity(self.desks.len());
         for desk in self.desks.values_mut() {
-            let (breaker, breaker_until) = self.breakers.state(&desk.origin, now);
+            let (breaker, breaker_until) = self.breakers.state(&desk.way, now);
             let last_error = desk.last_error.take();
             let figures = Going {
                 rate_limit: desk.throttle.limit(now),

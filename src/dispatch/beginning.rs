@@ -58,23 +58,24 @@ impl Dispatcher {
         let horizon = HEAD_START + 2 * self.begin_takes.min(LONGEST_BEGIN_AHEAD);
         let mut on_the_way: HashMap<Arc<str>, usize> = HashMap::new();
         for desk in self.desks.values() {
-            *on_the_way.entry(Arc::clone(&desk.origin)).or_default() += desk.on_the_way();
+            *on_the_way.entry(Arc::clone(&desk.way)).or_default() += desk.on_the_way();
         }
         let (mut leaving, mut put_off, mut aside) = (Vec::new(), Vec::new(), Vec::new());
         for desk in self.desks.values_mut() {
             if desk.at_hand() == 0 {
                 continue;
             }
-            let out = on_the_way.entry(Arc::clone(&desk.origin)).or_default();
-            let verdict = self.breakers.may_begin(&desk.origin, now);
-            let at_most = match verdict {
-                Verdict::Closed { at_most } => at_most.unwrap_or(usize::MAX).saturating_sub(*out),
-                Verdict::Probe => 1,
-                Verdict::Open { .. } => 0,
+            let out = on_the_way.entry(Arc::clone(&desk.way)).or_default();
+            let (at_most, probe) = match self.breakers.may_begin(&desk.way, now) {
+                Verdict::Closed { at_most } => {
+                    (at_most.unwrap_or(usize::MAX).saturating_sub(*out), None)
+                }
+                Verdict::Probe(probe) => (1, Some(probe)),
+                Verdict::Open { .. } => (0, None),
             };
-            let picked = desk.pick(now, wall, horizon, at_most, &self.sending.media);
-            if verdict == Verdict::Probe && picked.leaving.is_empty() {
-                self.breakers.probe_unused(&desk.origin, now);
+            let mut picked = desk.pick(now, wall, horizon, at_most, &self.sending.media);
+            if let Some(first) = picked.leaving.first_mut() {
+                first.probe = probe;
             }
             *out += picked.leaving.len();
             leaving.extend(picked.leaving.into_iter().map(|one| (one, desk.epoch)));

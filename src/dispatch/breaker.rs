@@ -1,13 +1,14 @@
 //! Stops trying where nothing can connect.
 //!
-//! A message that could not be handed to the network costs an attempt. While an endpoint (scheme, host and port, and whose
-//! certificates it must have) cannot be reached at all, nothing is begun for it, so that an hour's outage costs a message no more
-//! than a second's. From time to time one message finds out, which costs it no attempt; when it gets through, the others follow
+//! A message that could not be handed to the network costs an attempt. While nothing can connect on a way (scheme, host and port, and
+//! whose certificates must vouch for it), nothing is begun that goes there, so that an hour's outage costs a message no more than a
+//! second's. From time to time one message finds out, which costs it no attempt; when it gets through, the others follow
 //! slowly at first, so that whatever just came back is not run over by all that waited.
 //!
-//! Only connections count. What an endpoint answers, or that it does not answer, is the business of outcomes and limits.
+//! Only connections count. What a provider answers, or that it does not answer, is the business of outcomes and limits.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,11 +24,11 @@ const FAILING_FOR: Duration = Duration::from_millis(500);
 const PROBE_LOST_AFTER: Duration = Duration::from_secs(60);
 /// How long a recovery takes: one request at once, doubled every second.
 const RECOVERY: Duration = Duration::from_secs(10);
-/// Endpoints in trouble that are remembered.
-const MOST_ENDPOINTS: usize = 1_000;
+/// Ways in trouble that are remembered.
+const MOST_WAYS: usize = 1_000;
 
-/// Whether requests may be begun for an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether requests may be begun that go a way.
+#[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// They may.
     Closed {
@@ -39,11 +40,16 @@ pub enum Verdict {
         /// When to ask again.
         until: Instant,
     },
-    /// Exactly one may, and has to be reported, or handed back unused.
-    Probe,
+    /// Exactly one may.
+    Probe(Probe),
 }
 
-/// What a request tells about the way to its endpoint.
+/// The leave of one request to find out. It goes with it until what came of it is learned; where it is dropped before, because its message
+/// was not begun or did not leave, another request may.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Probe(Arc<()>);
+
+/// What a request tells about its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learned {
     /// There was a connection, whatever came of it.
@@ -78,10 +84,12 @@ impl From<&Outcome> for Learned {
     }
 }
 
-/// The breaker of one endpoint.
+/// The breaker of one way.
 #[derive(Debug)]
 pub struct Breaker {
     state: State,
+    /// Gone as soon as the one that finds out is.
+    probe: Weak<()>,
     /// Since when none could connect, while it is closed.
     failing_since: Option<Instant>,
     /// How often it opened without having recovered wholly in between.
@@ -110,6 +118,7 @@ impl Breaker {
                 failures: 0,
                 recovering_since: None,
             },
+            probe: Weak::new(),
             failing_since: None,
             opened: 0,
             touched: now,
@@ -120,14 +129,17 @@ impl Breaker {
     pub fn may_begin(&mut self, now: Instant) -> Verdict {
         self.touched = now;
         match self.state {
-            State::Open { until } | State::Probing { until } if now < until => {
+            State::Open { until } if now < until => Verdict::Open { until },
+            State::Probing { until } if now < until && self.probe.strong_count() > 0 => {
                 Verdict::Open { until }
             }
             State::Open { .. } | State::Probing { .. } => {
+                let probe = Probe::default();
+                self.probe = Arc::downgrade(&probe.0);
                 self.state = State::Probing {
                     until: now + PROBE_LOST_AFTER,
                 };
-                Verdict::Probe
+                Verdict::Probe(probe)
             }
             State::Closed {
                 recovering_since, ..
@@ -188,16 +200,9 @@ impl Breaker {
                 };
             }
             (State::Probing { .. }, Learned::NoConnection) => self.open(now),
-            (State::Probing { .. }, Learned::Nothing) => self.probe_unused(now),
             // What left before it opened comes back. It is as old as its connection, and none is new.
-            (State::Open { .. }, _) | (State::Closed { .. }, Learned::Nothing) => {}
-        }
-    }
-
-    /// The one that might have found out did not leave: another may.
-    pub fn probe_unused(&mut self, now: Instant) {
-        if let State::Probing { .. } = self.state {
-            self.state = State::Open { until: now };
+            (State::Open { .. }, _)
+            | (State::Probing { .. } | State::Closed { .. }, Learned::Nothing) => {}
         }
     }
 
@@ -267,7 +272,7 @@ fn at_most(since: Instant, now: Instant) -> Option<usize> {
     (recovered < RECOVERY).then(|| 1 << recovered.as_secs())
 }
 
-/// The breakers of all endpoints, by the way to them ([`crate::provider::Endpoint::way`]). Only those in trouble are kept.
+/// The breakers of all ways ([`crate::provider::Endpoint::way`]). Only those in trouble are kept.
 #[derive(Debug, Default)]
 pub struct Breakers {
     in_trouble: HashMap<String, Breaker>,
@@ -275,68 +280,61 @@ pub struct Breakers {
 
 impl Breakers {
     /// See [`Breaker::may_begin`].
-    pub fn may_begin(&mut self, endpoint: &str, now: Instant) -> Verdict {
-        match self.in_trouble.get_mut(endpoint) {
+    pub fn may_begin(&mut self, way: &str, now: Instant) -> Verdict {
+        match self.in_trouble.get_mut(way) {
             Some(breaker) => breaker.may_begin(now),
             None => Verdict::Closed { at_most: None },
         }
     }
 
     /// See [`Breaker::learned`].
-    pub fn learned(&mut self, endpoint: &str, learned: Learned, now: Instant) {
-        if let Some(breaker) = self.in_trouble.get_mut(endpoint) {
+    pub fn learned(&mut self, way: &str, learned: Learned, now: Instant) {
+        if let Some(breaker) = self.in_trouble.get_mut(way) {
             breaker.learned(learned, now);
             if breaker.is_plain(now) {
-                self.in_trouble.remove(endpoint);
+                self.in_trouble.remove(way);
             }
         } else if learned == Learned::NoConnection {
             self.make_room(now);
             let mut breaker = Breaker::new(now);
             breaker.learned(learned, now);
-            self.in_trouble.insert(endpoint.to_owned(), breaker);
+            self.in_trouble.insert(way.to_owned(), breaker);
         }
     }
 
-    /// See [`Breaker::probe_unused`].
-    pub fn probe_unused(&mut self, endpoint: &str, now: Instant) {
-        if let Some(breaker) = self.in_trouble.get_mut(endpoint) {
-            breaker.probe_unused(now);
-        }
-    }
-
-    /// Whether connections to an endpoint can be made, as far as we know: requests may pass, and none has to find that out.
-    pub fn is_closed(&self, endpoint: &str) -> bool {
-        let breaker = self.in_trouble.get(endpoint);
+    /// Whether connections can be made this way, as far as we know: requests may pass, and none has to find that out.
+    pub fn is_closed(&self, way: &str) -> bool {
+        let breaker = self.in_trouble.get(way);
         breaker.is_none_or(|breaker| matches!(breaker.state, State::Closed { .. }))
     }
 
-    /// How the breaker of an endpoint stands, by the name that `wa.sender_runtime` knows, and until when if it is open.
-    pub fn state(&self, endpoint: &str, now: Instant) -> (&'static str, Option<Instant>) {
-        match self.in_trouble.get(endpoint).map(|breaker| breaker.state) {
+    /// How the breaker of a way stands, by the name that `wa.sender_runtime` knows, and until when if it is open.
+    pub fn state(&self, way: &str, now: Instant) -> (&'static str, Option<Instant>) {
+        match self.in_trouble.get(way).map(|breaker| breaker.state) {
             Some(State::Open { until }) if now < until => ("open", Some(until)),
             Some(State::Open { .. } | State::Probing { .. }) => ("half_open", None),
             Some(State::Closed { .. }) | None => ("closed", None),
         }
     }
 
-    /// How the breaker of an endpoint stands, for people.
-    pub fn in_words(&self, endpoint: &str, now: Instant) -> String {
-        match self.in_trouble.get(endpoint) {
+    /// How the breaker of a way stands, for people.
+    pub fn in_words(&self, way: &str, now: Instant) -> String {
+        match self.in_trouble.get(way) {
             Some(breaker) => breaker.in_words(now),
             None => Breaker::new(now).in_words(now),
         }
     }
 
-    /// Endpoints in trouble and how each stands, for people.
+    /// Ways in trouble and how each stands, for people.
     pub fn in_trouble(&self, now: Instant) -> impl Iterator<Item = (&str, String)> {
         self.in_trouble
             .iter()
-            .map(move |(endpoint, breaker)| (endpoint.as_str(), breaker.in_words(now)))
+            .map(move |(way, breaker)| (way.as_str(), breaker.in_words(now)))
     }
 
     /// Where too many are in trouble, forgets the one that nobody has used for longest.
     fn make_room(&mut self, now: Instant) {
-        if self.in_trouble.len() < MOST_ENDPOINTS {
+        if self.in_trouble.len() < MOST_WAYS {
             return;
         }
         self.in_trouble.retain(|_, breaker| !breaker.is_plain(now));
@@ -344,11 +342,11 @@ impl Breakers {
             .in_trouble
             .iter()
             .min_by_key(|(_, breaker)| breaker.touched)
-            .map(|(endpoint, _)| endpoint.clone());
-        if self.in_trouble.len() >= MOST_ENDPOINTS
-            && let Some(endpoint) = longest_unused
+            .map(|(way, _)| way.clone());
+        if self.in_trouble.len() >= MOST_WAYS
+            && let Some(way) = longest_unused
         {
-            self.in_trouble.remove(&endpoint);
+            self.in_trouble.remove(&way);
         }
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use super::breaker::Probe;
 use super::campaign::Content;
 use super::checking::Checking;
 use super::departures::Departure;
@@ -50,7 +51,7 @@ pub struct Desk {
     pub(super) endpoint: Option<Arc<Endpoint>>,
     pub(super) checking: Checking,
     /// What a connection is made to ([`Endpoint::way`]).
-    pub(super) origin: Arc<str>,
+    pub(super) way: Arc<str>,
     /// Who keeps the files that its messages name.
     keeper: Arc<str>,
     pub(super) throttle: SenderThrottle,
@@ -110,6 +111,8 @@ pub struct Chosen {
     pub keeper: Arc<str>,
     /// When its recipient's limit let it through.
     pub picked_at: Instant,
+    /// Where it finds out whether a connection can be made.
+    pub probe: Option<Probe>,
 }
 
 /// What a desk gives out at one moment.
@@ -149,7 +152,7 @@ impl Desk {
             credential: String::new(),
             endpoint: None,
             checking: Checking::default(),
-            origin: Arc::default(),
+            way: Arc::default(),
             keeper: Arc::default(),
             throttle: SenderThrottle::new(limits(held), start, now),
             is_slowed_anew: false,
@@ -212,7 +215,7 @@ impl Desk {
         let sender = &held.held.sender;
         let is_known = |new| (self.endpoint.as_ref()).is_some_and(|old| Arc::ptr_eq(old, new));
         if let Some(endpoint) = held.endpoint.as_ref().filter(|new| !is_known(new)) {
-            self.origin = endpoint.way().into();
+            self.way = endpoint.way().into();
             self.keeper = endpoint.keeper().into();
         }
         self.endpoint.clone_from(&held.endpoint);
@@ -464,6 +467,7 @@ impl Desk {
                         content,
                         keeper: Arc::clone(&self.keeper),
                         picked_at: now,
+                        probe: None,
                     });
                 }
                 Err(at) => {

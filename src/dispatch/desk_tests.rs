@@ -240,6 +240,7 @@ fn begun(due: Due) -> Ready {
             content: None,
             keeper: "http://127.0.0.1/".into(),
             picked_at: Instant::now(),
+            probe: None,
         },
         leave_by: BootInstant(LATER),
         departure,

@@ -303,7 +303,7 @@ impl Dispatcher {
         let now = Instant::now();
         let mut errands = Vec::new();
         for desk in self.desks.values_mut().filter(|desk| desk.has_ready()) {
-            let finds_out = !self.breakers.is_closed(&desk.origin);
+            let finds_out = !self.breakers.is_closed(&desk.way);
             let Some(endpoint) = desk.endpoint.clone() else {
                 self.unsent.extend(desk.unsent());
                 continue;
@@ -315,12 +315,15 @@ impl Dispatcher {
                     content,
                     keeper: _,
                     picked_at: _,
+                    probe,
                 } = ready.chosen;
                 let due_at = due.due_at;
                 let errand = Errand {
                     pair_strikes: desk.throttle.pair_refusals(&due.recipient),
                     finds_out,
+                    probe,
                     endpoint: Arc::clone(&endpoint),
+                    way: Arc::clone(&desk.way),
                     checking: desk.checking,
                     fingerprint: desk.resting.fingerprint(),
                     due,

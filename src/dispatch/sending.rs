@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::breaker::Probe;
 use super::campaign::Content;
 use super::checking::{Checking, Doubts};
 use super::departures::Departure;
@@ -67,6 +68,8 @@ pub struct Errand {
     pub begun: Begun,
     /// Where it goes.
     pub endpoint: Arc<Endpoint>,
+    /// Which way ([`Endpoint::way`]).
+    pub way: Arc<str>,
     /// How it is looked at before it goes.
     pub checking: Checking,
     /// Of the token that it goes with.
@@ -75,6 +78,8 @@ pub struct Errand {
     pub pair_strikes: u32,
     /// Whether it finds out if a connection can be made again.
     pub finds_out: bool,
+    /// Its leave, if it is the one that finds out whether connections can be made again.
+    pub probe: Option<Probe>,
     /// Counts the attempts of its sender.
     pub meter: Arc<SenderMeter>,
     /// How it has gone so far, where traces are told.
@@ -140,6 +145,10 @@ pub struct Answered {
     pub recipient: String,
     /// As the application wrote it: it names the template.
     pub payload: String,
+    /// Which way it went.
+    pub way: Arc<str>,
+    /// Its leave, if it is the one that finds out whether connections can be made again.
+    pub probe: Option<Probe>,
     /// Of the token that it went with.
     pub fingerprint: Option<Arc<Fingerprint>>,
     /// What became of it.
@@ -211,6 +220,8 @@ impl Sending {
             begun,
             pair_strikes,
             finds_out,
+            way,
+            probe,
             fingerprint,
             trace,
             ..
@@ -240,6 +251,8 @@ impl Sending {
             sender: due.sender,
             recipient: due.recipient,
             payload: content.map_or(due.payload, |content| content.payload.clone()),
+            way,
+            probe,
             fingerprint,
             outcome,
         };

@@ -102,6 +102,37 @@ async fn an_outage_however_long_fails_no_message_of_a_sender_that_has_but_one() 
 }
 
 #[tokio::test]
+async fn who_was_to_find_out_whether_an_outage_is_over_and_cannot_leave_lets_another() {
+    let mut config = quick_settings();
+    config.retry.first_delay = Duration::from_millis(200);
+    config.retry.factor = 1.0;
+    let world = World::start_with(config).await;
+    world.simulator.go_away().await;
+    // Were each waited for until it must be lost, the last one would come after minutes.
+    let kept_back = [a_text(), a_text(), a_text()];
+    world.enqueue_all(kept_back).await;
+    world
+        .until_true("no connection is tried any more", async || {
+            world
+                .count("wa.sender_runtime where breaker <> 'closed'")
+                .await
+                == 1
+                && world.count("wa.queue where state = 'queued'").await == 3
+        })
+        .await;
+    let mut application = world.database.pool.begin().await.expect("a transaction");
+    let lock = "select from wa.queue where state = 'queued' for update";
+    let locked = sqlx::query(lock).fetch_all(&mut *application).await;
+    assert_eq!(locked.expect("they are locked").len(), 3);
+    let id = world.enqueue(a_text().to(BOB)).await;
+
+    world.simulator.come_back().await.expect("it listens again");
+
+    world.until_state(id, "accepted").await;
+    assert_eq!(world.simulator.ledger().requests_for(ALICE).len(), 0);
+}
+
+#[tokio::test]
 async fn the_time_of_the_next_attempt_is_shown_and_survives_a_restart() {
     let mut world = a_patient_world().await;
     world.simulator.go_away().await;
