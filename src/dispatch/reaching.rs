@@ -207,7 +207,7 @@ impl Reaching {
             Found::Waits(answer) => {
                 self.late
                     .extend(answer.map(|answer| (asked_of(held), answer)));
-                known.unwrap_or_else(|| Reach::not(no_answer(held)))
+                known.unwrap_or_else(|| Reach::not(held.sender.address().no_answer()))
             }
             Found::Anew(read) => match *read {
                 Ok(endpoint) => {
@@ -222,15 +222,6 @@ impl Reaching {
             },
         }
     }
-}
-
-fn no_answer(held: &HeldSender) -> String {
-    let address = held.sender.address();
-    let (credential, ca_file) = (address.credential, address.ca_file);
-    let files = ca_file.map_or(credential.to_owned(), |file| {
-        format!("{credential} or ca_file {file}")
-    });
-    format!("could not read {files}: no answer yet; see that the disk it is on works")
 }
 
 #[cfg(test)]

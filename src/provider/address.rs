@@ -190,6 +190,15 @@ impl AddressSettings<'_> {
     pub fn name_a_file(&self) -> bool {
         self.ca_file.is_some() || self.credential.trim_start().starts_with("file:")
     }
+
+    /// That nobody answers at the places that they name, for people.
+    pub fn no_answer(&self) -> String {
+        let files = match self.ca_file {
+            Some(file) => format!("{} or ca_file {file}", self.credential),
+            None => self.credential.to_owned(),
+        };
+        format!("could not read {files}: no answer yet; see that the disk it is on works")
+    }
 }
 
 impl Endpoint {

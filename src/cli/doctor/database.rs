@@ -2,7 +2,7 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Finding, Findings, care};
+use super::{Findings, Told, care};
 use crate::cli::Context;
 use crate::clock::Clock;
 use crate::domain::text::chain;
@@ -22,12 +22,12 @@ const TOO_MUCH: Duration = Duration::seconds(60);
 /// Checks the database; gives it back where it has our schema.
 pub(super) async fn check<'a>(
     context: &'a Context,
-    findings: &mut Vec<Finding>,
-) -> Option<&'a Store> {
+    told: &mut Told,
+) -> anyhow::Result<Option<&'a Store>> {
     let mut found = Findings::about("database");
     let store = ask(context, &mut found).await;
-    findings.append(&mut found.findings);
-    store
+    told.tell(found)?;
+    Ok(store)
 }
 
 async fn ask<'a>(context: &'a Context, found: &mut Findings) -> Option<&'a Store> {

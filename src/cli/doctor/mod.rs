@@ -1,7 +1,7 @@
 //! `doctor`: looks at everything a message needs on its way, and says in words what is wrong and what to do.
 //!
-//! It sends nothing, changes nothing and shows no secret. What it cannot find out it says, and goes on: one thing that is broken
-//! must not hide the others.
+//! It sends nothing, changes nothing and shows no secret. What it cannot find out it says, and goes on: one thing that is broken, or gives no
+//! answer, must not hide the others.
 
 mod care;
 mod database;
@@ -9,7 +9,11 @@ mod permission;
 mod senders;
 mod webhooks;
 
+use std::time::Duration;
+
 use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::failure::Problem;
 use super::{Context, output};
@@ -33,6 +37,9 @@ words and fix.
 
 Example:
   wa-outbox doctor";
+
+/// Files of settings are waited for no longer: the disk that one is on may have gone away.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -63,6 +70,22 @@ struct Finding {
 struct Report<'a> {
     broken: usize,
     findings: &'a [Finding],
+}
+
+/// All that was found so far. In words it is told as it comes, so that whoever waits sees for what.
+struct Told {
+    as_json: bool,
+    findings: Vec<Finding>,
+}
+
+impl Told {
+    fn tell(&mut self, found: Findings) -> anyhow::Result<()> {
+        if !self.as_json && !found.findings.is_empty() {
+            output::print(&in_words(&found.findings))?;
+        }
+        self.findings.extend(found.findings);
+        Ok(())
+    }
 }
 
 /// The findings about one thing, as they are made.
@@ -116,12 +139,15 @@ impl Options {
     /// When something is broken, or the settings cannot be read.
     pub async fn run(self, context: &Context) -> anyhow::Result<()> {
         let config = context.config()?;
-        let mut findings = Vec::new();
-        let store = database::check(context, &mut findings).await;
+        let mut told = Told {
+            as_json: self.json,
+            findings: Vec::new(),
+        };
+        let store = database::check(context, &mut told).await?;
         if let Some(store) = store {
-            senders::check(context, config, store, &mut findings).await;
+            senders::check(context, config, store, &mut told).await?;
         }
-        webhooks::check(context, config, store, &mut findings).await;
+        webhooks::check(context, config, store, &mut told).await?;
         let mut found = Findings::about("settings");
         care::settings(config, &mut found);
         if let Some(store) = store {
@@ -130,7 +156,8 @@ impl Options {
                 Err(error) => found.unanswered("retention", &error),
             }
         }
-        findings.append(&mut found.findings);
+        told.tell(found)?;
+        let findings = told.findings;
         let broken = findings
             .iter()
             .filter(|one| one.standing == Standing::Broken)
@@ -140,8 +167,6 @@ impl Options {
                 broken,
                 findings: &findings,
             })?;
-        } else {
-            output::print(&in_words(&findings))?;
         }
         if broken == 0 {
             return Ok(());
@@ -156,6 +181,19 @@ impl Options {
         )
         .into())
     }
+}
+
+/// What is read from files, if they answer in time. Not read by a thread of the runtime's: the end of the process would wait for it.
+async fn read_within<T: Send + 'static>(
+    limit: Duration,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (tell, answer) = oneshot::channel();
+    let started = std::thread::Builder::new().spawn(move || {
+        let _ = tell.send(read());
+    });
+    started.ok()?;
+    timeout(limit, answer).await.ok()?.ok()
 }
 
 /// The findings by what they are about, each with its mark.
@@ -187,6 +225,16 @@ fn in_words(findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_does_not_answer_is_not_waited_for() {
+        let (answers, gate) = std::sync::mpsc::channel::<()>();
+        let stands_still = move || gate.recv();
+        assert!(read_within(Duration::ZERO, stands_still).await.is_none());
+        drop(answers);
+
+        assert_eq!(read_within(READ_WITHIN, || 7).await, Some(7));
+    }
 
     #[test]
     fn findings_stand_under_what_they_are_about_with_their_fix() {

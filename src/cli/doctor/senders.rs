@@ -1,7 +1,7 @@
 //! The senders: does each have its address and credential, is its provider there, and does nothing hold it?
 
 use super::permission::Asked;
-use super::{Finding, Findings};
+use super::{Findings, READ_WITHIN, Told, read_within};
 use crate::cli::Context;
 use crate::config::Config;
 use crate::domain::mask::Eyes;
@@ -39,8 +39,8 @@ pub(super) async fn check(
     context: &Context,
     config: &Config,
     store: &Store,
-    findings: &mut Vec<Finding>,
-) {
+    told: &mut Told,
+) -> anyhow::Result<()> {
     let mut found = Findings::about("senders");
     let read = async {
         let senders = store.senders().await?.veiled(Eyes::CLOSED);
@@ -52,7 +52,7 @@ pub(super) async fn check(
         Ok(read) => read,
         Err(error) => {
             found.unanswered("list", &error);
-            return findings.append(&mut found.findings);
+            return told.tell(found);
         }
     };
     let http = HttpSettings {
@@ -68,14 +68,14 @@ pub(super) async fn check(
                 chain(&error),
                 "install the system's CA certificates (ca-certificates)",
             );
-            return findings.append(&mut found.findings);
+            return told.tell(found);
         }
     };
     if senders.is_empty() {
         let fix = "add one: wa-outbox sender add PHONE_NUMBER_ID --credential env:NAME";
         found.broken("list", "there is no sender", fix);
     }
-    findings.append(&mut found.findings);
+    told.tell(found)?;
     for sender in &senders {
         let case = Case {
             sender,
@@ -84,8 +84,9 @@ pub(super) async fn check(
         };
         let mut found = Findings::about(format!("sender {}", sender.sender));
         case.check(context, store, &provider, &mut found).await;
-        findings.append(&mut found.findings);
+        told.tell(found)?;
     }
+    Ok(())
 }
 
 impl Case<'_> {
@@ -98,7 +99,7 @@ impl Case<'_> {
     ) {
         self.stands(context, found);
         self.waits(store, found).await;
-        let throughput = match self.endpoint(found) {
+        let throughput = match self.endpoint(found).await {
             Some(endpoint) => {
                 let reached = self.reaches(provider, &endpoint, found).await;
                 if let Reached::LetIn { .. } = reached {
@@ -166,8 +167,16 @@ impl Case<'_> {
     }
 
     /// Its address and credential, as far as this process can read them.
-    fn endpoint(&self, found: &mut Findings) -> Option<Endpoint> {
-        match Endpoint::of(&self.sender.id(), &self.sender.address()) {
+    async fn endpoint(&self, found: &mut Findings) -> Option<Endpoint> {
+        let sender = self.sender.clone();
+        let read = read_within(READ_WITHIN, move || {
+            Endpoint::of(&sender.id(), &sender.address())
+        });
+        let read = match read.await {
+            Some(read) => read.map_err(|error| error.in_words()),
+            None => Err(self.sender.address().no_answer()),
+        };
+        match read {
             Ok(endpoint) => {
                 found.fine(
                     "credential",
@@ -175,11 +184,8 @@ impl Case<'_> {
                 );
                 Some(endpoint)
             }
-            Err(error) if self.is_worked() => {
-                let words = format!(
-                    "not to be had here, though its worker has it: {}",
-                    error.in_words()
-                );
+            Err(why) if self.is_worked() => {
+                let words = format!("not to be had here, though its worker has it: {why}");
                 found.note(
                     "credential",
                     words,
@@ -187,9 +193,9 @@ impl Case<'_> {
                 );
                 None
             }
-            Err(error) => {
+            Err(why) => {
                 let fix = format!("correct it: wa-outbox sender set {} …", self.sender.sender);
-                found.broken("credential", error.in_words(), fix);
+                found.broken("credential", why, fix);
                 None
             }
         }

@@ -2,7 +2,7 @@
 
 use time::Duration;
 
-use super::{Finding, Findings};
+use super::{Findings, READ_WITHIN, Told, read_within};
 use crate::cli::Context;
 use crate::config::Config;
 use crate::domain::text::chain;
@@ -19,26 +19,34 @@ pub(super) async fn check(
     context: &Context,
     config: &Config,
     store: Option<&Store>,
-    findings: &mut Vec<Finding>,
-) {
+    told: &mut Told,
+) -> anyhow::Result<()> {
     let mut found = Findings::about("webhooks");
-    secrets(context, config, &mut found);
+    secrets(context, config, &mut found).await;
     if let Some(store) = store {
         match store.webhook_facts().await {
             Ok(facts) => arrivals(&facts, &mut found),
             Err(error) => found.unanswered("arrivals", &error),
         }
     }
-    findings.append(&mut found.findings);
-    let Some(store) = store else { return };
+    told.tell(found)?;
+    let Some(store) = store else { return Ok(()) };
     let mut found = Findings::about("messages");
     waiting(store, &mut found).await;
-    findings.append(&mut found.findings);
+    told.tell(found)
 }
 
-fn secrets(context: &Context, config: &Config, found: &mut Findings) {
-    let env = context.env();
-    match (config.app_secrets(env), config.unsigned_secrets(env)) {
+async fn secrets(context: &Context, config: &Config, found: &mut Findings) {
+    let (config, env) = (config.clone(), context.env().clone());
+    let read = read_within(READ_WITHIN, move || {
+        let secrets = (config.app_secrets(&env), config.unsigned_secrets(&env));
+        (secrets, config.verify_token(&env))
+    });
+    let Some((secrets, verify_token)) = read.await else {
+        let fix = "see that the disks work that the files named in [webhook] are on";
+        return found.broken("secret", "a file that holds one gives no answer", fix);
+    };
+    match secrets {
         (Err(error), _) | (_, Err(error)) => {
             found.broken("secret", chain(&error), "put the secret where the setting says");
         }
@@ -55,7 +63,7 @@ fn secrets(context: &Context, config: &Config, found: &mut Findings) {
             }
         }
     }
-    match config.verify_token(env) {
+    match verify_token {
         Ok(Some(_)) => found.fine("verify token", "set"),
         Ok(None) => found.note(
             "verify token",
