@@ -26,7 +26,7 @@ use super::ownership::Holding;
 use super::recorder::RecorderQueue;
 use super::resting::OnTrial;
 use super::scouting::Scout;
-use super::sending::{Answered, Errand, Returned, Sending, WayOut};
+use super::sending::{Answered, DueFor, Errand, Returned, Sending, WayOut};
 use super::signals::Signals;
 use crate::domain::hold::Mismatches;
 use crate::domain::id::{Epoch, MessageId, SenderId};
@@ -300,7 +300,7 @@ impl Dispatcher {
     }
 
     pub(super) fn let_go_what_may_leave(&mut self) {
-        let now = Instant::now();
+        let (now, wall) = (Instant::now(), self.wall(&self.taken_up));
         let mut errands = Vec::new();
         for desk in self.desks.values_mut().filter(|desk| desk.has_ready()) {
             let finds_out = !self.breakers.is_closed(&desk.way);
@@ -317,7 +317,10 @@ impl Dispatcher {
                     picked_at: _,
                     probe,
                 } = ready.chosen;
-                let due_at = due.due_at;
+                let due_for = DueFor {
+                    waited: wall - due.due_at,
+                    by: now,
+                };
                 let errand = Errand {
                     pair_strikes: desk.throttle.pair_refusals(&due.recipient),
                     finds_out,
@@ -338,7 +341,7 @@ impl Dispatcher {
                     desk.ours(),
                     permits,
                     ready.departure,
-                    due_at,
+                    due_for,
                 );
                 errands.push((errand, way_out));
             }

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -98,8 +97,27 @@ pub struct WayOut {
     permits: Vec<Permit>,
     departure: Departure,
     metrics: Arc<Metrics>,
-    due_at: OffsetDateTime,
+    due_for: DueFor,
     left_at: Arc<OnceLock<Instant>>,
+}
+
+/// How long a message had been due at a moment, by the database's clock.
+#[derive(Clone, Copy)]
+pub struct DueFor {
+    /// So long.
+    pub waited: time::Duration,
+    /// At this moment.
+    pub by: Instant,
+}
+
+impl DueFor {
+    /// How long it has been now. What the database's clock says is known to some milliseconds: a due time that lies ahead is as good as now.
+    fn at(self, now: Instant) -> Duration {
+        let waited = self
+            .waited
+            .saturating_add((now - self.by).try_into().unwrap_or_default());
+        waited.try_into().unwrap_or_default()
+    }
 }
 
 impl Gate for WayOut {
@@ -115,12 +133,10 @@ impl Gate for WayOut {
         let late_by = self.permits.iter().map(|permit| permit.leaves(now)).min();
         self.departure.left(late_by.unwrap_or_default());
         if self.left_at.set(now).is_ok() {
-            // The two clocks are not the same: a due time that lies ahead is as good as now.
-            let waited = (self.clock.now() - self.due_at).try_into();
             self.metrics
                 .took
                 .due_to_request
-                .observe(waited.unwrap_or_default());
+                .observe(self.due_for.at(now));
         }
     }
 }
@@ -185,7 +201,7 @@ impl Sending {
         ours: Arc<AtomicBool>,
         permits: Vec<Permit>,
         departure: Departure,
-        due_at: OffsetDateTime,
+        due_for: DueFor,
     ) -> WayOut {
         WayOut {
             clock: self.clock.clone(),
@@ -195,7 +211,7 @@ impl Sending {
             permits,
             departure,
             metrics: Arc::clone(&self.metrics),
-            due_at,
+            due_for,
             left_at: Arc::default(),
         }
     }

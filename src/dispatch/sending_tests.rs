@@ -17,7 +17,10 @@ fn way_out(clock: &Clock, ours: bool, leave_by: BootInstant, trusted_until: Boot
         permits: Vec::new(),
         departure: Departures::default().announce(&SenderId::from("1")),
         metrics: Arc::default(),
-        due_at: OffsetDateTime::UNIX_EPOCH,
+        due_for: DueFor {
+            waited: time::Duration::ZERO,
+            by: Instant::now(),
+        },
         left_at: Arc::default(),
     }
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use wa_outbox::store::sender::SenderChange;
 
+use crate::support::callbacks::get;
 use crate::support::make::{BOB, a_text};
+use crate::support::scrape::Scrape;
 use crate::support::world::{SENDER, World};
 
 const HELD: &str = "200000000000001";
@@ -55,6 +57,14 @@ async fn a_worker_whose_clock_is_two_hours_ahead_keeps_holds_expiries_and_pair_l
     soon_overdue.0.expires_at = Some(world.in_an_hour().await);
     let soon_overdue = world.enqueue(soon_overdue).await;
     world.until_state(soon_overdue, "accepted").await;
+    let said = worker.until_logged("(admin.listen)").await;
+    let address = said.split_whitespace().find(|word| word.contains(':'));
+    let metrics = get(format!("http://{}/metrics", address.expect("an address"))).await;
+    let waited = Scrape(metrics.body).of("wa_outbox_due_to_request_seconds_sum");
+    assert!(
+        waited.is_some_and(|seconds| seconds < 3_600.0),
+        "{waited:?}"
+    );
 
     let second = world.enqueue(a_text().to(BOB)).await;
     world
