@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::dispatcher::{Dispatcher, Event};
+use super::given_up::either;
 use super::resting::{OnTrial, template_of};
 use super::sending::Answered;
 use crate::crash::crash_point;
@@ -168,7 +169,7 @@ impl Dispatcher {
         let Some(template) = template_of(&answered.payload) else {
             return;
         };
-        if let Some(desk) = self.desks.get_mut(&answered.sender) {
+        if let Some(desk) = either(&mut self.desks, &mut self.given_up, &answered.sender) {
             desk.resting.refuse(template.clone(), now);
         }
         let (store, sender) = (self.store.clone(), answered.sender.clone());
@@ -193,11 +194,12 @@ impl Dispatcher {
         });
     }
 
-    fn end_template_probe(&self, answered: &Answered, hold: i64) {
+    fn end_template_probe(&mut self, answered: &Answered, hold: i64) {
         let (store, sender) = (self.store.clone(), answered.sender.clone());
         let error = error_of(&answered.outcome).cloned();
         // Where messages did not fit their template, one that does not fit either is the same refusal.
-        let was_mismatch = self.desks.get(&sender).is_some_and(|desk| {
+        let desk = either(&mut self.desks, &mut self.given_up, &sender);
+        let was_mismatch = desk.is_some_and(|desk| {
             let held = desk.resting.template_hold(hold);
             held.is_some_and(|held| is_mismatch(held.code))
         });
