@@ -78,10 +78,8 @@ impl Config {
         };
         let mut ours = env.clone();
         ours.retain(|name, _| !OTEL.contains(&name.as_str()));
-        match Self::load(path, &ours) {
-            Ok(config) => Ok((config, Some(error))),
-            Err(_) => Err(error),
-        }
+        // Where both fail, the first may be one that stops nobody.
+        Ok((Self::load(path, &ours)?, Some(error)))
     }
 }
 

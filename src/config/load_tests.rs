@@ -505,6 +505,10 @@ fn the_short_forms_of_opentelemetry_name_a_collector_and_a_share() {
         (name.as_str(), value.expose_secret()),
         ("x-key", "let-me-in")
     );
-    let message = refused("", &[("OTEL_TRACES_SAMPLER_ARG", "often")]);
+    let unfit = ("OTEL_TRACES_SAMPLER_ARG", "often");
+    let wrong = ("WA_OUTBOX__WORKER__TICK_MS", "soon");
+    let error = Config::load_but_traces(None, &env(&[unfit, wrong])).expect_err("is refused");
+    assert!(error.to_string().contains(wrong.0), "{error}");
+    let message = refused("", &[unfit]);
     assert!(message.contains("OTEL_TRACES_SAMPLER_ARG"), "{message}");
 }
