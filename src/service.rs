@@ -41,7 +41,7 @@ use crate::dispatch::dispatcher::{DispatchSettings, Dispatcher};
 use crate::dispatch::media::Media;
 use crate::dispatch::ownership::{LEAVES_WITHIN, Ownership, OwnershipSettings};
 use crate::dispatch::reconciler::Reconciler;
-use crate::dispatch::recorder::{Recorder, RecorderSettings};
+use crate::dispatch::recorder::{Backlog, Recorder, RecorderSettings};
 use crate::dispatch::sending::{LEAVE_WITHIN, Sending};
 use crate::dispatch::signals::Signals;
 use crate::dispatch::wake;
@@ -148,6 +148,7 @@ pub struct Service {
     signals: Option<Arc<Signals>>,
     dispatcher: Option<JoinHandle<()>>,
     recorder: Option<JoinHandle<()>>,
+    backlog: Option<Arc<Backlog>>,
     ownership: Option<JoinHandle<()>>,
     tasks: TaskTracker,
     parts: Supervision,
@@ -228,6 +229,7 @@ impl Service {
             signals: None,
             dispatcher: None,
             recorder: None,
+            backlog: None,
             ownership: None,
             tasks: TaskTracker::new(),
             parts: Supervision::default(),
@@ -432,6 +434,7 @@ impl Service {
             .spawn(parts.of("watch over the dispatcher", watching));
         self.signals = Some(Arc::clone(&signals));
         health.progress = Some(progress_of(Arc::clone(&signals), clock));
+        self.backlog = Some(Arc::clone(&backlog));
         let unwritten = Arc::clone(&backlog);
         health.unwritten = Some(Arc::new(move || unwritten.unwritten()));
         health.stuck = Some(Arc::new(move || {
@@ -508,18 +511,26 @@ impl Service {
     /// Stops in order. `true`: every request had its answer and every answer is written.
     pub async fn stop(mut self) -> bool {
         self.stop_sending.cancel();
-        let clean = tokio::time::timeout(self.grace, async {
+        let mut all_answered = false;
+        let in_time = tokio::time::timeout(self.grace, async {
             // The dispatcher ends with its last answer, and with it the last way to the recorder.
             ended(self.dispatcher.take()).await;
+            all_answered = true;
             ended(self.recorder.take()).await;
         })
         .await
         .is_ok();
-        if !clean {
+        if !in_time {
+            let what = match all_answered {
+                true => "answer could be written",
+                false => "request had its answer",
+            };
             warn!(
-                "Not every request had its answer in time; those messages will be swept to uncertain by the next worker"
+                "Not every {what} in time; those messages will be swept to uncertain by the next worker"
             );
         }
+        let backlog = self.backlog.take();
+        let clean = in_time && backlog.is_none_or(|backlog| backlog.unwritten() == 0);
         self.release.cancel();
         ended(self.ownership.take()).await;
         self.stop.cancel();

@@ -122,7 +122,7 @@ impl Options {
         }
         if !clean {
             bail!(
-                "some requests had no answer in time; the next worker takes their messages for uncertain"
+                "some requests had no answer in time, or one that could not be written; the next worker takes their messages for uncertain"
             );
         }
         info!("Stopped; every answer is written");

@@ -2,8 +2,8 @@
 //!
 //! An answer is a fact. It is kept and tried again for as long as the process lives, whatever happens to the lease; a batch
 //! that the database refuses, or takes too long over, is halved, until the one record that it refuses stands alone. That one is put
-//! aside and tried again from time to time: so one cannot keep back the others. While too many wait to be written, nothing new is
-//! begun.
+//! aside and tried again from time to time: so one cannot keep back the others, nor, after some more tries, the end of the process.
+//! While too many wait to be written, nothing new is begun.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -94,6 +94,8 @@ pub struct Recorder {
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// … and what it refused alone, while it took others.
 const TRY_REFUSED_AGAIN: Duration = Duration::from_secs(5);
+/// At the end of the process what is refused alone is tried so often.
+const TRIES_AT_THE_END: usize = 10;
 
 impl Recorder {
     /// A recorder, and the way to it.
@@ -122,7 +124,7 @@ impl Recorder {
         )
     }
 
-    /// Runs until the last queue is dropped and nothing is left to be written.
+    /// Runs until the last queue is dropped and nothing is left that the database takes.
     pub async fn run(mut self) {
         let (mut batch, mut traces) = (Vec::new(), Vec::new());
         let (mut refused, mut try_refused_at) = (Vec::new(), Instant::now());
@@ -142,10 +144,14 @@ impl Recorder {
                 try_refused_at = Instant::now() + TRY_REFUSED_AGAIN;
             }
         }
-        while !refused.is_empty() {
+        for _ in 0..TRIES_AT_THE_END {
+            if refused.is_empty() {
+                return;
+            }
             tokio::time::sleep(TRY_AGAIN).await;
             refused = self.write(&mut refused).await;
         }
+        say_given_up(&refused);
     }
 
     /// The next record; or none, when it is time to try again what was refused. Nothing at the end.
@@ -251,4 +257,15 @@ impl Recorder {
             .map(|(_, record)| record)
             .collect()
     }
+}
+
+fn say_given_up(refused: &[Record]) {
+    if refused.is_empty() {
+        return;
+    }
+    let ids: Vec<_> = refused.iter().map(|one| one.id.to_string()).collect();
+    error!(
+        "The database refuses what became of messages {}; the next worker takes them for uncertain",
+        ids.join(", ")
+    );
 }

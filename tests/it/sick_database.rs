@@ -142,20 +142,7 @@ async fn an_outcome_that_the_database_refuses_keeps_no_other_waiting_and_is_kept
     world
         .simulator
         .set_statuses(wa_outbox::simulator::Statuses::none());
-    world
-        .run_sql(&format!(
-            "create function public.refuses() returns trigger language plpgsql as $$
-             begin
-               if exists (select from wa.outbox o where o.id = new.id and o.recipient = '{ALICE}') then
-                 raise exception using errcode = 'check_violation', message = 'not this one';
-               end if;
-               return new;
-             end $$"
-        ))
-        .await;
-    world
-        .run_sql("create trigger refuses before insert on wa.results for each row execute function public.refuses()")
-        .await;
+    world.refuse_results_of_alice().await;
     let refused = world.enqueue(a_text()).await;
     world.until_taken(1).await;
 
@@ -165,6 +152,28 @@ async fn an_outcome_that_the_database_refuses_keeps_no_other_waiting_and_is_kept
     world.run_sql("drop trigger refuses on wa.results").await;
     world.until_state(refused, "accepted").await;
     assert_eq!(world.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_stop_names_what_the_database_refuses_and_does_not_wait_for_it() {
+    let mut config = quick_settings();
+    // Longer than anybody waits.
+    config.worker.shutdown = Some(Duration::from_secs(600));
+    let world = World::at_rest_with(config).await;
+    world
+        .simulator
+        .set_statuses(wa_outbox::simulator::Statuses::none());
+    world.refuse_results_of_alice().await;
+    let process = world.start_process("told-to-stop").await;
+    let refused = world.enqueue(a_text()).await;
+    process.until_logged("Could not record an outcome").await;
+
+    process.ask_to_stop();
+
+    let said = process.until_logged("The database refuses").await;
+    assert!(said.contains(&format!("messages {refused};")), "{said}");
+    assert_eq!(process.count_logged("in time;"), 0);
+    assert_eq!(process.ended().await.code(), Some(1));
 }
 
 #[tokio::test]
@@ -190,6 +199,21 @@ fn slowed_settings() -> Config {
 }
 
 impl World {
+    async fn refuse_results_of_alice(&self) {
+        self.run_sql(&format!(
+            "create function public.refuses() returns trigger language plpgsql as $$
+             begin
+               if exists (select from wa.outbox o where o.id = new.id and o.recipient = '{ALICE}') then
+                 raise exception using errcode = 'check_violation', message = 'not this one';
+               end if;
+               return new;
+             end $$"
+        ))
+        .await;
+        self.run_sql("create trigger refuses before insert on wa.results for each row execute function public.refuses()")
+            .await;
+    }
+
     async fn enqueue_a_load(&self) -> Vec<MessageId> {
         self.simulator
             .set_latency(Duration::from_millis(30), Duration::ZERO);
