@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::ownership::Holding;
+use super::telling::unless_done;
 use crate::crash::crash_point;
 use crate::domain::id::SenderId;
 use crate::domain::mask::Eyes;
@@ -40,12 +41,8 @@ pub async fn run(store: Store, holding: watch::Receiver<Arc<Holding>>, stop: Can
             .iter()
             .map(|held| held.held.sender.id())
             .collect();
-        if let Err(error) = look(&store, &senders, &mut places, looks).await {
-            warn!(
-                error = &error as &dyn std::error::Error,
-                "Could not look after the campaigns; trying again"
-            );
-        }
+        let looked = look(&store, &senders, &mut places, looks).await;
+        unless_done(looked, "look after the campaigns");
         looks += 1;
         tokio::select! {
             () = stop.cancelled() => {}
@@ -64,17 +61,14 @@ async fn look(
         return Ok(());
     }
     // Each whatever becomes of the others: what cannot be added up or paused must not keep rows of a cancelled campaign waiting.
-    let folded = fold(store).await;
-    let paused = pause(store, senders).await;
+    unless_done(fold(store).await, "add up the counts of campaigns");
+    unless_done(pause(store, senders).await, "pause campaigns in trouble");
     let ended = end_rows(store, senders, places).await;
-    let closed = match looks.is_multiple_of(CLOSE_EVERY) {
-        true => close(store, senders).await,
-        false => Ok(()),
-    };
-    folded?;
-    paused?;
-    ended?;
-    closed
+    unless_done(ended, "end the rows of campaigns that are over");
+    if looks.is_multiple_of(CLOSE_EVERY) {
+        close(store, senders).await?;
+    }
+    Ok(())
 }
 
 async fn fold(store: &Store) -> Result<(), StoreError> {

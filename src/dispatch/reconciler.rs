@@ -102,12 +102,8 @@ impl Reconciler {
         while !stop.is_cancelled() {
             self.suspects.extend(signals.new_suspects());
             let held = Arc::clone(&holding.borrow());
-            if let Err(error) = self.run_once(&held).await {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "Could not look after uncertain messages; trying again"
-                );
-            }
+            let looked = self.run_once(&held).await;
+            telling::unless_done(looked, "look after uncertain messages");
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -134,12 +130,12 @@ impl Reconciler {
             return Ok(Settled::default());
         }
         // Each whatever becomes of the others: a lost answer must not wait for an expiry or a sequence of somebody else.
-        let expired = self.expire_overdue().await;
-        let looked_after = self.look_after_sequences(holding).await;
-        let settled = self.settle_silent().await;
-        expired?;
-        looked_after?;
-        settled
+        telling::unless_done(self.expire_overdue().await, "end what is overdue");
+        telling::unless_done(
+            self.look_after_sequences(holding).await,
+            "look after sequences",
+        );
+        self.settle_silent().await
     }
 
     async fn settle_silent(&self) -> Result<Settled, StoreError> {

@@ -1,12 +1,24 @@
-//! What attempts come to, as events for whoever watches.
+//! What attempts come to, as events for whoever watches; and what did not come about, for the log.
 
 use time::OffsetDateTime;
+use tracing::warn;
 
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{AttemptNumber, MessageId, SenderId};
 use crate::domain::outcome::Outcome;
 use crate::domain::transition::Transition;
+use crate::store::StoreError;
 use crate::store::record::{Record, Recorded};
+
+/// A part of a look could not be done: it is tried again by the next one, and the other parts go on.
+pub(super) fn unless_done<T>(part: Result<T, StoreError>, doing: &str) {
+    if let Err(error) = part {
+        warn!(
+            error = &error as &dyn std::error::Error,
+            "Could not {doing}; trying again"
+        );
+    }
+}
 
 /// An attempt of a message.
 pub(super) fn attempt(

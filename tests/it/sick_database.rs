@@ -177,6 +177,26 @@ async fn a_stop_names_what_the_database_refuses_and_does_not_wait_for_it() {
 }
 
 #[tokio::test]
+async fn of_a_look_each_part_that_fails_is_told() {
+    let world = World::at_rest().await;
+    world
+        .run_sql(&format!(
+            r#"insert into wa.outbox (recipient, payload, due_at, expires_at)
+               values ('{ALICE}', '{{"type":"text","text":{{"body":"Hello"}}}}', now() - interval '2 hours', now() - interval '1 hour')"#
+        ))
+        .await;
+    world.refuse_results_of_alice().await;
+    world
+        .run_sql("alter function wa.look_after_sequences rename to gone")
+        .await;
+
+    let process = world.start_process("told").await;
+
+    process.until_logged("Could not end what is overdue").await;
+    process.until_logged("Could not look after sequences").await;
+}
+
+#[tokio::test]
 async fn connections_that_all_end_at_once_under_load_cost_no_message() {
     let (world, _cable) = World::start_on_a_cable_with(slowed_settings()).await;
     let written = world.enqueue_a_load().await;
