@@ -198,7 +198,7 @@ fn open_as_many_files_as_allowed() {
     }
 }
 
-/// Somebody does not want to wait. The runtime is not shut down: it would wait for what is still running.
+/// Somebody does not want to wait. The runtime is not shut down: it would wait a moment for what is still running.
 fn end_at_once(name: &str) -> ! {
     error!(
         "Ended at once by a second signal ({name}): requests that are out lose their answers; the next worker takes their messages for uncertain"
