@@ -1,19 +1,18 @@
 //! Finds out how the providers of senders are reached, and lets none of them hold up the others.
 //!
-//! A credential may be in a file, and a file on a disk that has gone away: whoever reads it stands still. So files are read by threads
-//! beside the runtime, all are waited for no longer than a moment, and none that stands still is asked a second time. Until its file
-//! answers, a sender is worked as it was before, and one that is new cannot be worked; the others go on.
+//! A credential may be in a file, and a file on a disk that has gone away. So files are read by threads beside the runtime ([`on_a_thread`]),
+//! all are waited for no longer than a moment, and none that stands still is asked a second time. Until its file answers, a sender is
+//! worked as it was before, and one that is new cannot be worked; the others go on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use secrecy::ExposeSecret;
-use tokio::sync::oneshot::{self, error::TryRecvError};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use super::beside::{Answer, hangs, on_a_thread};
 use super::ownership::Held;
 use crate::domain::hold::{Fingerprint, FingerprintKey};
 use crate::provider::{AddressError, Endpoint};
@@ -57,13 +56,11 @@ impl Reach {
 enum Found {
     /// All is as it was: so it mostly is, and there may be hundreds of senders.
     Unchanged,
-    /// The file has not answered yet, or nobody has had the time to ask it.
-    Waits(Option<Answer>),
     Anew(Box<Result<Endpoint, AddressError>>),
 }
 
-/// What a thread will say.
-type Answer = oneshot::Receiver<Found>;
+/// What was found, or who will tell it: the file has not answered yet, or nobody has had the time to ask it.
+type Looked = Result<Found, Option<Answer<Found>>>;
 
 /// A sender and the places that its credential and its certificates are read from.
 type Asked = (String, String, Option<String>);
@@ -96,48 +93,12 @@ impl Question {
     }
 }
 
-/// Does work beside the runtime, one after the other, and waits for it until then. Where one stands still, those behind it are left.
-async fn on_a_thread<W>(until: Instant, work: Vec<W>) -> Vec<Found>
-where
-    W: FnOnce() -> Found + Send + 'static,
-{
-    let (tells, answers): (Vec<_>, Vec<_>) = work.iter().map(|_| oneshot::channel()).unzip();
-    let over = Arc::new(AtomicBool::new(Instant::now() >= until));
-    let is_over = Arc::clone(&over);
-    // Not a thread of the runtime's: the end of the process would wait for it.
-    let started = std::thread::Builder::new().spawn(move || {
-        for (one, tell) in work.into_iter().zip(tells) {
-            if is_over.load(Ordering::Acquire) {
-                return;
-            }
-            let _ = tell.send(one());
-        }
-    });
-    let mut found = Vec::with_capacity(answers.len());
-    for mut answer in answers {
-        if started.is_err() || over.load(Ordering::Acquire) {
-            found.push(Found::Waits(None));
-            continue;
-        }
-        found.push(match timeout_at(until, &mut answer).await {
-            Ok(Ok(found)) => found,
-            // It panicked: the next look asks again.
-            Ok(Err(_)) => Found::Waits(None),
-            Err(_) => {
-                over.store(true, Ordering::Release);
-                Found::Waits(Some(answer))
-            }
-        });
-    }
-    found
-}
-
 /// Knows how senders are reached, and whose files have not answered.
 pub(super) struct Reaching {
     fingerprints: FingerprintKey,
     within: Duration,
     /// Once its settings name other places, a sender is asked there.
-    late: HashMap<Asked, Answer>,
+    late: HashMap<Asked, Answer<Found>>,
 }
 
 impl Reaching {
@@ -156,8 +117,7 @@ impl Reaching {
         senders: &[Arc<HeldSender>],
         before: &HashMap<&str, &Held>,
     ) -> Vec<Reach> {
-        self.late
-            .retain(|_, answer| matches!(answer.try_recv(), Err(TryRecvError::Empty)));
+        self.late.retain(|_, answer| hangs(answer));
         let known: Vec<_> = (senders.iter())
             .map(|now| Reach::known_of(before.get(now.sender.sender.as_str())?, now))
             .collect();
@@ -167,9 +127,9 @@ impl Reaching {
             .collect()
     }
 
-    async fn ask(&self, senders: &[Arc<HeldSender>], known: &[Option<Reach>]) -> Vec<Found> {
+    async fn ask(&self, senders: &[Arc<HeldSender>], known: &[Option<Reach>]) -> Vec<Looked> {
         let until = Instant::now() + self.within;
-        let mut all: Vec<Found> = senders.iter().map(|_| Found::Waits(None)).collect();
+        let mut all: Vec<Looked> = senders.iter().map(|_| Err(None)).collect();
         let (mut places, mut in_files) = (Vec::new(), Vec::new());
         for (place, (held, known)) in senders.iter().zip(known).enumerate() {
             if self.late.contains_key(&asked_of(held)) {
@@ -183,7 +143,7 @@ impl Reaching {
                 places.push(place);
                 in_files.push(move || question.read());
             } else {
-                all[place] = question.read();
+                all[place] = Ok(question.read());
             }
         }
         let mut in_files = in_files.into_iter().peekable();
@@ -194,22 +154,22 @@ impl Reaching {
                 in_files.by_ref().take(A_THREAD).collect(),
             ));
         }
-        let found: Vec<Vec<Found>> = stream::iter(threads).buffered(AT_ONCE).collect().await;
+        let found: Vec<Vec<Looked>> = stream::iter(threads).buffered(AT_ONCE).collect().await;
         for (place, found) in places.into_iter().zip(found.into_iter().flatten()) {
             all[place] = found;
         }
         all
     }
 
-    fn reach(&mut self, held: &HeldSender, known: Option<Reach>, found: Found) -> Reach {
+    fn reach(&mut self, held: &HeldSender, known: Option<Reach>, found: Looked) -> Reach {
         match found {
-            Found::Unchanged => known.unwrap_or_default(),
-            Found::Waits(answer) => {
+            Ok(Found::Unchanged) => known.unwrap_or_default(),
+            Err(answer) => {
                 self.late
                     .extend(answer.map(|answer| (asked_of(held), answer)));
                 known.unwrap_or_else(|| Reach::not(held.sender.address().no_answer()))
             }
-            Found::Anew(read) => match *read {
+            Ok(Found::Anew(read)) => match *read {
                 Ok(endpoint) => {
                     let credential = endpoint.credential().expose_secret();
                     Reach {
@@ -226,42 +186,10 @@ impl Reaching {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
     use crate::dispatch::desk;
-
-    #[tokio::test]
-    async fn a_file_that_does_not_answer_is_waited_for_no_longer_than_agreed_nor_are_those_behind_it()
-     {
-        let (open, gate) = std::sync::mpsc::channel::<()>();
-        let answers = || Box::new(|| Found::Unchanged) as Box<dyn FnOnce() -> Found + Send>;
-        let stands_still = Box::new(move || {
-            gate.recv().expect("is opened");
-            Found::Unchanged
-        });
-        let until = Instant::now() + Duration::from_millis(200);
-        let mut found = on_a_thread(until, vec![answers(), stands_still, answers()]).await;
-        assert!(matches!(found.pop(), Some(Found::Waits(None))));
-        let Some(Found::Waits(Some(answer))) = found.pop() else {
-            panic!("it has not answered");
-        };
-        assert!(matches!(found.pop(), Some(Found::Unchanged)));
-
-        open.send(()).expect("it still reads");
-        assert!(matches!(answer.await, Ok(Found::Unchanged)));
-    }
-
-    #[tokio::test]
-    async fn when_the_time_is_over_nothing_is_read() {
-        let (reads, read) = std::sync::mpsc::channel();
-        let ask = move || {
-            reads.send(()).expect("somebody listens");
-            Found::Unchanged
-        };
-        let found = on_a_thread(Instant::now(), vec![ask]).await;
-        assert!(matches!(found.as_slice(), [Found::Waits(None)]));
-        // The thread has let go of it.
-        assert!(read.recv().is_err());
-    }
 
     #[tokio::test]
     async fn a_sender_whose_file_has_not_answered_is_asked_where_it_is_read_from_instead() {

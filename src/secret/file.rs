@@ -16,12 +16,8 @@ use rustix::fs::OFlags;
 /// # Errors
 /// When it cannot be read, is no ordinary file, or is larger.
 pub fn bytes(path: &Path, at_most: u64) -> io::Result<Vec<u8>> {
-    // Asked before it is opened, for to open some devices is to do something; and asked again of what was opened.
-    ordinary(&std::fs::metadata(path)?)?;
-    let file = open(path)?;
-    ordinary(&file.metadata()?)?;
     let mut content = Vec::new();
-    file.take(at_most + 1).read_to_end(&mut content)?;
+    opened(path)?.take(at_most + 1).read_to_end(&mut content)?;
     if content.len() as u64 > at_most {
         let said = format!("it is larger than {} kB", at_most / 1024);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, said));
@@ -37,6 +33,18 @@ pub fn text(path: &Path, at_most: u64) -> io::Result<String> {
     // The bytes themselves may be a secret, so the error that holds them is let go.
     String::from_utf8(bytes(path, at_most)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
+/// An ordinary file, to be read.
+///
+/// # Errors
+/// When it cannot be opened, or is no ordinary file.
+pub fn opened(path: &Path) -> io::Result<File> {
+    // Asked before it is opened, for to open some devices is to do something; and asked again of what was opened.
+    ordinary(&std::fs::metadata(path)?)?;
+    let file = open(path)?;
+    ordinary(&file.metadata()?)?;
+    Ok(file)
 }
 
 /// Opens it without waiting for anybody at the other end.
