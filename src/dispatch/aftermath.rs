@@ -139,13 +139,7 @@ impl Dispatcher {
             }
             let why = format!("a file could not be uploaded: {}", lesson.why);
             desk.last_error = Some((why, wall));
-            if let Outcome::Held {
-                scope: HoldScope::Sender,
-                error,
-            } = &lesson.outcome
-                // A 404 or a page of somebody else's says only that files go elsewhere.
-                && (error.code.is_some() || error.http_status == Some(401))
-            {
+            if let Some(error) = lesson.hold() {
                 desk.hold(now);
                 let fingerprint = desk.resting.fingerprint();
                 self.unsent.extend(desk.unsent());

@@ -2,7 +2,11 @@
 //!
 //! An upload may take minutes, and between the intent of a message and its request lie seconds at most. So a message whose file
 //! has no id yet is put off, the file is uploaded meanwhile, once however many messages name it, and the id waits here for them. A
-//! file that cannot be used fails its messages in words, and a moment later it is looked at again, for it may have been mended.
+//! file that cannot be used fails its messages in words, and a moment later it is looked at again, for it may have been mended. One that
+//! cannot be read for now, or whose disk does not answer, is waited for.
+//!
+//! So many files of a sender wait, and no more: of what comes beyond nothing is remembered, and its message looks again the later the more
+//! there are.
 //!
 //! What an upload teaches about its sender (a token that does not let in, a pace that is too fast) is no less true than what a message
 //! does: the dispatcher is told. To be told to slow down concerns uploads alone, which have limits of their own (Meta, Graph API rate
@@ -10,26 +14,34 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::io::Read as _;
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
+use super::beside::{Answer, alone, hangs};
 use super::sending::LEAVE_WITHIN;
 use crate::domain::id::SenderId;
-use crate::domain::outcome::{NotSent, Outcome};
+use crate::domain::mask::Eyes;
+use crate::domain::outcome::{ApiError, HoldScope, NotSent, Outcome};
+use crate::domain::text::chain;
 use crate::provider::file_reference::{file_references, with_ids};
-use crate::provider::media::{KEPT_FOR, MediaType, UploadError};
+use crate::provider::media::{KEPT_FOR, MediaFile, MediaType, UploadError};
 use crate::provider::{Endpoint, Provider};
+use crate::secret::file::opened;
 use crate::store::media::Content;
 use crate::store::{Store, StoreError};
 
-/// A message whose file is on its way is looked at again after this.
+/// A message whose file is on its way is looked at again after this …
 const LOOK_AGAIN_IN: Duration = Duration::from_secs(1);
+/// … and so much later for each file of its sender that waits too.
+const LATER_FOR_EACH: Duration = Duration::from_millis(50);
 /// A file is looked at again after this: it may have been changed, or mended.
 const TRUSTED_FOR: Duration = Duration::from_secs(10);
 /// What could not be uploaded now is tried again after this, and each further time after twice as long …
@@ -44,21 +56,62 @@ const READ_AGAIN_IN: Duration = Duration::from_secs(60 * 60);
 const AT_ONCE: usize = 2;
 /// Uploads to one place at once, so that all of one that hangs are not all there are.
 const AT_ONCE_THERE: usize = 8;
-/// Files that are remembered; of more, those are forgotten that nobody has asked for lately.
+/// Files of one sender that wait for their upload.
+const WAIT_AT_MOST: usize = 100;
+/// While so many wait, messages that name others look again one after the other, at this distance: a few leave each second.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+/// While so many wait, another file takes the place of one that could not be uploaded, no more often than this: those that never can be are
+/// not in the way of all.
+const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
+/// Files of one sender that are remembered; of more, those are forgotten that nobody has asked for lately …
 const REMEMBERED: usize = 10_000;
+/// … and looked for no more often than this.
+const BETWEEN_CLEARINGS: Duration = Duration::from_secs(1);
+/// To find a file, to read it and to see that it is still the same each takes no longer than this: 100 MB at 4 MB/s, and a little.
+const READ_WITHIN: Duration = Duration::from_secs(30);
+/// Threads that read files: those that stand still are few.
+const READERS: usize = 32;
 
-/// The files of one process, by who keeps them for which sender, and name.
+/// The files of one process.
 pub struct Media {
     /// None: messages may name no files.
     folder: Option<PathBuf>,
     store: Store,
     provider: Arc<Provider>,
-    known: Mutex<HashMap<Key, Known>>,
-    /// Until then a sender uploads nothing: its provider said so.
-    rests: Mutex<HashMap<SenderId, Instant>>,
+    senders: Mutex<HashMap<SenderId, Files>>,
     lessons: Mutex<Vec<Lesson>>,
     turns: Mutex<HashMap<Turns, Arc<Semaphore>>>,
+    readers: Arc<Semaphore>,
+    read_within: Duration,
 }
+
+/// The files of a sender.
+struct Files {
+    known: HashMap<Name, Known>,
+    /// How many of them there is nothing of yet.
+    waiting: usize,
+    /// How many are looked at, or wait for their turn.
+    under_way: usize,
+    /// How its provider is reached now.
+    endpoint: Arc<Endpoint>,
+    /// Until then nothing is uploaded: its provider said so.
+    rest: Option<Rest>,
+    /// Its token lets nobody in. It is asked for no file while it is held, so whoever asks has heard of that, and of its end.
+    is_refused: bool,
+    /// When the last of those looks again for whose files there was no room.
+    line_ends: Instant,
+    next_change: Instant,
+    next_clearing: Instant,
+}
+
+/// That no files are wanted.
+struct Rest {
+    until: Instant,
+    why: String,
+}
+
+/// Who keeps what is uploaded, and the name of a file.
+type Name = (String, String);
 
 /// Whose uploads take turns.
 #[derive(PartialEq, Eq, Hash)]
@@ -78,6 +131,23 @@ pub(super) struct Lesson {
     pub(super) why: String,
 }
 
+impl Lesson {
+    /// What holds its sender. A 404 or a page of somebody else's does not: it says only that files go elsewhere.
+    pub(super) fn hold(&self) -> Option<&ApiError> {
+        hold_of(&self.outcome)
+    }
+}
+
+fn hold_of(outcome: &Outcome) -> Option<&ApiError> {
+    match outcome {
+        Outcome::Held {
+            scope: HoldScope::Sender,
+            error,
+        } if error.code.is_some() || error.http_status == Some(401) => Some(error),
+        _ => None,
+    }
+}
+
 /// What a message waits for whose file has no id yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wait {
@@ -85,9 +155,6 @@ pub(super) struct Wait {
     pub(super) waiting_for: String,
     pub(super) look_again_in: Duration,
 }
-
-/// Sender, who keeps what is uploaded for it, and name.
-type Key = (SenderId, String, String);
 
 /// What is known of a file.
 struct Known {
@@ -99,6 +166,8 @@ struct Known {
     /// How often in a row it could not be uploaded, and why at last.
     failures: u32,
     why: Option<String>,
+    /// Who will say what is in it, where its disk has not answered.
+    late: Option<Answer<Looked>>,
 }
 
 /// What tells whether a file was changed, and when it was read.
@@ -118,6 +187,20 @@ enum Found {
     /// Why messages cannot name it.
     Unusable(String),
 }
+
+/// A file that is open at its beginning.
+struct Opened {
+    path: PathBuf,
+    file: File,
+    /// The same, to see afterwards whether it was changed.
+    watched: File,
+    stamp: Stamp,
+    media_type: MediaType,
+    content: Content,
+}
+
+/// What a look at a file came to: nothing where it is as it was.
+type Looked = Result<Option<Opened>, MediaError>;
 
 /// Why a file has no id.
 #[derive(Debug, thiserror::Error)]
@@ -145,10 +228,11 @@ impl Media {
             folder,
             store,
             provider,
-            known: Mutex::default(),
-            rests: Mutex::default(),
+            senders: Mutex::default(),
             lessons: Mutex::default(),
             turns: Mutex::default(),
+            readers: Arc::new(Semaphore::new(READERS)),
+            read_within: READ_WITHIN,
         })
     }
 
@@ -165,33 +249,19 @@ impl Media {
     ) -> Result<(), Wait> {
         let mut ready = Ok(());
         for reference in file_references(payload) {
-            let key = (sender.clone(), endpoint.keeper(), reference.file);
-            let mut known = self.known();
-            if known.len() >= REMEMBERED {
-                // Not those that a message which is on its way out may still name.
-                known.retain(|_, one| one.until.is_none_or(|until| until + LEAVE_WITHIN > now));
+            let name = (endpoint.keeper(), reference.file);
+            let mut senders = self.senders();
+            let files = (senders.entry(sender.clone()))
+                .or_insert_with(|| Files::of(Arc::clone(endpoint), now));
+            files.endpoint = Arc::clone(endpoint);
+            files.is_refused = files.is_refused && self.teaches(sender);
+            if files.begins(&name, now) {
+                let (this, sender, name) = (Arc::clone(self), sender.clone(), name.clone());
+                let there = endpoint.url.origin().ascii_serialization();
+                tokio::spawn(async move { this.fetch(&sender, &name, there).await });
             }
-            let one = known.entry(key.clone()).or_insert_with(|| Known {
-                found: Found::Nothing,
-                until: Some(now),
-                stamp: None,
-                failures: 0,
-                why: None,
-            });
-            let rests_until = self.rests_until(sender, now);
-            if one.until.is_some_and(|until| until <= now) && rests_until.is_none() {
-                one.until = None;
-                let (this, endpoint) = (Arc::clone(self), Arc::clone(endpoint));
-                tokio::spawn(async move { this.fetch(key, &endpoint).await });
-            }
-            let is_ready = match one.found {
-                Found::Nothing => false,
-                Found::Id(_) => true,
-                // While it is looked at again, for it may have been mended, what is on its way out keeps the reason.
-                Found::Unusable(_) => one.until.is_some(),
-            };
-            if !is_ready {
-                ready = Err(one.wait(rests_until, now));
+            if let Err(wait) = files.ready(&name, now) {
+                ready = Err(wait);
             }
         }
         ready
@@ -202,9 +272,10 @@ impl Media {
         std::mem::take(&mut self.lessons.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn rests_until(&self, sender: &SenderId, now: Instant) -> Option<Instant> {
-        let rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
-        rests.get(sender).copied().filter(|until| *until > now)
+    /// Whether something was learned of a sender and nobody has asked for it yet.
+    fn teaches(&self, sender: &SenderId) -> bool {
+        let lessons = self.lessons.lock().unwrap_or_else(PoisonError::into_inner);
+        lessons.iter().any(|lesson| lesson.sender == *sender)
     }
 
     /// Waits for a turn: first of the sender's, so that who has many files does not fill the queue of a place.
@@ -221,33 +292,22 @@ impl Media {
     }
 
     /// Remembers that a file could not be uploaded, and says when it is tried again.
-    fn put_off(&self, key: &Key, error: &MediaError, endpoint: &Arc<Endpoint>) -> Duration {
-        let (sender, ..) = key;
+    fn put_off(
+        &self,
+        sender: &SenderId,
+        name: &Name,
+        error: &MediaError,
+        endpoint: &Arc<Endpoint>,
+    ) -> Duration {
         let taught = match error {
             MediaError::NotNow { taught, .. } => taught.as_deref(),
             MediaError::Unusable(_) | MediaError::Store(_) => None,
-        };
-        let mut known = self.known();
-        let Some(one) = known.get_mut(key) else {
-            return TRY_AGAIN_IN;
         };
         // Nobody's failure: the next one logs in.
         if taught == Some(&Outcome::NotSent(NotSent::SessionEnded)) {
             return Duration::ZERO;
         }
-        let doubled = TRY_AGAIN_IN * 2_u32.saturating_pow(one.failures.min(16));
-        one.failures += 1;
-        one.why = Some(error.to_string());
-        let asked = match taught {
-            Some(Outcome::Throttled { retry_after, .. }) => retry_after.unwrap_or_default(),
-            _ => Duration::ZERO,
-        };
-        let again_in = doubled.min(LONGEST_REST).max(asked);
-        drop(known);
-        if matches!(taught, Some(Outcome::Throttled { .. })) {
-            let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
-            rests.insert(sender.clone(), Instant::now() + again_in);
-        }
+        // First, so that who finds that the token is refused finds the lesson too, or somebody has learned it.
         if let Some(outcome) = taught {
             let lesson = Lesson {
                 sender: sender.clone(),
@@ -258,6 +318,29 @@ impl Media {
             let mut lessons = self.lessons.lock().unwrap_or_else(PoisonError::into_inner);
             lessons.push(lesson);
         }
+        let mut senders = self.senders();
+        let Some(files) = senders.get_mut(sender) else {
+            return TRY_AGAIN_IN;
+        };
+        let Some(one) = files.known.get_mut(name) else {
+            return TRY_AGAIN_IN;
+        };
+        let doubled = TRY_AGAIN_IN * 2_u32.saturating_pow(one.failures.min(16));
+        one.failures += 1;
+        one.why = Some(error.to_string());
+        let again_in = doubled.min(LONGEST_REST);
+        let Some(outcome) = taught else {
+            return again_in;
+        };
+        files.is_refused |= hold_of(outcome).is_some();
+        let Outcome::Throttled { retry_after, .. } = outcome else {
+            return again_in;
+        };
+        let again_in = again_in.max(retry_after.unwrap_or_default());
+        files.rest = Some(Rest {
+            until: Instant::now() + again_in,
+            why: error.to_string(),
+        });
         again_in
     }
 
@@ -272,10 +355,14 @@ impl Media {
         if references.is_empty() {
             return None;
         }
-        let (keeper, known) = (endpoint.keeper(), self.known());
+        let (keeper, senders) = (endpoint.keeper(), self.senders());
+        let known = senders.get(sender).map(|files| &files.known);
         Some(with_ids(payload, &references, |file| {
-            let one = known.get(&(sender.clone(), keeper.clone(), file.to_owned()));
-            match one.map(|one| &one.found) {
+            let name = (keeper.clone(), file.to_owned());
+            match known
+                .and_then(|known| known.get(&name))
+                .map(|one| &one.found)
+            {
                 Some(Found::Id(id)) => Ok(id.clone()),
                 Some(Found::Unusable(why)) => Err(format!("file {file}: {why}")),
                 // Only where a variable has put another name into the payload after it was looked at.
@@ -286,109 +373,290 @@ impl Media {
         }))
     }
 
-    async fn fetch(&self, key: Key, endpoint: &Arc<Endpoint>) {
-        let (sender, _, file) = &key;
-        let there = endpoint.url.origin().ascii_serialization();
+    async fn fetch(&self, sender: &SenderId, name: &Name, there: String) {
         let _own = self.turn(Turns::Of(sender.clone()), AT_ONCE).await;
         let _there = self.turn(Turns::To(there), AT_ONCE_THERE).await;
-        let known_stamp = self.known().get(&key).and_then(|one| one.stamp);
-        let (mut stamp, mut got) = (None, None);
-        match self.place_of(file) {
-            Ok(path) => {
-                stamp = stamp_of(&path);
-                if !is_unchanged(known_stamp, stamp) {
-                    got = Some(upload(&self.store, &self.provider, sender, &path, endpoint).await);
-                }
-            }
-            Err(error) => got = Some(Err(error)),
-        }
+        let turn = (self.senders().get_mut(sender))
+            .and_then(|files| files.takes_its_turn(name, Instant::now()));
+        let Some((endpoint, stamp)) = turn else {
+            return;
+        };
+        let got = self.id_of(sender, name, stamp, &endpoint).await;
         let rest = match &got {
-            Some(Err(error @ (MediaError::NotNow { .. } | MediaError::Store(_)))) => {
-                self.put_off(&key, error, endpoint)
-            }
-            Some(Ok(_) | Err(MediaError::Unusable(_))) | None => TRUSTED_FOR,
-        };
-        let mut known = self.known();
-        let Some(one) = known.get_mut(&key) else {
-            return;
-        };
-        let Some(got) = got else {
-            one.until = Some(Instant::now() + TRUSTED_FOR);
-            return;
-        };
-        one.stamp = stamp.filter(|_| got.is_ok());
-        match got {
-            Ok(id) => {
-                one.found = Found::Id(id);
-                (one.failures, one.why) = (0, None);
-            }
+            Ok(_) => TRUSTED_FOR,
             Err(MediaError::Unusable(why)) => {
+                let why = Eyes::CLOSED.text(why);
                 warn!(sender.id = %sender, "A media file that messages name cannot be used: {why}");
-                one.found = Found::Unusable(why);
-                (one.failures, one.why) = (0, None);
+                TRUSTED_FOR
             }
-            // What is known of it still holds.
             Err(error @ (MediaError::NotNow { .. } | MediaError::Store(_))) => {
+                let rest = self.put_off(sender, name, error, &endpoint);
+                let why = chain(error);
                 warn!(
                     sender.id = %sender,
-                    error = &error as &dyn std::error::Error,
-                    "A media file that messages wait for could not be uploaded; trying again in {} s",
-                    rest.as_secs()
+                    "A media file that messages wait for could not be uploaded; trying again in {} s: {}",
+                    rest.as_secs(),
+                    Eyes::CLOSED.text(&why)
                 );
+                rest
+            }
+        };
+        if let Some(files) = self.senders().get_mut(sender) {
+            files.take_in(name, got, Instant::now() + rest);
+        }
+    }
+
+    /// The id of a file and how it was when it was read; nothing where it is as it was.
+    async fn id_of(
+        &self,
+        sender: &SenderId,
+        name: &Name,
+        stamp: Option<Stamp>,
+        endpoint: &Endpoint,
+    ) -> Result<Option<(String, Stamp)>, MediaError> {
+        let (folder, (_, file)) = (self.folder.clone(), name.clone());
+        let look = move || look(folder.as_deref(), &file, stamp);
+        let Some(opened) = self.looked(sender, name, look).await? else {
+            return Ok(None);
+        };
+        let stamp = opened.stamp;
+        let id = send(&self.store, &self.provider, sender, opened, endpoint).await?;
+        Ok(Some((id, stamp)))
+    }
+
+    /// Has a file looked at, unless it has not answered whoever looked before.
+    async fn looked(
+        &self,
+        sender: &SenderId,
+        name: &Name,
+        look: impl FnOnce() -> Looked + Send + 'static,
+    ) -> Looked {
+        let until = Instant::now() + self.read_within;
+        let is_late = self.with(sender, name, |one| one.late.as_mut().is_some_and(hangs));
+        if is_late == Some(true) {
+            return Err(no_answer());
+        }
+        let place = timeout_at(until, Arc::clone(&self.readers).acquire_owned()).await;
+        let look = move || {
+            let _place = place;
+            look()
+        };
+        match alone(until, look).await {
+            Ok(looked) => looked,
+            Err(late) => {
+                self.with(sender, name, |one| one.late = late);
+                Err(no_answer())
             }
         }
-        one.until = Some(Instant::now() + rest);
     }
 
-    /// Where a file lies, if it may be sent: below the folder, whatever links lead to.
-    fn place_of(&self, file: &str) -> Result<PathBuf, MediaError> {
-        let folder = self.folder.as_ref().ok_or_else(|| {
-            unusable("this worker sends no files; set media.folder to where they are")
-        })?;
-        let folder = folder.canonicalize().map_err(|error| MediaError::NotNow {
-            why: format!("the folder of media.folder cannot be read: {error}"),
-            taught: None,
-        })?;
-        let path = folder.join(file).canonicalize();
-        let path = path.map_err(|error| unusable(format!("it cannot be read: {error}")))?;
-        if !path.starts_with(&folder) {
-            return Err(unusable("it lies outside the folder of media.folder"));
+    fn with<T>(
+        &self,
+        sender: &SenderId,
+        name: &Name,
+        does: impl FnOnce(&mut Known) -> T,
+    ) -> Option<T> {
+        let mut senders = self.senders();
+        senders.get_mut(sender)?.known.get_mut(name).map(does)
+    }
+
+    fn senders(&self) -> MutexGuard<'_, HashMap<SenderId, Files>> {
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Files {
+    fn of(endpoint: Arc<Endpoint>, now: Instant) -> Self {
+        Self {
+            known: HashMap::new(),
+            waiting: 0,
+            under_way: 0,
+            endpoint,
+            rest: None,
+            is_refused: false,
+            line_ends: now,
+            next_change: now,
+            next_clearing: now,
         }
-        Ok(path)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Key, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether a file is to be fetched, for the first time or again. From then on it is under way.
+    fn begins(&mut self, name: &Name, now: Instant) -> bool {
+        if self.rests(now).is_some() {
+            return false;
+        }
+        if !self.known.contains_key(name) {
+            if !self.has_room(now) {
+                return false;
+            }
+            self.known.insert(name.clone(), Known::at(now));
+            self.waiting += 1;
+        }
+        let Some(one) = self.known.get_mut(name) else {
+            return false;
+        };
+        // What there is something of can do without a look while many wait.
+        let has_place = one.is_waiting() || self.under_way < WAIT_AT_MOST;
+        let begins = has_place && one.until.is_some_and(|until| until <= now);
+        if begins {
+            one.until = None;
+            self.under_way += 1;
+        }
+        begins
+    }
+
+    fn ready(&mut self, name: &Name, now: Instant) -> Result<(), Wait> {
+        let rest = self.rest.as_ref().filter(|rest| rest.until > now);
+        let (until, why) = (rest.map(|rest| rest.until), rest.map(|rest| &rest.why));
+        let Some(one) = self.known.get(name) else {
+            let waiting_for = waiting_for(why, ", behind those of many others");
+            let left = until.map(|until| until.saturating_duration_since(now));
+            let soonest = left
+                .unwrap_or_default()
+                .clamp(LOOK_AGAIN_IN, LOOK_AGAIN_WITHIN);
+            self.line_ends = self.line_ends.max(now + soonest) + BETWEEN_LOOKS;
+            return Err(Wait {
+                waiting_for,
+                look_again_in: self.line_ends - now,
+            });
+        };
+        let is_ready = match one.found {
+            Found::Nothing => false,
+            Found::Id(_) => true,
+            // While it is looked at again, for it may have been mended, what is on its way out keeps the reason.
+            Found::Unusable(_) => one.until.is_some(),
+        };
+        if is_ready {
+            return Ok(());
+        }
+        let until = one.until.max(until);
+        let left = until.map(|until| until.saturating_duration_since(now));
+        let soonest = LOOK_AGAIN_IN + LATER_FOR_EACH * self.waiting as u32;
+        Err(Wait {
+            waiting_for: waiting_for(one.why.as_ref().or(why), ""),
+            look_again_in: left.unwrap_or_default().clamp(soonest, LOOK_AGAIN_WITHIN),
+        })
+    }
+
+    fn rests(&self, now: Instant) -> Option<Instant> {
+        let until = self.rest.as_ref().map(|rest| rest.until);
+        until.filter(|until| *until > now)
+    }
+
+    /// Whether one more file can be remembered; if need be, another is forgotten.
+    fn has_room(&mut self, now: Instant) -> bool {
+        if self.known.len() >= REMEMBERED && now >= self.next_clearing {
+            self.next_clearing = now + BETWEEN_CLEARINGS;
+            // Not those that a message which is on its way out may still name.
+            self.known
+                .retain(|_, one| one.until.is_none_or(|until| until + LEAVE_WITHIN > now));
+            self.waiting = self.known.values().filter(|one| one.is_waiting()).count();
+        }
+        if self.known.len() >= REMEMBERED {
+            return false;
+        }
+        if self.waiting >= WAIT_AT_MOST && now >= self.next_change {
+            self.next_change = now + BETWEEN_CHANGES;
+            let rest = (self.known.iter())
+                .filter(|(_, one)| one.is_waiting() && one.until.is_some() && one.late.is_none());
+            let longest = rest.max_by_key(|(_, one)| one.until);
+            if let Some(name) = longest.map(|(name, _)| name.clone()) {
+                self.known.remove(&name);
+                self.waiting -= 1;
+            }
+        }
+        self.waiting < WAIT_AT_MOST
+    }
+
+    /// Where a file is to be uploaded, and how it was when it was read last; nothing where it is not to be uploaded any more: much may have
+    /// been said since it was asked for.
+    fn takes_its_turn(
+        &mut self,
+        name: &Name,
+        now: Instant,
+    ) -> Option<(Arc<Endpoint>, Option<Stamp>)> {
+        let is_wanted = !self.is_refused && self.endpoint.keeper() == name.0;
+        let not_before = self.rests(now).or((!is_wanted).then_some(now));
+        let one = self.known.get_mut(name)?;
+        if not_before.is_some() {
+            one.until = not_before;
+            self.under_way -= 1;
+            return None;
+        }
+        Some((Arc::clone(&self.endpoint), one.stamp))
+    }
+
+    /// Takes in what came of a fetch, and when the file is looked at again.
+    fn take_in(
+        &mut self,
+        name: &Name,
+        got: Result<Option<(String, Stamp)>, MediaError>,
+        until: Instant,
+    ) {
+        self.under_way -= 1;
+        let Some(one) = self.known.get_mut(name) else {
+            return;
+        };
+        one.until = Some(until);
+        let found = match got {
+            Ok(None) => one.found.clone(),
+            Ok(Some((id, stamp))) => {
+                one.stamp = Some(stamp);
+                Found::Id(id)
+            }
+            Err(MediaError::Unusable(why)) => {
+                one.stamp = None;
+                Found::Unusable(why)
+            }
+            Err(MediaError::NotNow { .. } | MediaError::Store(_)) => {
+                // What is known of it still holds.
+                one.stamp = None;
+                return;
+            }
+        };
+        self.waiting -= usize::from(one.is_waiting());
+        one.found = found;
+        (one.failures, one.why) = (0, None);
     }
 }
 
 impl Known {
-    fn wait(&self, rests_until: Option<Instant>, now: Instant) -> Wait {
-        let until = self.until.max(rests_until);
-        let left = until.map(|until| until.saturating_duration_since(now));
-        let left = left.unwrap_or_default();
-        let waiting_for = match &self.why {
-            Some(why) => format!("the upload of its file: {why}"),
-            None => "the upload of its file".to_owned(),
-        };
-        Wait {
-            waiting_for,
-            look_again_in: left.clamp(LOOK_AGAIN_IN, LOOK_AGAIN_WITHIN),
+    /// Nothing is known of it, and it is looked at from then on.
+    fn at(until: Instant) -> Self {
+        Self {
+            found: Found::Nothing,
+            until: Some(until),
+            stamp: None,
+            failures: 0,
+            why: None,
+            late: None,
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        matches!(self.found, Found::Nothing)
+    }
+}
+
+impl Stamp {
+    fn of(data: &Metadata) -> Self {
+        Self {
+            bytes: data.len(),
+            changed: data.modified().ok(),
+            read: Instant::now(),
         }
     }
 }
 
-fn stamp_of(path: &Path) -> Option<Stamp> {
-    let data = path.metadata().ok()?;
-    Some(Stamp {
-        bytes: data.len(),
-        changed: data.modified().ok(),
-        read: Instant::now(),
-    })
+fn waiting_for(why: Option<&String>, place: &str) -> String {
+    match why {
+        Some(why) => format!("the upload of its file: {why}"),
+        None => format!("the upload of its file{place}"),
+    }
 }
 
-fn is_unchanged(known: Option<Stamp>, now: Option<Stamp>) -> bool {
-    known.zip(now).is_some_and(|(known, now)| {
+fn is_unchanged(known: Option<Stamp>, now: Stamp) -> bool {
+    known.is_some_and(|known| {
         known.bytes == now.bytes
             && known.changed.is_some()
             && known.changed == now.changed
@@ -400,50 +668,95 @@ fn unusable(why: impl Display) -> MediaError {
     MediaError::Unusable(why.to_string())
 }
 
-/// The id of a file: of one that was uploaded already and is the same, byte for byte, else of a new upload.
-///
-/// # Errors
-/// When it cannot be read, is of no type that WhatsApp takes, too long, or could not be uploaded.
-pub async fn upload(
-    store: &Store,
-    provider: &Provider,
-    sender: &SenderId,
-    path: &Path,
-    endpoint: &Endpoint,
-) -> Result<String, MediaError> {
-    let content = content_of(path).await?;
-    let keeper = endpoint.keeper();
-    if let Some(known) = store.medium(sender, &content, &keeper).await? {
-        return Ok(known.media_id);
+fn not_now(why: impl Display) -> MediaError {
+    MediaError::NotNow {
+        why: why.to_string(),
+        taught: None,
     }
-    let media_type = MediaType::named(content.media_type)
-        .ok_or_else(|| unusable("WhatsApp takes no such files"))?;
-    let id = provider
-        .upload(endpoint, path, media_type)
-        .await
-        .map_err(|error| match error {
-            UploadError::Unreadable(_) | UploadError::Refused(_) => unusable(error),
-            UploadError::NotNow { why, taught } => MediaError::NotNow {
-                why,
-                taught: Some(taught),
-            },
-        })?;
-    let kept = (keeper.as_str(), id.as_str());
-    store.keep_medium(sender, &content, kept, KEPT_FOR).await?;
-    info!(sender.id = %sender, "Uploaded a file of {} bytes ({})", content.bytes, content.media_type);
-    Ok(id)
 }
 
-async fn content_of(path: &Path) -> Result<Content, MediaError> {
-    let media_type = MediaType::of_file(path).ok_or_else(|| {
+fn no_answer() -> MediaError {
+    not_now("the disk that it is on does not answer; see that it works")
+}
+
+/// What an error says of a file. Only what the name itself, or what lies there, is to blame for will not change by itself: a disk that is
+/// disturbed, too many open files or a right that lacks are no verdict about a message.
+fn unreadable(error: io::Error) -> MediaError {
+    let why = format!("it cannot be read: {error}");
+    let is_to_blame = matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::InvalidFilename
+    ) || Errno::from_io_error(&error) == Some(Errno::LOOP);
+    match is_to_blame {
+        true => unusable(why),
+        false => not_now(why),
+    }
+}
+
+/// Looks at a file. Blocks.
+fn look(folder: Option<&Path>, file: &str, known: Option<Stamp>) -> Looked {
+    let path = place_of(folder, file)?;
+    let now = Stamp::of(&path.metadata().map_err(unreadable)?);
+    if is_unchanged(known, now) {
+        return Ok(None);
+    }
+    open(path).map(Some)
+}
+
+/// Where a file lies, if it may be sent: below the folder, whatever links lead to.
+fn place_of(folder: Option<&Path>, file: &str) -> Result<PathBuf, MediaError> {
+    let folder = folder.ok_or_else(|| {
+        unusable("this worker sends no files; set media.folder to where they are")
+    })?;
+    let folder = folder.canonicalize().map_err(|error| {
+        not_now(format!(
+            "the folder of media.folder cannot be read: {error}"
+        ))
+    })?;
+    let named = folder.join(file);
+    let path = named.canonicalize().map_err(|error| {
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        match is_missing.then(|| empty_folder(&folder, &named)).flatten() {
+            Some(empty) => not_now(format!(
+                "the folder {} is empty; see that its disk is mounted",
+                empty.display()
+            )),
+            None => unreadable(error),
+        }
+    })?;
+    if !path.starts_with(&folder) {
+        return Err(unusable("it lies outside the folder of media.folder"));
+    }
+    Ok(path)
+}
+
+/// The nearest folder on the way to a file, if nothing at all is in it.
+fn empty_folder<'a>(folder: &Path, named: &'a Path) -> Option<&'a Path> {
+    let on_the_way = named.ancestors().skip(1);
+    let (nearest, mut entries) = on_the_way
+        .take_while(|up| up.starts_with(folder))
+        .find_map(|up| Some((up, up.read_dir().ok()?)))?;
+    entries.next().is_none().then_some(nearest)
+}
+
+/// Opens a file that WhatsApp takes, and reads it. Blocks.
+fn open(path: PathBuf) -> Result<Opened, MediaError> {
+    let media_type = MediaType::of_file(&path).ok_or_else(|| {
         let endings = MediaType::endings().join(", ");
         unusable(format!("WhatsApp takes no such files; it takes: {endings}"))
     })?;
-    let file = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || digest_of(&file, media_type.limit)).await;
-    let (digest, bytes) = read
-        .map_err(|_| unusable("it could not be read to its end"))?
-        .map_err(|error| unusable(format!("it cannot be read: {error}")))?;
+    let read = || {
+        let mut file = opened(&path)?;
+        let stamp = Stamp::of(&file.metadata()?);
+        let (digest, bytes) = digest_of(&file, media_type.limit)?;
+        file.rewind()?;
+        Ok((file.try_clone()?, file, stamp, digest, bytes))
+    };
+    let (watched, file, stamp, digest, bytes) = read().map_err(unreadable)?;
     if bytes > media_type.limit {
         let limit = media_type.limit;
         let what = format!(
@@ -455,16 +768,23 @@ async fn content_of(path: &Path) -> Result<Content, MediaError> {
     if bytes == 0 {
         return Err(unusable("it is empty"));
     }
-    Ok(Content {
-        digest,
-        media_type: media_type.name,
-        bytes,
+    Ok(Opened {
+        path,
+        file,
+        watched,
+        stamp,
+        media_type,
+        content: Content {
+            digest,
+            media_type: media_type.name,
+            bytes,
+        },
     })
 }
 
 /// Reads no further than is needed to see that a file is too long.
-fn digest_of(path: &Path, limit: u64) -> std::io::Result<([u8; 32], u64)> {
-    let mut file = std::fs::File::open(path)?.take(limit + 1);
+fn digest_of(file: &File, limit: u64) -> io::Result<([u8; 32], u64)> {
+    let mut file = file.take(limit + 1);
     let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     let (mut buffer, mut bytes) = (vec![0; 1 << 16], 0);
     loop {
@@ -478,6 +798,64 @@ fn digest_of(path: &Path, limit: u64) -> std::io::Result<([u8; 32], u64)> {
     let mut whole = [0; 32];
     whole.copy_from_slice(digest.finish().as_ref());
     Ok((whole, bytes))
+}
+
+/// The id of a file: of one that was uploaded already and is the same, byte for byte, else of a new upload.
+///
+/// # Errors
+/// When it cannot be read, is of no type that WhatsApp takes, too long, or could not be uploaded.
+pub async fn upload(
+    store: &Store,
+    provider: &Provider,
+    sender: &SenderId,
+    path: &Path,
+    endpoint: &Endpoint,
+) -> Result<String, MediaError> {
+    let (until, path) = (Instant::now() + READ_WITHIN, path.to_owned());
+    let opened = alone(until, move || open(path)).await;
+    let opened = opened.map_err(|_| no_answer())??;
+    send(store, provider, sender, opened, endpoint).await
+}
+
+async fn send(
+    store: &Store,
+    provider: &Provider,
+    sender: &SenderId,
+    opened: Opened,
+    endpoint: &Endpoint,
+) -> Result<String, MediaError> {
+    let (content, keeper) = (&opened.content, endpoint.keeper());
+    if let Some(known) = store.medium(sender, content, &keeper).await? {
+        return Ok(known.media_id);
+    }
+    let file = MediaFile {
+        name: opened.path.file_name().unwrap_or_default(),
+        file: opened.file,
+        bytes: content.bytes,
+        media_type: opened.media_type,
+    };
+    let id = provider.upload(endpoint, file).await;
+    let id = id.map_err(|error| match error {
+        UploadError::Refused(_) => unusable(error),
+        UploadError::NotNow { why, taught } => MediaError::NotNow {
+            why,
+            taught: Some(taught),
+        },
+    })?;
+    if !is_as_it_was(opened.watched, opened.stamp).await {
+        return Err(not_now("it was changed while it was uploaded"));
+    }
+    let kept = (keeper.as_str(), id.as_str());
+    store.keep_medium(sender, content, kept, KEPT_FOR).await?;
+    info!(sender.id = %sender, "Uploaded a file of {} bytes ({})", content.bytes, content.media_type);
+    Ok(id)
+}
+
+/// Whether what went out is what was read before.
+async fn is_as_it_was(file: File, read: Stamp) -> bool {
+    let until = Instant::now() + READ_WITHIN;
+    let now = alone(until, move || file.metadata().map(|data| Stamp::of(&data))).await;
+    matches!(now, Ok(Ok(now)) if is_unchanged(Some(read), now))
 }
 
 #[cfg(test)]

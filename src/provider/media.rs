@@ -2,6 +2,7 @@
 //!
 //! An upload sends no message, so it may be made again whenever one is not sure that it has been made.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,12 +92,8 @@ impl MediaType {
     /// The type of a file, by its ending.
     pub fn of_file(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_str()?.to_ascii_lowercase();
-        Self::find(|known| known.endings.contains(&ending.as_str()))
-    }
-
-    /// The type of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::find(|known| known.name == name)
+        let is_it = |known: &Self| known.endings.contains(&ending.as_str());
+        TYPES.into_iter().find(is_it)
     }
 
     /// The endings of all files that have a type of their own.
@@ -104,18 +101,23 @@ impl MediaType {
         let endings = TYPES.iter().flat_map(|known| known.endings);
         endings.copied().collect()
     }
+}
 
-    fn find(is_it: impl Fn(&Self) -> bool) -> Option<Self> {
-        TYPES.into_iter().find(|known| is_it(known))
-    }
+/// A file to be uploaded, open at its beginning.
+pub struct MediaFile<'a> {
+    /// How it is called there.
+    pub name: &'a OsStr,
+    /// Itself.
+    pub file: std::fs::File,
+    /// Its length.
+    pub bytes: u64,
+    /// What it is.
+    pub media_type: MediaType,
 }
 
 /// Why a file was not uploaded.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// It cannot be read.
-    #[error("could not read the file")]
-    Unreadable(#[source] std::io::Error),
     /// The provider says that this file cannot be taken.
     #[error("the provider refuses the file: {0}")]
     Refused(String),
@@ -178,23 +180,19 @@ impl Provider {
     pub async fn upload(
         &self,
         endpoint: &Endpoint,
-        path: &Path,
-        media_type: MediaType,
+        file: MediaFile<'_>,
     ) -> Result<String, UploadError> {
-        let file = File::open(path).await.map_err(UploadError::Unreadable)?;
-        let length = file.metadata().await.map_err(UploadError::Unreadable)?;
         let way_in = self.way_in(endpoint).await.map_err(not_now)?;
         let url = media_url(&endpoint.url);
         let mut http = if takes_bare_files(&url) {
             let mut http = reqwest::Request::new(Method::POST, url);
-            let name = HeaderValue::from_static(media_type.name);
+            let name = HeaderValue::from_static(file.media_type.name);
             http.headers_mut().insert(CONTENT_TYPE, name);
-            *http.body_mut() = Some(Body::from(file));
+            *http.body_mut() = Some(Body::from(File::from_std(file.file)));
             http
         } else {
-            let form = form(path, file, length.len(), media_type);
             let request =
-                form.and_then(|form| way_in.pool.client.post(url).multipart(form).build());
+                form(file).and_then(|form| way_in.pool.client.post(url).multipart(form).build());
             request.map_err(no_connection)?
         };
         let (name, value) = &way_in.header;
@@ -293,18 +291,14 @@ fn no_connection(error: reqwest::Error) -> UploadError {
     }
 }
 
-fn form(
-    path: &Path,
-    file: File,
-    length: u64,
-    media_type: MediaType,
-) -> Result<Form, reqwest::Error> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let part = Part::stream_with_length(Body::from(file), length).file_name(name.into_owned());
+fn form(file: MediaFile<'_>) -> Result<Form, reqwest::Error> {
+    let body = Body::from(File::from_std(file.file));
+    let name = file.name.to_string_lossy().into_owned();
+    let part = Part::stream_with_length(body, file.bytes).file_name(name);
     Ok(Form::new()
         .text("messaging_product", "whatsapp")
-        .text("type", media_type.name)
-        .part("file", part.mime_str(media_type.name)?))
+        .text("type", file.media_type.name)
+        .part("file", part.mime_str(file.media_type.name)?))
 }
 
 /// Beside the address of messages, for all that we know: `/{version}/{id}/media`, `/media`, `/v1/media`.

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -170,11 +172,19 @@ async fn a_file_that_cannot_be_sent_fails_its_message_with_the_reason_and_withou
     std::os::unix::fs::symlink(&secret, folder.path().join("link.jpg")).expect("a link");
     fs::write(folder.path().join("notes.exe"), b"?").expect("a file");
     fs::write(folder.path().join("empty.png"), b"").expect("a file");
+    for pipe in ["pipe.png", "another.png"] {
+        let made = Command::new("mkfifo")
+            .arg(folder.path().join(pipe))
+            .status();
+        assert!(made.expect("mkfifo runs").success());
+    }
     let long = fs::File::create(folder.path().join("long.png")).expect("a file");
     long.set_len(5 * 1024 * 1024 + 1).expect("a long file");
     let world = a_world_with(folder.path()).await;
     let absolute = format!("file:{}", secret.display());
     for (reference, why) in [
+        ("file:pipe.png", "no ordinary file"),
+        ("file:another.png", "no ordinary file"),
         ("file:missing.jpg", "it cannot be read"),
         ("file:link.jpg", "outside the folder"),
         (absolute.as_str(), "outside the folder"),
@@ -226,12 +236,84 @@ async fn while_a_file_cannot_be_uploaded_its_message_waits_and_others_leave() {
 }
 
 #[tokio::test]
+async fn while_nothing_is_in_the_folder_that_a_file_should_lie_in_its_message_waits_for_a_mount() {
+    let folder = TempDir::new().expect("a folder");
+    let disk = folder.path().join("disk");
+    fs::create_dir(&disk).expect("a folder");
+    let world = a_world_with(folder.path()).await;
+    let picture = a_message(a_picture("file:disk/spring/a.jpg"));
+    let waits = world.enqueue(picture).await;
+    world
+        .until(waits, "wait for its file", |message| {
+            let waits_for = message.waiting_for.as_deref().unwrap_or_default();
+            waits_for.contains("disk is empty; see that its disk is mounted")
+        })
+        .await;
+
+    fs::create_dir(disk.join("spring")).expect("a folder");
+    fs::write(disk.join("spring/a.jpg"), b"a picture").expect("a file");
+    world.until_state(waits, "accepted").await;
+}
+
+/// Between the look for an earlier upload and the upload itself.
+#[tokio::test]
+async fn a_file_that_is_changed_while_it_is_uploaded_is_not_kept_for_what_it_was() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("a.jpg");
+    fs::write(&path, b"a picture").expect("a file");
+    let mut config = quick_settings();
+    config.media.folder = Some(folder.path().to_owned());
+    config.database.lock_timeout = Duration::from_secs(60);
+    let world = World::start_with(config).await;
+    let mut tables = world.database.pool.begin().await.expect("a transaction");
+    sqlx::query("lock table wa.media in access exclusive mode")
+        .execute(&mut *tables)
+        .await
+        .expect("it is locked");
+    let message = world.enqueue(a_message(a_picture("file:a.jpg"))).await;
+    world
+        .until_true("somebody looks for an earlier upload", async || {
+            let waits = "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%from wa.media%'";
+            world.count(waits).await > 0
+        })
+        .await;
+    fs::write(&path, b"a puzzle!").expect("it is changed");
+    tables.commit().await.expect("it is unlocked");
+
+    world.until_state(message, "accepted").await;
+    let uploads = world.simulator.uploads();
+    assert_eq!(uploads.len(), 2);
+    assert_eq!(world.count("wa.media").await, 1);
+    assert_eq!(images(&world)[0]["id"], json!(uploads[1].id));
+    let first = "wa.media where content = sha256('a picture')";
+    assert_eq!(world.count(first).await, 0);
+}
+
+#[tokio::test]
 async fn a_worker_whose_folder_of_files_is_not_there_does_not_start() {
     let world = World::at_rest().await;
     let missing = [("WA_OUTBOX__MEDIA__FOLDER", "/nowhere/at/all")];
     let process = world.spawn_process_with("without-files", &world.database.url, &missing);
     process.until_logged("media.folder = /nowhere/at/all").await;
     assert_eq!(process.ended().await.code(), Some(64));
+}
+
+#[tokio::test]
+async fn a_number_in_the_answer_to_an_upload_is_masked_in_the_log() {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("a.jpg"), b"a picture").expect("a file");
+    let world = World::at_rest().await;
+    world.simulator.answer_uploads(Some(UploadAnswer {
+        status: 400,
+        retry_after_s: None,
+        body: r#"{"error":{"message":"Nothing for +16505551234","code":100}}"#.to_owned(),
+    }));
+    let path = folder.path().to_str().expect("a path");
+    let files = [("WA_OUTBOX__MEDIA__FOLDER", path)];
+    let process = world.spawn_process_with("with-files", &world.database.url, &files);
+    world.enqueue(a_message(a_picture("file:a.jpg"))).await;
+    process.until_logged("Nothing for +165…34").await;
+    assert_eq!(process.count_logged("16505551234"), 0);
 }
 
 /// A service whose message waits for a file that the provider answers like this.
@@ -294,6 +376,34 @@ async fn a_provider_that_wants_no_files_for_now_gets_none_and_messages_go_on() {
         })
         .await;
     assert_eq!(world.simulator.upload_requests(), 1);
+}
+
+#[tokio::test]
+async fn what_waits_for_its_turn_while_a_provider_says_that_it_wants_no_files_is_not_sent_to_it() {
+    let folder = TempDir::new().expect("a folder");
+    let world = a_world_with(folder.path()).await;
+    world.simulator.answer_uploads(Some(UploadAnswer {
+        status: 429,
+        retry_after_s: Some(3_600),
+        body: String::new(),
+    }));
+    let mut messages = Vec::new();
+    for file in 0..20 {
+        let name = format!("{file}.jpg");
+        fs::write(folder.path().join(&name), name.as_bytes()).expect("a file");
+        let picture = a_picture(&format!("file:{name}"));
+        messages.push(world.enqueue(a_message(picture)).await);
+    }
+    for message in messages {
+        world
+            .until(message, "say why its file is not there", |message| {
+                let waits_for = message.waiting_for.as_deref().unwrap_or_default();
+                waits_for.contains("HTTP 429")
+            })
+            .await;
+    }
+    // Two are uploaded at once.
+    assert!(world.simulator.upload_requests() <= 2);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
-use crate::provider::media::{MediaType, UploadError};
+use crate::provider::media::{MediaFile, MediaType, UploadError};
 
 fn picture() -> (TempDir, PathBuf) {
     let folder = TempDir::new().expect("a folder");
@@ -19,7 +19,13 @@ fn picture() -> (TempDir, PathBuf) {
 async fn upload(provider: &Provider, endpoint: &Endpoint) -> Result<String, UploadError> {
     let (_folder, path) = picture();
     let media_type = MediaType::of_file(&path).expect("a picture");
-    provider.upload(endpoint, &path, media_type).await
+    let file = MediaFile {
+        name: path.file_name().expect("a name"),
+        file: std::fs::File::open(&path).expect("it is opened"),
+        bytes: 9,
+        media_type,
+    };
+    provider.upload(endpoint, file).await
 }
 
 /// Reads the head and the whole body, whatever its length.
