@@ -11,7 +11,7 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::{Instant, timeout_at};
 
 /// What a thread will say.
-pub(super) type Answer<T> = oneshot::Receiver<T>;
+pub(crate) type Answer<T> = oneshot::Receiver<T>;
 
 /// Whether the thread that will answer still stands still.
 pub(super) fn hangs<T>(answer: &mut Answer<T>) -> bool {
@@ -60,7 +60,7 @@ where
 }
 
 /// The same of one piece of work.
-pub(super) async fn alone<T, W>(until: Instant, work: W) -> Result<T, Option<Answer<T>>>
+pub(crate) async fn alone<T, W>(until: Instant, work: W) -> Result<T, Option<Answer<T>>>
 where
     T: Send + 'static,
     W: FnOnce() -> T + Send + 'static,
@@ -99,8 +99,11 @@ mod tests {
 
     #[tokio::test]
     async fn when_the_time_is_over_nothing_is_read() {
-        let found = on_a_thread(Instant::now(), vec![|| unreachable!()]).await;
-        let found: &[Result<(), _>] = &found;
-        assert!(matches!(found, [Err(None)]));
+        let (reads, read) = std::sync::mpsc::channel();
+        let ask = move || reads.send(()).expect("somebody listens");
+        let found = on_a_thread(Instant::now(), vec![ask]).await;
+        assert!(matches!(found.as_slice(), [Err(None)]));
+        // The thread has let go of it.
+        assert!(read.recv().is_err());
     }
 }

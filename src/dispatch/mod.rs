@@ -12,7 +12,7 @@
 
 mod aftermath;
 mod beginning;
-mod beside;
+pub(crate) mod beside;
 pub mod breaker;
 pub mod campaign;
 pub mod campaign_work;

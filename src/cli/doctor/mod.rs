@@ -12,11 +12,11 @@ mod webhooks;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use super::failure::Problem;
 use super::{Context, output};
+use crate::dispatch::beside::alone;
 use crate::domain::text::chain;
 use crate::store::StoreError;
 
@@ -188,12 +188,7 @@ async fn read_within<T: Send + 'static>(
     limit: Duration,
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    let (tell, answer) = oneshot::channel();
-    let started = std::thread::Builder::new().spawn(move || {
-        let _ = tell.send(read());
-    });
-    started.ok()?;
-    timeout(limit, answer).await.ok()?.ok()
+    alone(Instant::now() + limit, read).await.ok()
 }
 
 /// The findings by what they are about, each with its mark.
