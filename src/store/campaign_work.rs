@@ -18,6 +18,9 @@ use crate::domain::ramp::Ramp;
 /// A campaign that says nothing of its end is done when nothing of it is left and nothing was added for so long.
 pub const DONE_AFTER: Duration = Duration::from_secs(600);
 
+/// Of a campaign that runs: something else than a verb has written its state.
+const NEVER_STARTED: &str = "it runs, and nobody has started it";
+
 /// A campaign whose rows may leave now, as far as it is concerned.
 #[derive(Clone, Debug)]
 pub struct Lane {
@@ -103,8 +106,9 @@ impl Store {
         for row in rows {
             let ramp = row.ramp.map(|kept| ramp(&kept)).transpose();
             let quiet = row.quiet_hours.map(|hours| quiet(&hours, &row.time_zone));
-            match (ramp, quiet.transpose()) {
-                (Ok(ramp), Ok(quiet)) => lanes.push(Lane {
+            let began_at = row.began_at.ok_or_else(|| NEVER_STARTED.to_owned());
+            match (ramp, quiet.transpose(), began_at) {
+                (Ok(ramp), Ok(quiet), Ok(began_at)) => lanes.push(Lane {
                     campaign: row.campaign,
                     name: row.name,
                     sender: SenderId::from(row.sender),
@@ -114,11 +118,11 @@ impl Store {
                     rate_share: row.rate_share,
                     max_per_second: row.max_per_second,
                     ramp,
-                    began_at: row.began_at,
+                    began_at,
                     ends_at: row.ends_at,
                     quiet,
                 }),
-                (Err(why), _) | (_, Err(why)) => unread.push(UnreadLane {
+                (Err(why), ..) | (_, Err(why), _) | (.., Err(why)) => unread.push(UnreadLane {
                     campaign: row.campaign,
                     why,
                 }),

@@ -250,6 +250,31 @@ async fn a_campaign_that_cannot_be_read_is_paused_and_costs_no_other_anything() 
 }
 
 #[tokio::test]
+async fn a_campaign_that_runs_and_was_never_started_is_paused_and_costs_no_other_anything() {
+    let world = World::start().await;
+    for name in ["spring", "summer"] {
+        world.a_draft(name).await;
+    }
+    let endless = world.a_draft("winter").await;
+    let messages = world.add_recipients(endless, 1).await;
+    world.is_unchecked("campaigns", "a_time_can_be_read").await;
+    for statement in [
+        "update wa.campaigns set state = 'running' where name = 'spring'",
+        "update wa.campaigns set state = 'running', started_at = 'infinity' where name = 'summer'",
+        "update wa.campaigns set state = 'running', started_at = now(), ends_at = 'infinity' where name = 'winter'",
+    ] {
+        world.run_sql(statement).await;
+    }
+
+    world.until_state(messages[0], "accepted").await;
+    let paused = "wa.campaigns where state = 'paused' and state_reason = 'it runs, and nobody has started it'";
+    world
+        .until_true("they are paused", async || world.count(paused).await == 2)
+        .await;
+    assert_eq!(world.campaign_state(endless).await, "running");
+}
+
+#[tokio::test]
 async fn a_campaign_that_can_be_neither_read_nor_paused_keeps_no_hold_from_being_taken_up() {
     let world = World::start().await;
     let campaign = world.a_draft("spring").await;
