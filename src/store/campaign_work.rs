@@ -80,7 +80,7 @@ pub struct CampaignChange {
     pub name: String,
     /// From this sender.
     pub sender: String,
-    /// What it is now: `paused`, `done`, or `running` again.
+    /// What it is now: `paused`, `done`, or, opened again, `running` or `draft`.
     pub state: String,
     /// Why, in words.
     pub reason: String,
@@ -195,8 +195,8 @@ impl Store {
         Ok(rows)
     }
 
-    /// Marks campaigns of these senders as done of which nothing is left, and opens again those that were done too early (see
-    /// `sql/close_campaigns.sql`). `quiet_for`: one that does not say that it is complete had nothing added for so long
+    /// Marks campaigns of these senders as done of which nothing is left, and opens again, as what they were, those that were done too
+    /// early (see `sql/close_campaigns.sql`). `quiet_for`: one that does not say that it is complete had nothing added for so long
     /// ([`DONE_AFTER`]).
     pub async fn close_campaigns(
         &self,

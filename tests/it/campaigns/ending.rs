@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use wa_outbox::domain::id::MessageId;
 use wa_outbox::store::campaign::{CampaignSettings, CampaignVerb};
 use wa_outbox::store::campaign_work::{CampaignChange, EndingPlaces};
 
@@ -171,4 +172,62 @@ async fn a_campaign_is_opened_again_when_a_recipient_was_committed_after_its_end
         (opened[0].state.as_str(), opened[0].reason.as_str()),
         ("running", "rows came when it was done")
     );
+}
+
+#[tokio::test]
+async fn a_campaign_that_did_not_run_is_opened_again_as_what_it_was() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    for (name, verbs, state) in [
+        ("draft", &[][..], "draft"),
+        (
+            "paused",
+            &[CampaignVerb::Start, CampaignVerb::Pause],
+            "paused",
+        ),
+        (
+            "resumed",
+            &[
+                CampaignVerb::Start,
+                CampaignVerb::Pause,
+                CampaignVerb::Resume,
+            ],
+            "running",
+        ),
+    ] {
+        let campaign = world.a_draft(name).await;
+        for verb in verbs {
+            world.lead(campaign, *verb).await;
+        }
+        // Twice: it is known of one that was opened again, too.
+        for round in 0..2 {
+            let ends =
+                |at: &str| format!("update wa.campaigns set ends_at = {at} where name = '{name}'");
+            let mut transaction = world.database.pool.begin().await.expect("a transaction");
+            let row: i64 = sqlx::query_scalar(
+                "insert into wa.outbox (campaign_id, recipient) values ($1, '+16505551001') returning id",
+            )
+            .bind(campaign)
+            .fetch_one(&mut *transaction)
+            .await
+            .expect("a recipient");
+            world.run_sql(&ends("now()")).await;
+            assert_eq!(world.close(AN_HOUR).await[0].state, "done", "{name}");
+            world.run_sql(&ends("null")).await;
+            transaction.commit().await.expect("it ends");
+
+            assert_eq!(
+                world.close(AN_HOUR).await[0].state,
+                state,
+                "{name}, {round}"
+            );
+            let row = MessageId(row);
+            let begun = world.begin(&hand, &[row]).await;
+            assert_eq!(begun.len(), usize::from(state == "running"), "{name}");
+            let end = format!(
+                "insert into wa.results (id, sender, state, attempts, campaign) select id, sender, 'failed', 0, campaign from wa.queue where id = {row}"
+            );
+            world.run_sql(&end).await;
+        }
+    }
 }
