@@ -195,6 +195,22 @@ async fn a_campaign_that_cannot_work_is_refused_in_words() {
             "payload.template.name is missing",
         ),
         (
+            draft("spring", &PROMO.replace("promo", "promo_{{kind}}"), none()),
+            "payload.template.name is \"promo_{{kind}}\"",
+        ),
+        (
+            draft("spring", &PROMO.replace("en_US", "{{language}}"), none()),
+            "payload.template.language is \"{{language}}\"",
+        ),
+        (
+            draft(
+                "spring",
+                &PROMO.replace(r#"{"code":"en_US"}"#, r#""\u007b{language}}""#),
+                none(),
+            ),
+            "payload.template.language is \"{{language}}\"",
+        ),
+        (
             draft("17", PROMO, none()),
             "the_name_of_a_campaign_is_no_number",
         ),

@@ -275,6 +275,27 @@ async fn a_campaign_that_runs_and_was_never_started_is_paused_and_costs_no_other
 }
 
 #[tokio::test]
+async fn a_campaign_of_before_whose_language_is_a_variable_is_paused_and_nothing_of_it_leaves() {
+    let world = World::start().await;
+    let campaign = world.a_draft("spring").await;
+    let rows = world.add_recipients(campaign, 1).await;
+    world.is_unchecked("campaigns", "campaign_is_checked").await;
+    world
+        .run_sql(r#"update wa.campaigns set payload = replace(payload::text, 'en_US', '{{first_name}}')::json"#)
+        .await;
+    world.lead(campaign, CampaignVerb::Start).await;
+    world
+        .until_true("it is paused", async || {
+            world.campaign_state(campaign).await == "paused"
+        })
+        .await;
+    let why = world.text("select state_reason from wa.campaigns").await;
+    let says = "its template cannot be used: /template/language/code is a variable; make a campaign for each template and language";
+    assert_eq!(why, says);
+    assert_eq!(world.state_of(rows[0]).await, "queued");
+}
+
+#[tokio::test]
 async fn a_campaign_that_can_be_neither_read_nor_paused_keeps_no_hold_from_being_taken_up() {
     let world = World::start().await;
     let campaign = world.a_draft("spring").await;
