@@ -43,3 +43,18 @@ begin
   return new;
 end
 $$;
+
+-- What ends by itself or by somebody's word may have been sent once all the same, where it waits only because an answer was lost.
+create function wa.a_lost_answer_is_told() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+begin
+  if (select q.resends > 0 from wa.queue q where q.id = new.id and q.sender = new.sender) then
+    new.error_message := concat_ws('; ', new.error_message, 'a request of it may have been accepted: its answer was lost');
+  end if;
+  return new;
+end
+$$;
+create trigger a_lost_answer_is_told before insert on wa.results
+for each row when (new.state in ('cancelled', 'expired'))
+execute function wa.a_lost_answer_is_told();
+revoke execute on function wa.a_lost_answer_is_told() from public;

@@ -168,7 +168,7 @@ impl Standing<'_> {
     }
 }
 
-/// What a verb has done.
+/// What a verb has done. `lost_answers`: so many waited again before it because an answer was lost.
 pub fn after(
     campaign: &Campaign,
     verb: CampaignVerb,
@@ -181,10 +181,18 @@ pub fn after(
         (CampaignVerb::Resume, true) => format!("goes on: {waiting} recipients wait"),
         (CampaignVerb::Pause, true) => format!("is paused: {waiting} recipients wait"),
         // Those that waited are counted as cancelled already.
-        (CampaignVerb::Cancel, true) => format!(
-            "is cancelled: {} recipients will not be written to",
-            thousands(counts.cancelled)
-        ),
+        (CampaignVerb::Cancel, true) => {
+            let lost = lost_answers.min(counts.cancelled);
+            let spared = thousands(counts.cancelled - lost);
+            let lost = match lost {
+                0 => String::new(),
+                some => format!(
+                    "; {} more may have been: an answer was lost",
+                    thousands(some)
+                ),
+            };
+            format!("is cancelled: {spared} recipients will not be written to{lost}")
+        }
         (CampaignVerb::Start | CampaignVerb::Resume, false) => "runs already".to_owned(),
         (CampaignVerb::Pause, false) => "is paused already".to_owned(),
         (CampaignVerb::Cancel, false) => "is cancelled already".to_owned(),
@@ -192,6 +200,7 @@ pub fn after(
     let out = match verb {
         CampaignVerb::Pause | CampaignVerb::Cancel => out(counts),
         CampaignVerb::Start | CampaignVerb::Resume => String::new(),
+    lost_answers: i64,
     };
     format!("Campaign {name} {says}.{out}")
 }

@@ -378,6 +378,19 @@ impl Store {
         .doing("change the state of the campaign")
     }
 
+    /// How many of its rows that wait may have been accepted once: an answer to each of them was lost.
+    pub async fn campaign_lost_answers(&self, campaign: i64) -> Result<i64, StoreError> {
+        sqlx::query_scalar!(
+            r#"select count(*) as "lost!" from wa.campaigns c
+               join wa.queue q on q.sender = c.sender and q.campaign = c.id and q.resends > 0 and q.state = 'queued'
+               where c.id = $1"#,
+            campaign
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("count the lost answers of the campaign")
+    }
+
     /// One campaign; none: there is none of that name or number.
     pub async fn campaign(&self, key: &CampaignKey) -> Result<Option<Campaign>, StoreError> {
         let (id, name) = match key {

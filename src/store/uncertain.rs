@@ -280,8 +280,10 @@ pub(super) async fn end(
 ) -> Result<u64, StoreError> {
     let ended = sqlx::query!(
         "insert into wa.results (id, sender, state, attempts, campaign, in_sequence, error_message)
-         select u.id, u.sender, $3, u.attempts, u.campaign, u.in_sequence, $4
+         select u.id, u.sender, $3, u.attempts, u.campaign, u.in_sequence, case when $3 = 'expired' then
+             coalesce(wa.campaign_end_in_words(c) || '; a request of it may have been accepted: its answer was lost', $4) else $4 end
          from wa.uncertain u join unnest($1::bigint[], $2::int[]) as m (id, attempt) on u.id = m.id and u.attempt = m.attempt
+         left join wa.campaigns c on c.id = u.campaign
          on conflict do nothing",
         ids,
         attempts,

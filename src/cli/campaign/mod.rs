@@ -346,11 +346,12 @@ impl Verb {
         let by = context.author(self.by)?;
         let store = context.store().await?;
         let campaign = find(store, &self.campaign).await?;
+        let lost = store.campaign_lost_answers(campaign.id).await?;
         let is_changed = store
             .lead_campaign(campaign.id, verb, &by, self.reason.as_deref())
             .await?;
         let counts = store.campaign_counts(campaign.id).await?;
-        let mut says = crate::standing::campaign::after(&campaign, verb, is_changed, &counts);
+        let mut says = crate::standing::campaign::after(&campaign, verb, is_changed, &counts, lost);
         if verb == CampaignVerb::Start && is_changed && campaign.preflight_at.is_none() {
             says += &format!(
                 "\nIts recipients were not checked; it is not too late: wa-outbox campaign preflight {}",

@@ -17,6 +17,8 @@
 --
 -- What is in doubt because the database went back waits for a sign that webhooks flow now: what flowed before is not known any more.
 --
+-- What would be sent again by policy, and whose campaign was cancelled or is over, expires.
+--
 -- Of one message ($6) it says the same ahead of time: when its clock runs out as things are, and what its policy says then.
 with heard as materialized (
   select l.since, l.last_said_at, wa.is_of_now(l.last_said_at, $4) as is_listening
@@ -26,13 +28,14 @@ with heard as materialized (
     (select min(w.started_at) from wa.workers w where w.expires_at > now()) as a_worker_since
 ), doubts as (
   select u.*, coalesce(o.on_uncertain, s.on_uncertain, case when $3::bool or not e.echoes then 'hold' else 'retry' end) as policy,
-    e.echoes,
+    e.echoes, wa.campaign_end_of_rows(c) is not null as is_over,
     make_interval(secs => coalesce(s.reconcile_window_s, $1::int)) as evidence_window,
     f.sender is null or f.accepted_watermark > case when u.era is null then u.begun_at else u.since end as flow_has_passed
   from wa.uncertain u
   join wa.outbox o on o.id = u.id and o.sender = u.sender
   join wa.senders s on s.sender = u.sender
   left join wa.webhook_flow f on f.sender = u.sender
+  left join wa.campaigns c on c.id = u.campaign
   cross join lateral (select coalesce(s.callback_echo, s.provider = any($5::text[]) or coalesce(f.echoes, false))
     and case when u.era is null then u.begun_at else u.since end >= coalesce(s.way_changed_at, '-infinity') as echoes) e
   where case when $6::bigint is null then not u.needs_person or u.expires_at <= now() else u.id = $6 end
@@ -47,7 +50,7 @@ with heard as materialized (
 select c.id as "id!", c.attempt as "attempt!",
   case
     when c.expires_at <= greatest(now(), c.runs_out_at) then 'expire'
-    when c.policy = 'retry' and c.may_resend and c.resends < $2::int then 'resend'
+    when c.policy = 'retry' and c.may_resend and c.resends < $2::int then case when c.is_over then 'expire' else 'resend' end
     else 'keep'
   end as "verdict!",
   c.echoes as "echoes!", c.begun_at as "begun_at!", c.runs_out_at as "runs_out_at!", c.is_heard as "is_heard!", c.policy as "policy!"

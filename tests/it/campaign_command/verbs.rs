@@ -506,3 +506,24 @@ async fn a_command_that_is_told_has_the_name_of_its_campaign_in_quotes_where_a_s
         }
     }
 }
+
+#[tokio::test]
+async fn who_may_have_been_written_to_is_not_told_as_spared_by_a_cancellation() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    let file = desk.file("customers.csv", super::people(3));
+    world.says(&["campaign", "import", "spring", &file]).await;
+    world
+        .run_sql(
+            "update wa.queue set resends = 1, attempt = 1, attempts = 1 where id = (select min(id) from wa.queue)",
+        )
+        .await;
+    let says = world
+        .says(&["campaign", "cancel", "spring", "--reason", "as agreed"])
+        .await;
+    assert_eq!(
+        says.trim(),
+        "Campaign spring is cancelled: 2 recipients will not be written to; 1 more may have been: an answer was lost."
+    );
+}

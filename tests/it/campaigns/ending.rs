@@ -5,13 +5,29 @@ use std::time::Duration;
 use wa_outbox::domain::id::MessageId;
 use wa_outbox::store::campaign::{CampaignSettings, CampaignVerb};
 use wa_outbox::store::campaign_work::{CampaignChange, EndingPlaces};
+use wa_outbox::store::uncertain::{Settled, UncertainPolicy};
 
-use super::{accepted, doubtful, put_back, the_sender};
+use super::{Hand, accepted, doubtful, put_back, the_sender};
 use crate::support::world::World;
 
 const AN_HOUR: Duration = Duration::from_secs(3_600);
+/// What is said of a message that has ended and may have been accepted.
+const LOST: &str = "; a request of it may have been accepted: its answer was lost";
 
 impl World {
+    /// Two recipients of a campaign; the answer of the first was lost.
+    async fn one_lost_and_one_untouched(&self, hand: &Hand, campaign: i64) -> [MessageId; 2] {
+        let rows = self.add_recipients(campaign, 2).await;
+        let begun = self.begin(hand, &rows[..1]).await;
+        self.record(&begun[0], doubtful()).await;
+        [rows[0], rows[1]]
+    }
+
+    async fn said_of(&self, message: MessageId) -> (String, String) {
+        let message = self.message(message).await;
+        (message.state, message.error_message.unwrap_or_default())
+    }
+
     /// Ends rows until there are none, and says how many each time.
     async fn end_rows(&self, at_most: i64) -> Vec<i64> {
         self.fold().await;
@@ -230,4 +246,109 @@ async fn a_campaign_that_did_not_run_is_opened_again_as_what_it_was() {
             world.run_sql(&end).await;
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_to_be_sent_again_says_that_it_may_have_been_accepted_however_it_ends() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    for (end, state, why) in [
+        (
+            "cancelled",
+            "cancelled",
+            "its campaign was cancelled by ada: wrong price",
+        ),
+        (
+            "over",
+            "expired",
+            "its campaign ended before it could leave",
+        ),
+        (
+            "overdue",
+            "expired",
+            "its time passed before it could leave",
+        ),
+        ("left out", "cancelled", "left out by ada"),
+        (
+            "suppressed",
+            "cancelled",
+            "its recipient must not be messaged: asked",
+        ),
+    ] {
+        let campaign = world.a_campaign(end, 0).await;
+        let rows = world.one_lost_and_one_untouched(&hand, campaign).await;
+        world
+            .run_sql(&format!(
+                "select wa.resend(array[{}]::bigint[], array[1], 'again')",
+                rows[0]
+            ))
+            .await;
+        match end {
+            "cancelled" => {
+                world.lead(campaign, CampaignVerb::Cancel).await;
+                assert_eq!(world.end_rows(10).await, [2]);
+            }
+            "over" => {
+                world
+                    .run_sql("update wa.campaigns set ends_at = now() where name = 'over'")
+                    .await;
+                assert_eq!(world.end_rows(10).await, [2]);
+            }
+            "overdue" => {
+                world
+                    .run_sql("update wa.queue set expires_at = now()")
+                    .await;
+                assert_eq!(world.store.expire_overdue().await.expect("a look"), 2);
+            }
+            "left out" => {
+                let asked = rows.map(|row| (row, "left out by ada".to_owned()));
+                let left_out = world.store.leave_out(campaign, &asked).await;
+                assert_eq!(left_out.expect("a count"), 2);
+            }
+            _ => {
+                world
+                    .run_sql("insert into wa.suppressions (recipient, reason) select recipient, 'asked' from wa.outbox on conflict do nothing")
+                    .await;
+                let ended = world.store.end_suppressed(&rows).await;
+                assert_eq!(ended.expect("a count"), 2);
+            }
+        }
+        let said = [world.said_of(rows[0]).await, world.said_of(rows[1]).await];
+        let [lost, untouched] =
+            [format!("{why}{LOST}"), why.to_owned()].map(|why| (state.to_owned(), why));
+        assert_eq!(said, [lost, untouched]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_uncertain_is_not_sent_again_for_a_campaign_that_was_cancelled() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    let policy = UncertainPolicy {
+        window_s: 1,
+        max_resends: 1,
+        hold: false,
+    };
+    let mut lost = Vec::new();
+    for name in ["spring", "summer"] {
+        let campaign = world.a_campaign(name, 0).await;
+        let [row, _] = world.one_lost_and_one_untouched(&hand, campaign).await;
+        lost.push((campaign, row));
+    }
+    let [(cancelled, in_doubt), (_, to_be_resent)] = lost[..] else {
+        panic!("two of them");
+    };
+    world.lead(cancelled, CampaignVerb::Cancel).await;
+    let early = world.store.settle_silent(policy).await.expect("a look");
+    assert_eq!(early, Settled::default(), "evidence may come");
+
+    world
+        .run_sql("update wa.uncertain set deadline = now() - interval '1 h'")
+        .await;
+    let settled = world.store.settle_silent(policy).await.expect("a look");
+
+    assert_eq!((settled.expired, settled.resent), (1, 1));
+    assert_eq!(world.state_of(to_be_resent).await, "queued");
+    let why = format!("its campaign was cancelled by ada: wrong price{LOST}");
+    assert_eq!(world.said_of(in_doubt).await, ("expired".to_owned(), why));
 }

@@ -62,10 +62,11 @@ impl Action {
                 }
             }
             Self::LeadCampaign(verb, id) => {
+                let lost = store.campaign_lost_answers(*id).await?;
                 let is_changed = store.lead_campaign(*id, *verb, by, Some(reason)).await?;
                 let campaign = find_campaign(dashboard, *id).await?;
                 let counts = store.campaign_counts(*id).await?;
-                Ok(campaign::after(&campaign, *verb, is_changed, &counts))
+                Ok(campaign::after(&campaign, *verb, is_changed, &counts, lost))
             }
             Self::CancelMessage(id) => {
                 store.cancel(MessageId(*id)).await?;

@@ -238,7 +238,9 @@ async fn lead_preview(
         ),
         CampaignVerb::Cancel => (
             format!("Cancel campaign {name}"),
-            format!("{waiting} recipients will not be written to; this cannot be undone."),
+            format!(
+                "{waiting} recipients that wait will not be written to any more; this cannot be undone."
+            ),
             "Cancel it for good",
             Tone::Bad,
         ),
