@@ -69,7 +69,7 @@ pub struct Forecast {
     pub too_late: u64,
 }
 
-/// When each may leave at the earliest: as if nobody had quiet hours, in the order of the lane.
+/// When each may leave at the earliest: as if nobody before had quiet hours, in the order of the lane.
 #[derive(Clone, Debug)]
 pub struct Turns {
     /// The campaign begins then.
@@ -93,12 +93,16 @@ impl Turns {
         }
     }
 
-    /// Gives the next turn to one who expires then; `false`: that is before it.
-    pub fn take(&mut self, expires_at: Option<OffsetDateTime>) -> bool {
+    /// Gives the next turn to one who expires then, and may be written to from `awake` of it on; `false`: that is too late.
+    pub fn take(
+        &mut self,
+        expires_at: Option<OffsetDateTime>,
+        awake: impl Fn(OffsetDateTime) -> OffsetDateTime,
+    ) -> bool {
         let turn = self
             .begins
             .saturating_add(self.next().try_into().unwrap_or_default());
-        if expires_at.is_some_and(|at| at <= turn) {
+        if expires_at.is_some_and(|at| at <= turn || at <= awake(turn)) {
             return false;
         }
         self.taken = self.taken.saturating_add(1);
@@ -351,5 +355,15 @@ mod tests {
     fn what_would_take_longer_than_anybody_plans_has_no_end() {
         let forecast = plan(1_000_000_000, 1.0).forecast();
         assert_eq!((forecast.done_at, forecast.binding), (None, Binding::Rate));
+    }
+
+    #[test]
+    fn who_sleeps_until_they_expire_has_no_turn() {
+        let awake = |at: OffsetDateTime| at + Duration::from_secs(3_600);
+        let mut turns = Turns::new(NOON, 1.0, None);
+        assert!(!turns.take(Some(NOON + Duration::from_secs(3_600)), awake));
+        assert!(turns.take(Some(NOON + Duration::from_secs(3_601)), awake));
+        assert!(!turns.take(Some(NOON + Duration::from_secs(1)), |at| at));
+        assert!(turns.take(None, awake));
     }
 }

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use jiff::civil::Time;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -117,6 +118,13 @@ impl Zones {
 }
 
 impl QuietHours {
+    /// How long they last, where no clock is put forward or back meanwhile.
+    pub fn last(&self) -> Duration {
+        let minutes = |at: Time| 60 * i64::from(at.hour()) + i64::from(at.minute());
+        let last = (minutes(self.until) - minutes(self.from)).rem_euclid(24 * 60);
+        Duration::from_secs(60 * last.unsigned_abs())
+    }
+
     /// Whether it is quiet then in one of the zones at least.
     pub fn is_quiet(&self, now: OffsetDateTime, zones: &Zones) -> bool {
         let now = instant(now);

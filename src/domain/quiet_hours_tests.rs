@@ -213,3 +213,11 @@ fn whatever_the_hour_and_the_zones_the_next_moment_is_allowed_and_none_before_it
         }
     }
 }
+
+#[test]
+fn they_last_as_long_as_their_clock_says() {
+    for (text, minutes) in [(NIGHT, 720), ("00:00-23:00", 1_380), ("12:00-13:15", 75)] {
+        let lasts = std::time::Duration::from_secs(60 * minutes);
+        assert_eq!(hours(text).last(), lasts, "{text}");
+    }
+}

@@ -23,7 +23,7 @@ use crate::domain::forecast::{Group, Plan, Turns};
 use crate::domain::id::MessageId;
 use crate::domain::numbering;
 use crate::domain::placeholders::{FillError, Template, Variables};
-use crate::domain::quiet_hours::Zones;
+use crate::domain::quiet_hours::{Quiet, QuietHours, Zones};
 use crate::message::rules::{self, Class, Finding, To};
 use crate::standing::facts::thousands;
 use crate::store::Store;
@@ -219,6 +219,8 @@ struct Check<'a> {
     template: Template,
     sender: &'a Sender,
     now: OffsetDateTime,
+    quiet: Option<QuietHours>,
+    own_zone: Zones,
     turns: Turns,
     /// Without a fault, and expired before their turn.
     too_late: u64,
@@ -240,11 +242,14 @@ impl<'a> Check<'a> {
         sender: &'a Sender,
         now: OffsetDateTime,
     ) -> Self {
+        let quiet = campaign.quiet_hours.as_deref();
         Self {
             campaign,
             template,
             sender,
             now,
+            quiet: quiet.and_then(|hours| hours.parse().ok()),
+            own_zone: Zones::named(&campaign.time_zone).unwrap_or_else(|_| Zones::utc()),
             turns: turns(campaign, sender, now),
             too_late: 0,
             rows: 0,
@@ -277,10 +282,16 @@ impl<'a> Check<'a> {
                 true => &mut self.faulty_clocks,
                 false => &mut self.clocks,
             };
-            *clocks.entry(clock_of(row, zone)).or_default() += 1;
-            if !are_certain(&faults) && !self.turns.take(row.expires_at) {
+            let quiet = (self.quiet).map(|hours| Quiet::new(hours, self.own_zone.clone()));
+            let awake = |at| {
+                quiet.as_ref().map_or(at, |quiet| {
+                    quiet.next_allowed(at, &row.recipient, zone.as_deref())
+                })
+            };
+            if !are_certain(&faults) && !self.turns.take(row.expires_at, awake) {
                 self.too_late += 1;
             }
+            *clocks.entry(clock_of(row, zone)).or_default() += 1;
         }
         self.faulty += i64::from(are_certain(&faults));
         for fault in &faults {
@@ -368,13 +379,12 @@ impl<'a> Check<'a> {
     fn plan(&self, without_faulty: bool) -> Plan {
         let (campaign, sender) = (self.campaign, self.sender);
         let faulty = (!without_faulty).then_some(&self.faulty_clocks);
-        let own_zone = Zones::named(&campaign.time_zone).unwrap_or_else(|_| Zones::utc());
         let mut clocks = self.clocks.clone();
         for (clock, count) in faulty.into_iter().flatten() {
             *clocks.entry(clock.clone()).or_default() += count;
         }
         let group = |(clock, count): (String, u64)| Group {
-            zones: zones_of(&clock).unwrap_or_else(|| own_zone.clone()),
+            zones: zones_of(&clock).unwrap_or_else(|| self.own_zone.clone()),
             count,
         };
         Plan {
@@ -382,12 +392,9 @@ impl<'a> Check<'a> {
             ends: campaign.ends_at,
             per_second: self.turns.per_second,
             ramp: self.turns.ramp.clone(),
-            quiet: campaign
-                .quiet_hours
-                .as_deref()
-                .and_then(|hours| hours.parse().ok()),
+            quiet: self.quiet,
             groups: clocks.into_iter().map(group).collect(),
-            own_zone,
+            own_zone: self.own_zone.clone(),
             to_one: self.to_one.unsigned_abs(),
             pair_burst: u64::from(sender.pair_burst.unsigned_abs()),
             pair_period: Duration::from_millis(sender.pair_period_ms.unsigned_abs().into()),

@@ -338,3 +338,35 @@ async fn who_expires_before_the_start_or_before_their_turn_is_told() {
         "{says}"
     );
 }
+
+#[tokio::test]
+async fn who_expires_within_the_quiet_hours_is_told() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    let clock = "to_char(now() at time zone 'Europe/Berlin'";
+    let quiet = world
+        .text(&format!(
+            "select {clock} - interval '2 h', 'HH24:MI') || '-' || {clock} + interval '10 h', 'HH24:MI')"
+        ))
+        .await;
+    let file = desk.file("customers.csv", super::people(20));
+    let set = ["campaign", "set", "spring", "--quiet-hours", &quiet];
+    world
+        .says(&[&set[..], &["--expires-after", "1h"]].concat())
+        .await;
+    world.says(&["campaign", "import", "spring", &file]).await;
+
+    let preflight = ["campaign", "preflight", "spring"];
+    let found = world
+        .says_json(&[&preflight[..], &["--json"]].concat())
+        .await;
+    assert_eq!(found["forecast"]["too_late"], 20, "{found}");
+    let says = world.says(&preflight).await;
+    for words in [
+        "At least 20 expire before their turn",
+        "Who is due within the quiet hours expires before they end: they last 12 h, and --expires-after is 60 min.",
+    ] {
+        assert!(says.contains(words), "{says}");
+    }
+}

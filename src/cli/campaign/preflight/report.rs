@@ -14,6 +14,7 @@ use crate::domain::forecast::{Binding, Forecast, Plan};
 use crate::domain::placeholders::Variables;
 use crate::standing::campaign::{ahead, per_second};
 use crate::standing::facts::thousands;
+use crate::standing::time::span;
 use crate::store::campaign::Campaign;
 use crate::store::recipients::QueuedRecipient;
 
@@ -220,6 +221,17 @@ impl Report {
             text += &format!(
                 "At least {} expire before their turn (--expires-after counts from the import): begin earlier, or send faster.\n",
                 many(check.too_late)
+            );
+        }
+        let quiet = plan.quiet.map(|hours| hours.last().as_secs_f64());
+        if let (Some(quiet), Some(after)) = (quiet, campaign.expires_after_s)
+            && after <= quiet
+        {
+            let in_words = |seconds| span(time::Duration::saturating_seconds_f64(seconds));
+            text += &format!(
+                "Who is due within the quiet hours expires before they end: they last {}, and --expires-after is {}.\n",
+                in_words(quiet),
+                in_words(after)
             );
         }
         text
