@@ -20,6 +20,8 @@ Examples:
   wa-outbox campaign set spring --slow-to 20
   wa-outbox campaign set spring --quiet-hours none --ends-at 8h";
 
+/// The slowest that is understood, one in some three hours.
+const LEAST_PER_SECOND: f64 = 0.000_1;
 /// No sender may send more a second.
 const MOST_PER_SECOND: f64 = 10_000.0;
 /// Failures are looked at over a span from this one on, up to a day.
@@ -113,8 +115,8 @@ fn priority(text: &str) -> Result<i16, &'static str> {
 fn slow_to(text: &str) -> Result<Given<f64>, &'static str> {
     Given::parse(text, |text| {
         match text.strip_suffix("/s").unwrap_or(text).parse() {
-            Ok(rate) if rate > 0.0 && rate <= MOST_PER_SECOND => Ok(rate),
-            _ => Err("write messages a second above 0, 10000 at most, such as 20 or 20/s; or none"),
+            Ok(rate) if (LEAST_PER_SECOND..=MOST_PER_SECOND).contains(&rate) => Ok(rate),
+            _ => Err("write messages a second from 0.0001 to 10000, such as 20 or 20/s; or none"),
         }
     })
 }
@@ -324,11 +326,11 @@ mod tests {
 
     #[test]
     fn a_number_that_cannot_be_meant_is_refused_with_field_value_and_fix() {
-        let (rate, share) = ("above 0, 10000 at most", "above 0, 1 at most");
+        let (rate, share) = ("from 0.0001 to 10000", "above 0, 1 at most");
         for (flag, values, fix) in [
             (
                 "--slow-to",
-                &["NaN", "inf", "infinity/s", "0", "-1", "10001"][..],
+                &["NaN", "inf", "infinity/s", "0", "1e-18", "-1", "10001"][..],
                 rate,
             ),
             (

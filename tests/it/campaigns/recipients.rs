@@ -263,6 +263,17 @@ async fn a_campaign_that_cannot_work_is_refused_in_words() {
                 "spring",
                 PROMO,
                 CampaignSettings {
+                    max_per_second: Some(Some(1e-18)),
+                    ..none()
+                },
+            ),
+            "max_per_second_is_at_least_0_0001",
+        ),
+        (
+            draft(
+                "spring",
+                PROMO,
+                CampaignSettings {
                     quiet_hours: Some(Some("9-21".into())),
                     ..none()
                 },
