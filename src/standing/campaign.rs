@@ -4,7 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::facts::thousands;
 use super::shell;
-use super::time::{moment, span};
+use super::time::{age, moment, span};
 use crate::domain::ramp::Ramp;
 use crate::store::campaign::{Campaign, CampaignVerb};
 use crate::store::campaign_progress::{CampaignCounts, CampaignProgress};
@@ -67,8 +67,19 @@ impl Standing<'_> {
         elapsed.try_into().unwrap_or_default()
     }
 
-    /// How long what is left takes if it goes on as in the last minute and as its ramp lets it; none while nothing moves.
+    /// How long what is left takes if it goes on as in the last minute and as its ramp lets it, and no shorter than what is put off; none
+    /// while nothing moves.
     pub fn time_left(&self) -> Option<Duration> {
+        let progress = self.progress;
+        let until = |at: Option<OffsetDateTime>| at.map(|at| at - progress.now);
+        let begins = until(progress.next_due_at.filter(|_| progress.is_nothing_due));
+        let at_rate = self
+            .time_at_rate()?
+            .saturating_add(begins.unwrap_or_default());
+        Some(at_rate.max(until(progress.last_due_at).unwrap_or_default()))
+    }
+
+    fn time_at_rate(&self) -> Option<Duration> {
         let left = self.progress.counts.queued;
         if self.campaign.state != "running" || left == 0 {
             return None;
@@ -85,12 +96,14 @@ impl Standing<'_> {
             ran = (ran - lasts).max(0.0);
             let rate = (f64::from(step.per_hour) / 3_600.0).min(full) * used;
             if rate * here >= left {
-                return Some(Duration::seconds_f64(seconds + left / rate));
+                return Some(Duration::saturating_seconds_f64(seconds + left / rate));
             }
             left -= rate * here;
             seconds += here;
         }
-        Some(Duration::seconds_f64(seconds + left / (full * used)))
+        Some(Duration::saturating_seconds_f64(
+            seconds + left / (full * used),
+        ))
     }
 
     /// Its state, what it waits for, and what to do.
@@ -151,7 +164,12 @@ impl Standing<'_> {
             );
         }
         if let Some(waiting_for) = &progress.waiting_for {
-            return format!("runs, and waits for {waiting_for}");
+            let is_put_off = |(why, _): &(String, i64)| why == waiting_for;
+            let due = (progress.next_due_at).filter(|_| progress.put_off.iter().any(is_put_off));
+            let due = due.map_or_else(String::new, |at| {
+                format!("; the first is due {}", age(at, progress.now))
+            });
+            return format!("runs, and waits for {waiting_for}{due}");
         }
         if progress.counts.open() == 0 {
             return "runs, and nothing of it is left to be sent".to_owned();
@@ -174,6 +192,7 @@ pub fn after(
     verb: CampaignVerb,
     is_changed: bool,
     counts: &CampaignCounts,
+    lost_answers: i64,
 ) -> String {
     let (name, waiting) = (&campaign.name, thousands(counts.queued));
     let says = match (verb, is_changed) {
@@ -200,7 +219,6 @@ pub fn after(
     let out = match verb {
         CampaignVerb::Pause | CampaignVerb::Cancel => out(counts),
         CampaignVerb::Start | CampaignVerb::Resume => String::new(),
-    lost_answers: i64,
     };
     format!("Campaign {name} {says}.{out}")
 }
@@ -298,6 +316,8 @@ mod tests {
             for_a_person: false,
             put_off: Vec::new(),
             next_due_at: None,
+            last_due_at: None,
+            is_nothing_due: false,
             answered_last_minute: last_minute,
             first_answer_at: Some(NOW - Duration::seconds(first_seconds_ago)),
             last_answer_at: Some(NOW),
@@ -311,7 +331,7 @@ mod tests {
         let standing = Standing { campaign, progress };
         let left = standing
             .time_left()
-            .map(|left| left + Duration::milliseconds(500));
+            .map(|left| left.saturating_add(Duration::milliseconds(500)));
         (standing.sentence(), left.map(Duration::whole_seconds))
     }
 
@@ -384,5 +404,32 @@ mod tests {
             let (_, left) = told(&campaign, &answered(answers, since, queued));
             assert_eq!(left, Some(seconds), "{ramp:?} {slow_to:?} {queued}");
         }
+    }
+
+    #[test]
+    fn what_is_put_off_takes_until_it_is_due_at_least() {
+        let campaign = running(None, Some(1.0), 100);
+        let put_off = |is_nothing_due, waiting_for: Option<&str>| CampaignProgress {
+            put_off: vec![("the quiet hours".to_owned(), 60)],
+            next_due_at: Some(NOW + Duration::minutes(80)),
+            last_due_at: Some(NOW + Duration::minutes(80)),
+            is_nothing_due,
+            waiting_for: waiting_for.map(str::to_owned),
+            ..answered(60, 60, 60)
+        };
+        let all = told(&campaign, &put_off(true, Some("the quiet hours")));
+        let says =
+            "Campaign spring runs, and waits for the quiet hours; the first is due in 80 min.";
+        assert_eq!(all, (says.to_owned(), Some(81 * 60)));
+        let (_, some) = told(&campaign, &put_off(false, None));
+        assert_eq!(some, Some(80 * 60));
+    }
+
+    #[test]
+    fn a_time_that_nobody_can_tell_is_told_all_the_same() {
+        let campaign = running(None, Some(1e-18), 100);
+        let (_, left) = told(&campaign, &answered(60, 60, 60));
+        assert_eq!(left, Some(Duration::MAX.whole_seconds()));
+        assert_eq!(ahead(Duration::MAX, NOW), "106751991167300 days");
     }
 }

@@ -77,7 +77,7 @@ impl CampaignCounts {
 pub struct CampaignProgress {
     /// Where its rows are.
     pub counts: CampaignCounts,
-    /// What all of them wait for; none: they leave, or are over.
+    /// What all of them wait for, or most where nothing of it is due; none: they leave, or are over.
     pub waiting_for: Option<String>,
     /// Whether a person had it paused, or its sender held, and has said why.
     pub for_a_person: bool,
@@ -86,6 +86,10 @@ pub struct CampaignProgress {
     pub put_off: Vec<(String, i64)>,
     /// When the first of those is due.
     pub next_due_at: Option<OffsetDateTime>,
+    /// When the last of those that are counted is.
+    pub last_due_at: Option<OffsetDateTime>,
+    /// It runs, and nothing of it is due, or out.
+    pub is_nothing_due: bool,
     /// Answered within the last minute; told in steps of 5 seconds, and a second late.
     pub answered_last_minute: i64,
     /// The first answer; this and the next two are told a second late.
@@ -133,12 +137,23 @@ impl Store {
         else {
             return Ok(None);
         };
+        let counts = self.campaign_counts(campaign).await?;
+        let put_off: Vec<(String, i64)> = row.reasons.into_iter().zip(row.put_off).collect();
+        let most = || put_off.first().map(|(why, _)| why.clone());
+        let waiting_for = match row.waiting_for {
+            None if row.is_nothing_due => {
+                most().or_else(|| for_uncertain(&counts, row.left_to_a_person.unwrap_or_default()))
+            }
+            told => told,
+        };
         Ok(Some(CampaignProgress {
-            counts: self.campaign_counts(campaign).await?,
-            waiting_for: row.waiting_for,
+            counts,
+            waiting_for,
             for_a_person: row.for_a_person,
-            put_off: row.reasons.into_iter().zip(row.put_off).collect(),
+            put_off,
             next_due_at: row.next_due_at,
+            last_due_at: row.last_due_at,
+            is_nothing_due: row.is_nothing_due,
             answered_last_minute: row.answered_last_minute,
             first_answer_at: row.first_answer_at,
             last_answer_at: row.last_answer_at,
@@ -147,6 +162,18 @@ impl Store {
             now: row.now,
         }))
     }
+}
+
+/// What a campaign waits for of which nothing is left but what is uncertain.
+fn for_uncertain(counts: &CampaignCounts, left_to_a_person: i64) -> Option<String> {
+    if counts.uncertain == 0 || counts.open() > counts.uncertain {
+        return None;
+    }
+    let waits = match left_to_a_person >= counts.uncertain {
+        true => "a person, for what is uncertain of it; see: wa-outbox uncertain list",
+        false => "evidence of what became of requests whose answers were lost",
+    };
+    Some(waits.to_owned())
 }
 
 fn counts_of(counted: &[Counted]) -> CampaignCounts {

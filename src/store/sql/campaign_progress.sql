@@ -27,12 +27,20 @@ select
     order by w.n desc, w.waiting_for) as "reasons!",
   array(select w.n from (select coalesce(p.waiting_for, 'its due time') as waiting_for, count(*) as n from put_off p group by 1) w
     order by w.n desc, w.waiting_for) as "put_off!",
-  (select min(p.due_at) from put_off p) as next_due_at,
+  (select min(p.due_at) from put_off p where p.due_at < timestamptz '9999-01-01 00:00:00+00') as next_due_at,
+  (select max(p.due_at) from put_off p where p.due_at < timestamptz '9999-01-01 00:00:00+00') as last_due_at,
+  n.is_nothing_due as "is_nothing_due!",
+  case when n.is_nothing_due then
+    (select count(*) from wa.uncertain u where u.sender = c.sender and u.campaign = c.id and u.needs_person) end as left_to_a_person,
   dated.first_answer_at, dated.last_answer_at, dated.last_status_at,
   clock_timestamp() as "now!"
 from wa.campaigns c
 join wa.senders s on s.sender = c.sender
 left join wa.leases l on l.sender = c.sender
+cross join lateral (
+  select wa.campaign_is_open(c.state, c.starts_at, c.ends_at) and not exists (
+    select from wa.queue q where q.sender = c.sender and q.campaign = c.id and q.priority = 0 and q.due_at <= now()) as is_nothing_due
+) n
 -- From the kept sums, also those that are zero again: an answer keeps its date when a status has moved its row on.
 cross join lateral (
   select min(k.first_at) filter (where k.kind in ('accepted', 'failed')) as first_answer_at,

@@ -1,6 +1,6 @@
 //! How far a campaign is, beside its counts.
 
-use super::{refused, wamid_of};
+use super::{doubtful, refused, wamid_of};
 use crate::support::callbacks::{a_delivery, a_status};
 use crate::support::world::World;
 
@@ -86,4 +86,42 @@ async fn an_answer_keeps_its_date_when_statuses_have_moved_every_row_on() {
     let latest = progress().await;
     assert!(latest.last_answer_at > after.last_status_at);
     assert!(latest.last_status_at > latest.last_answer_at);
+}
+
+#[tokio::test]
+async fn a_campaign_of_which_nothing_can_leave_says_what_it_waits_for() {
+    let world = World::at_rest().await;
+    let hand = world.a_hand().await;
+    let campaign = world.a_campaign("spring", 0).await;
+    let row = world.add_recipients(campaign, 1).await[0];
+    let waits_for = async || {
+        let progress = world.store.campaign_progress(campaign).await;
+        progress.expect("a look").expect("a campaign").waiting_for
+    };
+    let later = time::OffsetDateTime::from_unix_timestamp(4_000_000_000).expect("a time");
+    world
+        .store
+        .put_off(&[(row, later, "its quiet hours")])
+        .await
+        .expect("it is put off");
+    assert_eq!(waits_for().await.as_deref(), Some("its quiet hours"));
+
+    world
+        .run_sql("update wa.queue set due_at = now(), waiting_for = null")
+        .await;
+    assert_eq!(waits_for().await, None);
+    let begun = world.begin(&hand, &[row]).await;
+    assert_eq!(waits_for().await, None, "a request is out");
+    world.record(&begun[0], doubtful()).await;
+    assert_eq!(
+        waits_for().await.as_deref(),
+        Some("evidence of what became of requests whose answers were lost")
+    );
+    world
+        .run_sql("update wa.uncertain set needs_person = true")
+        .await;
+    assert_eq!(
+        waits_for().await.as_deref(),
+        Some("a person, for what is uncertain of it; see: wa-outbox uncertain list")
+    );
 }
