@@ -161,6 +161,43 @@ async fn an_import_of_a_file_that_was_read_before_says_where_its_faults_are() {
 }
 
 #[tokio::test]
+async fn faults_are_not_told_in_a_file_that_is_read() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    let text = texts(3) + "015120000009,Hello\n";
+    let file = desk.file("reminders.csv", &text);
+    let (link, second) = (desk.path("link.csv"), desk.path("second.csv"));
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    std::fs::hard_link(&file, &second).expect("a second name");
+    std::fs::hard_link(&file, desk.path("second.csv.faults.csv")).expect("a third name");
+    for import in [
+        vec!["import", &file, "--faults", &file],
+        vec!["import", &file, "--faults", &link, "--dry-run"],
+        vec!["import", &link, "--faults", &file],
+        vec!["import", &second],
+    ] {
+        let refused = world.refuses(&import).await;
+        assert!(
+            refused.contains("which is the file that is read"),
+            "{refused}"
+        );
+        assert_eq!(desk.read("reminders.csv"), text, "{import:?}");
+    }
+    let piped = Command::new(env!("CARGO_BIN_EXE_wa-outbox"))
+        .args(["import", "-", "--as", "x", "--faults", &file])
+        .env_clear()
+        .env("DATABASE_URL", &world.database.url)
+        .env("USER", "ada")
+        .stdin(std::fs::File::open(&file).expect("the file"))
+        .output()
+        .await
+        .expect("it runs");
+    assert_eq!(piped.status.code(), Some(2));
+    assert_eq!(desk.read("reminders.csv"), text);
+    assert_eq!(world.count("wa.imports").await, 0);
+}
+
+#[tokio::test]
 async fn what_comes_from_standard_input_is_remembered_only_under_a_name() {
     let world = World::at_rest().await;
     let desk = Desk::new();

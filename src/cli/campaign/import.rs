@@ -15,7 +15,7 @@ use crate::cli::import::Senders;
 use crate::cli::recipients::{Recipients as Schema, Row};
 use crate::cli::rows::{
     self, CORRECT_IT, Ended, Fault, FaultsFile, Format, Opened, Place, Run, must_have_used_some,
-    names_of, open, parts,
+    names_of, parts,
 };
 use crate::domain::placeholders::Template;
 use crate::standing::shell;
@@ -63,10 +63,15 @@ pub(super) struct Recipients {
 }
 
 impl Reading {
+    /// Refuses to tell of lines of this file in another one that is read.
+    pub(super) fn must_spare(&self, path: &Path, read: &Path) -> Result<(), Problem> {
+        self.file.must_spare(path, read)
+    }
+
     /// Opens a file, `-` for standard input, and reads its header.
     pub(super) fn open(self, path: &Path) -> Result<Recipients, Problem> {
         let schema = Schema::in_column(self.recipient_column.as_deref());
-        let mut file = open(path, self.file.format, schema)?;
+        let mut file = self.file.open(path, schema)?;
         file.reader
             .schema_mut()
             .dialled_in(self.file.default_country);

@@ -230,6 +230,7 @@ impl Create {
         let template = template(&payload)?;
         let file = match &self.recipients {
             Some(path) => {
+                self.reading.must_spare(path, &self.template)?;
                 let file = self.reading.open(path)?;
                 file.must_fill(&template)?;
                 Some(file)

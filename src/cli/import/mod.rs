@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::failure::Problem;
 use super::rows::{
     CORRECT_IT, Ended, Fault, FaultsFile, Opened, Place, Reading, Run, is_stdin,
-    must_have_used_some, open, parts,
+    must_have_used_some, parts,
 };
 use super::{Context, output};
 use crate::message::Outgoing;
@@ -124,7 +124,7 @@ impl Options {
             return Err(Problem::usage(what, fix).into());
         }
         let schema = Messages::new(self.ignore.clone(), self.reading.default_country);
-        let mut file = open(&self.file, self.reading.format, schema)?;
+        let mut file = self.reading.open(&self.file, schema)?;
         let by = context.author(self.by.clone())?;
         let store = context.store().await?;
         let senders = Senders::new(store.known_senders().await?, self.sender.clone());

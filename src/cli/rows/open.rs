@@ -45,6 +45,7 @@ pub(in crate::cli) fn open<S: Schema>(
     };
     let counted = Counted {
         source,
+        size: size.unwrap_or_default(),
         read: Arc::clone(&read),
     };
     let source: Box<dyn BufRead + Send> = Box::new(BufReader::with_capacity(READ_AT_ONCE, counted));
@@ -53,6 +54,7 @@ pub(in crate::cli) fn open<S: Schema>(
         let fix = match &error {
             BadFile::NoColumn { fix, .. } => (*fix).to_owned(),
             BadFile::StrangeColumn { fix, .. } => fix.clone(),
+            BadFile::Compressed { fix, .. } => (*fix).to_owned(),
             BadFile::LineEnds => "convert them: tr '\\r' '\\n' < FILE > NEW_FILE".to_owned(),
             BadFile::Read(_)
             | BadFile::Empty
@@ -72,16 +74,49 @@ fn by_name(path: &Path) -> Format {
     }
 }
 
-/// Counts what is read, for the progress.
+/// Counts what is read: for the progress, and because what was cut off meanwhile has not come to its end.
 struct Counted {
     source: Box<dyn Read + Send>,
+    /// It was so long when it was opened.
+    size: u64,
     read: Arc<AtomicU64>,
 }
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let taken = self.source.read(buffer)?;
-        self.read.fetch_add(taken as u64, Ordering::Relaxed);
+        let before = self.read.fetch_add(taken as u64, Ordering::Relaxed);
+        if taken == 0 && before < self.size {
+            return Err(io::Error::other("it got shorter while it was read"));
+        }
         Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_cut_off_while_it_is_read_does_not_end_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("people.csv");
+        std::fs::write(&path, "phone,text\n").expect("a file");
+        let mut counted = Counted {
+            source: Box::new(File::open(&path).expect("it is there")),
+            size: 11,
+            read: Arc::default(),
+        };
+        counted.read_exact(&mut [0; 6]).expect("it is read");
+        let file = File::options().write(true).open(&path);
+        let cut_off = file.and_then(|file| file.set_len(6));
+        cut_off.expect("it is cut off");
+        let error = counted.read(&mut [0; 6]).expect_err("it has an end");
+        assert!(error.to_string().contains("got shorter"), "{error}");
+
+        std::fs::write(&path, "phone,text\n+").expect("a longer file");
+        let mut rest = String::new();
+        counted.read_to_string(&mut rest).expect("it is read");
+        assert_eq!(rest, "text\n+");
     }
 }

@@ -1,8 +1,13 @@
 //! How a file of rows is to be read: what commands that take one have in common.
 
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Format, is_stdin};
+use super::{Format, Opened, Schema, is_stdin, open};
+use crate::cli::failure::Problem;
 use crate::domain::numbering::Country;
 
 /// How a file is to be read.
@@ -28,6 +33,36 @@ pub(in crate::cli) struct Reading {
 }
 
 impl Reading {
+    /// Opens a file, `-` for standard input, and reads its header.
+    pub(in crate::cli) fn open<S: Schema>(
+        &self,
+        path: &Path,
+        schema: S,
+    ) -> Result<Opened<S>, Problem> {
+        self.must_spare(path, path)?;
+        open(path, self.format, schema)
+    }
+
+    /// Refuses to tell of lines of this file in a file that is read itself, by whatever name: it would be cut off.
+    pub(in crate::cli) fn must_spare(&self, path: &Path, read: &Path) -> Result<(), Problem> {
+        let faults = self.faults_of(path);
+        let same_place = |written: &Metadata, read: &Metadata| {
+            read.is_file() && (written.dev(), written.ino()) == (read.dev(), read.ino())
+        };
+        // What is not there is opened, and complained of, by who needs it.
+        match (faults.metadata(), metadata_of(read)) {
+            (Ok(written), Ok(read)) if same_place(&written, &read) => {
+                let what = format!(
+                    "faults would be told in {}, which is the file that is read",
+                    faults.display()
+                );
+                let fix = "name another one: --faults FILE";
+                Err(Problem::usage(what, fix))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Under which name the import of this file is remembered.
     pub(in crate::cli) fn name_of(&self, path: &Path) -> String {
         let of_file = || {
@@ -54,4 +89,11 @@ impl Reading {
         path.as_mut_os_string().push(".faults.csv");
         path
     }
+}
+
+fn metadata_of(path: &Path) -> io::Result<Metadata> {
+    if is_stdin(path) {
+        return File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata();
+    }
+    path.metadata()
 }

@@ -37,11 +37,14 @@ pub(in crate::cli) struct Part<T> {
 pub(in crate::cli) fn parts<S: Schema>(
     mut reader: Reader<Box<dyn BufRead + Send>, S>,
     strict: bool,
-) -> mpsc::Receiver<io::Result<Part<S::Row>>> {
+) -> mpsc::Receiver<Result<Part<S::Row>, Problem>> {
     let (parts, receiver) = mpsc::channel(AHEAD);
     std::thread::spawn(move || {
         loop {
-            let part = Part::read(&mut reader, strict);
+            let part = Part::read(&mut reader, strict).map_err(|error| {
+                let fix = "see that nobody changes it meanwhile, and run this again";
+                Problem::failed("could not read the file to its end", fix).because(error)
+            });
             let is_over = part
                 .as_ref()
                 .map_or(true, |part| part.is_last || part.stopped.is_some());

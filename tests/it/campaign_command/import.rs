@@ -468,3 +468,35 @@ async fn of_two_imports_of_one_file_only_one_writes() {
     assert!(second.is_none());
     assert_eq!(world.number("select count(*) from wa.outbox").await, 1);
 }
+
+#[tokio::test]
+async fn faults_are_not_told_in_the_file_or_the_template_that_is_read() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    let (people, template) = (
+        desk.file("people.csv", people(3) + "1,no\n"),
+        desk.greeting(),
+    );
+    let written = desk.read("template.json");
+    for faults in [&people, &template] {
+        let create = [
+            "campaign",
+            "create",
+            "spring",
+            "--template",
+            &template,
+            "--recipients",
+            &people,
+            "--faults",
+            faults,
+        ];
+        let refused = world.refuses(&create).await;
+        assert!(
+            refused.contains("which is the file that is read"),
+            "{refused}"
+        );
+    }
+    assert_eq!(desk.read("people.csv").lines().count(), 5);
+    assert_eq!(desk.read("template.json"), written);
+    assert_eq!(world.count("wa.campaigns").await, 0);
+}
