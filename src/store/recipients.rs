@@ -191,8 +191,13 @@ impl Store {
         after: Option<(OffsetDateTime, i64)>,
         at_most: i64,
     ) -> Result<Vec<QueuedRecipient>, StoreError> {
+        let doing = "look through the recipients";
         let (due_at, id) = after.unwrap_or((OffsetDateTime::UNIX_EPOCH, i64::MIN));
-        sqlx::query_file_as!(
+        // Statistics of a table that was just filled know of one recipient, or of none.
+        let by_key = "BEGIN; set local enable_seqscan = off; set local enable_bitmapscan = off";
+        let begun = self.pool.begin_with(by_key.to_owned()).await;
+        let mut transaction = begun.doing(doing)?;
+        let page = sqlx::query_file_as!(
             QueuedRecipient,
             "src/store/sql/queued_recipients.sql",
             campaign,
@@ -201,9 +206,11 @@ impl Store {
             at_most,
             EARLIER_AT_MOST
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *transaction)
         .await
-        .doing("look through the recipients")
+        .doing(doing)?;
+        transaction.commit().await.doing(doing)?;
+        Ok(page)
     }
 }
 

@@ -370,3 +370,41 @@ async fn who_expires_within_the_quiet_hours_is_told() {
         assert!(says.contains(words), "{says}");
     }
 }
+
+#[tokio::test]
+async fn recipients_are_looked_up_one_by_one_whatever_the_statistics_say() {
+    const ROWS: i64 = 3_000;
+    for known in [
+        // Nothing.
+        "select",
+        // One recipient, and no campaign.
+        r#"insert into wa.outbox (recipient, payload)
+           select '+4915120000000', '{"type":"text","text":{"body":"Hello"}}' from generate_series(1, 1000)"#,
+    ] {
+        let world = World::at_rest().await;
+        let desk = Desk::new();
+        for table in ["outbox", "queue", "results"] {
+            let keep = format!("alter table wa.{table} set (autovacuum_enabled = false)");
+            world.run_sql(&keep).await;
+        }
+        world.run_sql(known).await;
+        world.run_sql("analyze").await;
+        world.drafts(&desk, "spring").await;
+        world
+            .run_sql(&format!(
+                "insert into wa.outbox (campaign_id, recipient, variables)
+                 select id, '+49151' || 20000000 + n, '{{\"name\":\"x\"}}' from wa.campaigns, generate_series(1, {ROWS}) n"
+            ))
+            .await;
+        let read = "select seq_tup_read + idx_tup_fetch from pg_stat_user_tables where schemaname = 'wa' and relname = 'outbox'";
+        let before = world.number(read).await;
+        world.says(&["campaign", "preflight", "spring"]).await;
+        world
+            .until_true("what was read is told", async || {
+                world.number(read).await >= before + ROWS
+            })
+            .await;
+        let rows = world.number(read).await - before;
+        assert!(rows <= 2 * ROWS, "{rows} rows of {ROWS}: {known}");
+    }
+}
