@@ -18,8 +18,9 @@ use crate::provider::{Dialect, explain};
 use crate::standing::facts::thousands;
 use crate::standing::time::age;
 use crate::standing::veil::Veil;
+use crate::store::Store;
 use crate::store::failures::{
-    Counted, Decider, FailureCount, FailureFilter, FailureGroup, Failures, SuppressFrom,
+    Again, Counted, Decider, FailureCount, FailureFilter, FailureGroup, Failures, SuppressFrom,
 };
 
 /// Show failures in groups, and decide about whole groups
@@ -38,7 +39,7 @@ enum Action {
     List(List),
     /// Send the failures of a code again, each as a new message
     #[command(after_help = AGAIN_HELP)]
-    Again(Again),
+    Again(SendAgain),
     /// Suppress the recipients of the failures of a code
     #[command(after_help = SUPPRESS_HELP)]
     Suppress(Suppress),
@@ -110,7 +111,7 @@ struct Group {
 }
 
 #[derive(Debug, clap::Args)]
-struct Again {
+struct SendAgain {
     #[command(flatten)]
     group: Group,
 }
@@ -255,20 +256,10 @@ impl Group {
         }
     }
 
-    /// Without a second word nothing is done, and this says how much would be. Either way the sender must exist.
-    async fn confirmed(
-        &self,
-        group: &FailureGroup,
-        would: &str,
-        context: &Context,
-    ) -> anyhow::Result<()> {
-        must_exist(context.store().await?, self.sender.as_deref()).await?;
-        if self.yes {
-            return Ok(());
-        }
-        let counted = context.store().await?.count_failures(group).await?;
-        let what = format!("{} failed messages are like that; {would}", many(counted));
-        Err(Problem::usage(what, "add --yes to do it").into())
+    /// Without a second word nothing is done. Either way the sender must exist.
+    async fn is_confirmed(&self, store: &Store) -> anyhow::Result<bool> {
+        must_exist(store, self.sender.as_deref()).await?;
+        Ok(self.yes)
     }
 }
 
@@ -280,21 +271,29 @@ struct AgainJson {
     refused: u64,
 }
 
-impl Again {
+impl SendAgain {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let group = self.group.named(context.clock().now());
-        let would = "each would be sent again as a new message, unless it was before";
-        self.group.confirmed(&group, would, context).await?;
+        let store = context.store().await?;
+        if !self.group.is_confirmed(store).await? {
+            let (would, left) = store.count_again(&group).await?;
+            let what = format!(
+                "{} failed messages would be sent again, each as a new one{}",
+                many(would),
+                not_sent(&left, "; ")
+            );
+            let fix = match would.messages {
+                0 => "nothing is to be done",
+                _ => "add --yes to do it",
+            };
+            return Err(Problem::usage(what, fix).into());
+        }
         let by = context.author(self.group.by)?;
         let decider = Decider {
             by: &by,
             reason: &self.group.reason,
         };
-        let done = context
-            .store()
-            .await?
-            .send_failures_again(&group, decider)
-            .await?;
+        let done = store.send_failures_again(&group, decider).await?;
         if self.group.json {
             return output::print_json(&AgainJson {
                 written: done.written,
@@ -303,21 +302,27 @@ impl Again {
                 refused: done.refused,
             });
         }
-        let mut text = format!("{} messages are written anew and queued.\n", done.written);
-        for (messages, why) in [
-            (done.already, "had been sent again before"),
-            (
-                done.of_ended_campaigns,
-                "are of campaigns that have ended; a new campaign reaches their recipients",
-            ),
-            (done.refused, "are not taken by the outbox as they are"),
-        ] {
-            if messages > 0 {
-                text += &format!("{messages} {why}.\n");
-            }
-        }
-        output::print(&text)
+        output::print(&format!(
+            "{} messages are written anew and queued{}.",
+            done.written,
+            not_sent(&done, ".\n")
+        ))
     }
+}
+
+/// How many are not sent again, and why, each behind `between`.
+fn not_sent(again: &Again, between: &str) -> String {
+    let reasons = [
+        (again.already, "were sent again before"),
+        (
+            again.of_ended_campaigns,
+            "are of campaigns that have ended, and a new campaign reaches their recipients",
+        ),
+        (again.refused, "are not taken by the outbox as they are"),
+    ];
+    let some = reasons.into_iter().filter(|(messages, _)| *messages > 0);
+    some.map(|(messages, why)| format!("{between}{messages} {why}"))
+        .collect()
 }
 
 #[derive(Serialize)]
@@ -337,7 +342,13 @@ impl Suppress {
 
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let group = self.group.named(context.clock().now());
-        self.group.confirmed(&group, &self.would(), context).await?;
+        let store = context.store().await?;
+        if !self.group.is_confirmed(store).await? {
+            let counted = store.count_failures(&group).await?;
+            let (many, would) = (many(counted), self.would());
+            let what = format!("{many} failed messages are like that; {would}");
+            return Err(Problem::usage(what, "add --yes to do it").into());
+        }
         let by = context.author(self.group.by)?;
         let decider = Decider {
             by: &by,
@@ -347,7 +358,6 @@ impl Suppress {
             sender: group.filter.sender.clone().filter(|_| self.from_sender),
             category: self.category,
         };
-        let store = context.store().await?;
         let suppressed = store.suppress_failures(&group, &from, decider).await?;
         if self.group.json {
             return output::print_json(&SuppressedJson { suppressed });

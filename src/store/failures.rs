@@ -179,6 +179,30 @@ impl Store {
         })
     }
 
+    /// What would become of the failures of a group that are sent again, as far as [`FAILURES_LOOKED_AT`] of its code tell; and how many
+    /// would be written. What the outbox would refuse is not known before.
+    pub async fn count_again(&self, group: &FailureGroup) -> Result<(Counted, Again), StoreError> {
+        let counted = sqlx::query_file!(
+            "src/store/sql/count_again.sql",
+            group.code.unwrap_or(NO_CODE),
+            group.filter.sender,
+            group.filter.since,
+            FAILURES_LOOKED_AT
+        )
+        .fetch_one(&self.pool)
+        .await
+        .doing("count what would be sent again")?;
+        let messages = counted.may_leave - counted.already;
+        let again = Again {
+            written: messages.unsigned_abs(),
+            already: counted.already.unsigned_abs(),
+            of_ended_campaigns: (counted.failed - counted.may_leave).unsigned_abs(),
+            refused: 0,
+        };
+        let is_whole = counted.looked_at < FAILURES_LOOKED_AT;
+        Ok((Counted { messages, is_whole }, again))
+    }
+
     /// Writes the failures of a group anew, each as a new message that leaves as soon as it may, and has as long to live as the old one
     /// had. Never one of which WhatsApp has told that it arrived, nor any twice.
     pub async fn send_failures_again(

@@ -50,7 +50,7 @@ async fn failures_are_told_in_plain_words_and_sent_again_only_when_it_is_confirm
     let failed = ids_where(&world, "error_code = 132000").await.len();
     let refused = world.refuses(&line).await;
     assert!(
-        refused.contains(&format!("{failed} failed messages")),
+        refused.contains(&format!("{failed} failed messages would be sent again")),
         "{refused}"
     );
     assert!(
@@ -66,6 +66,16 @@ async fn failures_are_told_in_plain_words_and_sent_again_only_when_it_is_confirm
     assert_eq!(
         ids_where(&world, "dedup_key like 'again:%'").await.len(),
         failed
+    );
+
+    let of_campaigns = ["failures", "again", "--code", "131026", "--reason", "x"];
+    world
+        .run_sql("update wa.campaigns set state = 'cancelled'")
+        .await;
+    let refused = world.refuses(&of_campaigns).await;
+    assert!(
+        refused.contains("are of campaigns that have ended"),
+        "{refused}"
     );
 }
 

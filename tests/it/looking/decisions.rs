@@ -158,11 +158,16 @@ async fn rows_of_a_campaign_that_has_ended_are_not_sent_again() {
     world
         .run_sql("update wa.campaigns set state = 'cancelled'")
         .await;
+    let (counted, would) = (world.store.count_again(&of_code(131026)).await).expect("a count");
     let again = world
         .store
         .send_failures_again(&of_code(131026), ADA)
         .await
         .expect("the others are sent again");
+    assert_eq!(again, would);
+    assert_eq!(counted.messages, again.written as i64);
+    let (_, would) = (world.store.count_again(&of_code(131026)).await).expect("a count");
+    assert_eq!((would.written, would.already), (0, again.written));
     assert_eq!(again.of_ended_campaigns as usize, of_campaign.len());
     assert!(again.of_ended_campaigns > 0 && again.written > 0);
 }

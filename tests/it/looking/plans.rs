@@ -97,8 +97,13 @@ async fn failures_are_found_among_failures() {
     let board = include_str!("../../../src/store/sql/failures.sql");
     let slice = include_str!("../../../src/store/sql/failure_slice.sql");
     let count = include_str!("../../../src/store/sql/count_failures.sql");
+    let again = include_str!("../../../src/store/sql/count_again.sql");
     let newest = "9223372036854775807";
     for (statement, index) in [
+        (
+            filled(again, &["131026", "null", "null", "10000"]),
+            "results_by_failure",
+        ),
         (
             filled(board, &["null", "null", "10000"]),
             "results_by_failure_time",

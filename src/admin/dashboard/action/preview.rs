@@ -107,7 +107,8 @@ impl Action {
                 sequence_preview(dashboard, *id, "Cancel the sequence", "Every message of it that has not been begun ends as cancelled; this cannot be undone.", "Cancel them all", Tone::Bad).await
             }
             Self::FailuresAgain(group) => {
-                let many = failures_in_words(dashboard, group).await?;
+                let (would, _) = dashboard.store.count_again(group).await?;
+                let many = in_words(would, "failed")?;
                 Ok(Preview {
                     title: format!("Send {} again", named(group)),
                     tone: Tone::Doubt,
