@@ -16,7 +16,7 @@ use crate::standing::facts::thousands;
 use crate::standing::time::span;
 use crate::store::Store;
 use crate::store::audit::Deed;
-use crate::store::prune::Part;
+use crate::store::prune::{Part, Reference};
 
 /// Of each kind, a dry run looks at so many rows.
 const LOOKED_AT_MOST: i64 = 1_000_000;
@@ -60,6 +60,19 @@ Examples:
   wa-outbox prune --older-than 90d --dry-run
   wa-outbox prune --older-than 90d --webhooks-older-than 30d";
 
+/// What to do about rows that keep messages.
+const LET_GO: &str =
+    "let its rows go with their message (on delete cascade), or delete there first";
+
+/// What a walk came to.
+struct Walked {
+    pruned: Pruned,
+    /// A dry one has not counted all.
+    more: bool,
+    /// Rows of somebody's own still refer to some.
+    is_kept: bool,
+}
+
 /// What was done, for scripts.
 #[derive(Serialize)]
 struct Report {
@@ -91,16 +104,26 @@ impl Options {
         let clock = context.clock();
         let begun = clock.boot();
         let limits = Limits::now(store, retention).await?;
-        let (pruned, more) = match self.dry_run {
+        let walked = match self.dry_run {
             true => self.walk(store, context, limits).await?,
             false => self.delete(store, context, limits).await?,
         };
         let took = begun.until(clock.boot());
-        let report = Report::of(self.dry_run, limits, pruned, more, took);
+        let report = Report::of(self.dry_run, limits, walked.pruned, walked.more, took);
         if self.json {
-            return output::print_json(&report);
+            output::print_json(&report)?;
+        } else {
+            let mut words = report.in_words();
+            if self.dry_run && report.messages > 0 {
+                let references = store.references_to_messages().await?;
+                words.extend(references.iter().map(keeps));
+            }
+            output::print(&words)?;
         }
-        output::print(&report.in_words())
+        match walked.is_kept {
+            true => Err(still_referred_to(&store.references_to_messages().await?).into()),
+            false => Ok(()),
+        }
     }
 
     /// The walk, told before it is made, and how it ended.
@@ -109,7 +132,7 @@ impl Options {
         store: &Store,
         context: &Context,
         limits: Limits,
-    ) -> anyhow::Result<(Pruned, bool)> {
+    ) -> anyhow::Result<Walked> {
         let target = in_words(limits);
         let deed = Deed {
             // A job of a container has no user.
@@ -123,7 +146,7 @@ impl Options {
         let deed = store.begin_deed(&deed).await?;
         let walked = self.walk(store, context, limits).await;
         let outcome = match &walked {
-            Ok((pruned, _)) => format!("{} rows were deleted", thousands(pruned.all())),
+            Ok(walked) => format!("{} rows were deleted", thousands(walked.pruned.all())),
             Err(_) => "it broke off; it can be run again".to_owned(),
         };
         let told = store.end_deed(deed, &outcome, walked.is_ok()).await;
@@ -132,13 +155,13 @@ impl Options {
         Ok(walked)
     }
 
-    /// Goes through all there is. Says what was found, and whether there may be more.
+    /// Goes through all there is.
     async fn walk(
         &self,
         store: &Store,
         context: &Context,
         limits: Limits,
-    ) -> anyhow::Result<(Pruned, bool)> {
+    ) -> anyhow::Result<Walked> {
         let clock = context.clock();
         let all = match limits.messages {
             Some(_) => u64::try_from(store.last_message_id().await?).ok(),
@@ -169,7 +192,11 @@ impl Options {
             }
         }
         progress.clear();
-        Ok((walk.pruned(), more))
+        Ok(Walked {
+            pruned: walk.pruned(),
+            more,
+            is_kept: walk.kept().is_some(),
+        })
     }
 
     /// What was asked for, else what the settings say.
@@ -203,6 +230,26 @@ impl Options {
         )?;
         Ok(wanted)
     }
+}
+
+/// That a table of somebody's own keeps the messages that it names.
+fn keeps(reference: &Reference) -> String {
+    let Reference { table, constraint } = reference;
+    format!(
+        "\nThose that {table} refers to stay, by its foreign key {constraint}, and what lies beside them; {LET_GO}."
+    )
+}
+
+fn still_referred_to(references: &[Reference]) -> Problem {
+    let named = |Reference { table, constraint }: &Reference| {
+        format!("{table} (by its foreign key {constraint})")
+    };
+    let tables: Vec<String> = references.iter().map(named).collect();
+    let what = format!(
+        "messages were left, and what lies beside them: they are still referred to by {}",
+        tables.join(", ")
+    );
+    Problem::failed(what, format!("{LET_GO}; then run this again"))
 }
 
 /// What goes, for those who read it later.

@@ -113,6 +113,13 @@ impl Keeper {
         loop {
             let begun = self.clock.boot();
             let Some(step) = walk.step().await? else {
+                if let Some(error) = walk.kept() {
+                    warn!(
+                        error = error as &dyn std::error::Error,
+                        "Rows of a table of your own refer to old messages, which stay with what lies beside them: \
+                         let them go with their message (on delete cascade), or delete there first"
+                    );
+                }
                 return Ok(Some(walk.pruned()));
             };
             let pruned = u64::try_from(step.slice.pruned).unwrap_or_default();

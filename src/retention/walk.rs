@@ -105,6 +105,8 @@ pub struct Walk<'a> {
     place: i64,
     looked: i64,
     pruned: Pruned,
+    /// Why some slices were left as they are.
+    kept: Option<StoreError>,
 }
 
 impl<'a> Walk<'a> {
@@ -127,12 +129,18 @@ impl<'a> Walk<'a> {
             place: 0,
             looked: 0,
             pruned: Pruned::default(),
+            kept: None,
         }
     }
 
     /// What it has done so far.
     pub fn pruned(&self) -> Pruned {
         self.pruned
+    }
+
+    /// Why slices were left as they are, if some were: a foreign key of somebody's own names a message in them.
+    pub fn kept(&self) -> Option<&StoreError> {
+        self.kept.as_ref()
     }
 
     /// Takes the next slice. None: it is at its end.
@@ -146,7 +154,17 @@ impl<'a> Walk<'a> {
         let Some(before) = self.limits.of(part) else {
             return Ok(None);
         };
-        let slice = self.patiently(part, before).await?;
+        let slice = match self.patiently(part, before, self.dry).await {
+            Err(error) if error.is_still_referred_to() => {
+                self.kept.get_or_insert(error);
+                let looked_at = self.patiently(part, before, true).await?;
+                PrunedSlice {
+                    pruned: 0,
+                    ..looked_at
+                }
+            }
+            slice => slice?,
+        };
         *self.pruned.of(part) += slice.pruned;
         self.looked += slice.looked;
         let looked = self.looked;
@@ -172,13 +190,14 @@ impl<'a> Walk<'a> {
         &self,
         part: Part,
         before: OffsetDateTime,
+        dry: bool,
     ) -> Result<PrunedSlice, StoreError> {
         let at_most = if self.dry { DRY_SLICE } else { SLICE };
         let mut tries = 0;
         loop {
             let slice = self
                 .store
-                .prune_slice(part, before, self.place, at_most, self.dry)
+                .prune_slice(part, before, self.place, at_most, dry)
                 .await;
             match slice {
                 Err(error) if error.may_be_tried_again() && tries < TRIES => {

@@ -169,6 +169,11 @@ impl StoreError {
         self.is_of(&["55P03"])
     }
 
+    /// Whether a foreign key of somebody's own still names what was to be deleted (23503).
+    pub fn is_still_referred_to(&self) -> bool {
+        self.is_answered_with("23503")
+    }
+
     /// Whether the role may not do that (42501).
     pub fn is_missing_right(&self) -> bool {
         matches!(self, Self::NotTheOwner { .. }) || self.is_of(&["42501"])

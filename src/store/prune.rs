@@ -34,6 +34,15 @@ pub struct PrunedSlice {
     pub pruned: i64,
 }
 
+/// A table of somebody's own that keeps messages which it names from being deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// With its schema.
+    pub table: String,
+    /// The foreign key.
+    pub constraint: String,
+}
+
 /// Whether what is old is deleted by the workers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pruning {
@@ -104,6 +113,19 @@ impl Store {
             Part::Statuses => slice!("prune_statuses"),
         }
         .doing("delete what has ended long ago")
+    }
+
+    /// Foreign keys by which a message is kept that somebody names: those that neither cascade nor let go.
+    pub async fn references_to_messages(&self) -> Result<Vec<Reference>, StoreError> {
+        sqlx::query_as!(
+            Reference,
+            r#"select c.conrelid::regclass::text as "table!", c.conname::text as "constraint!" from pg_constraint c
+               where c.contype = 'f' and c.confrelid = 'wa.outbox'::regclass and c.confdeltype in ('a', 'r') and c.conparentid = 0
+               order by 1, 2"#
+        )
+        .fetch_all(&self.pool)
+        .await
+        .doing("see who refers to messages")
     }
 
     /// How the workers go about it.

@@ -215,6 +215,46 @@ async fn a_person_counts_first_and_deletes_then() {
 }
 
 #[tokio::test]
+async fn messages_that_somebody_refers_to_stop_no_walk() {
+    let world = World::at_rest().await;
+    let first = world.delivered_long_ago(a_text()).await;
+    // Far enough to be in another slice.
+    world
+        .run_sql("select setval(pg_get_serial_sequence('wa.outbox', 'id'), 5000000)")
+        .await;
+    let second = world.delivered_long_ago(a_text()).await;
+    world
+        .run_sql(
+            "create table orders (message bigint, sender text, constraint orders_name_a_message foreign key (message, sender) references wa.outbox)",
+        )
+        .await;
+    world
+        .run_sql(&format!(
+            "insert into orders select id, sender from wa.outbox where id = {first}"
+        ))
+        .await;
+    let prune = ["prune", "--older-than", "90d"];
+    let dry = world.says(&[&prune[..], &["--dry-run"]].concat()).await;
+    assert!(
+        dry.contains(
+            "Those that public.orders refers to stay, by its foreign key orders_name_a_message"
+        ),
+        "{dry}"
+    );
+    let refused = world.refuses(&prune).await;
+    assert!(
+        refused.contains("referred to by public.orders (by its foreign key orders_name_a_message)"),
+        "{refused}"
+    );
+    assert!(refused.contains("on delete cascade"), "{refused}");
+    assert!(world.is_there(first).await);
+    assert!(!world.is_there(second).await);
+    world.run_sql("delete from orders").await;
+    world.says(&prune).await;
+    assert!(!world.is_there(first).await);
+}
+
+#[tokio::test]
 async fn what_cannot_be_meant_is_refused_with_the_way_out() {
     let world = World::at_rest().await;
     let nothing = world.command(&["prune"]).await;
