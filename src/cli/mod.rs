@@ -156,8 +156,8 @@ impl Cli {
             .config()
             .map_or_else(|_| Log::default(), |config| config.log.clone());
         if self.command.answers_and_ends() {
-            // What the server remarks is told by the error that it leads to, where it leads to one.
-            log.filter = "warn,sqlx::postgres::notice=error".to_owned();
+            // What the server remarks, and that it is slow, is told by the error that it leads to, where it leads to one.
+            log.filter = "warn,sqlx::postgres::notice=error,sqlx::query=error".to_owned();
         }
         telemetry::start(&log, context.env())?;
         if let (Some(unfit), false) = (context.unfit_traces(), self.tells_traces()) {

@@ -527,3 +527,26 @@ async fn who_may_have_been_written_to_is_not_told_as_spared_by_a_cancellation() 
         "Campaign spring is cancelled: 2 recipients will not be written to; 1 more may have been: an answer was lost."
     );
 }
+
+#[tokio::test]
+async fn a_command_that_a_slow_database_keeps_waiting_says_nothing_of_statements() {
+    let world = World::at_rest().await;
+    let mut in_the_way = world.database.pool.begin().await.expect("it begins");
+    sqlx::query("lock table wa.campaigns")
+        .execute(&mut *in_the_way)
+        .await
+        .expect("it is locked");
+    let freed = async {
+        world
+            .until_true("a statement counts as slow", async || {
+                let slow = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+                            and clock_timestamp() - query_start > interval '1.2 s'";
+                world.number(slow).await > 0
+            })
+            .await;
+        in_the_way.rollback().await.expect("it is free");
+    };
+    let (listed, ()) = tokio::join!(world.command(&["campaign", "list"]), freed);
+    assert!(listed.status.success());
+    assert_eq!(String::from_utf8_lossy(&listed.stderr), "");
+}
