@@ -2,6 +2,7 @@
 //!
 //! Columns are counted and not characters: of what others write some take two.
 
+use crate::cli::failure::Problem;
 use crate::cli::output::plain;
 use crate::standing::facts::width;
 
@@ -13,6 +14,26 @@ pub(super) fn message_id(text: &str) -> Result<i64, &'static str> {
     text.parse().map_err(|_| {
         "a message's id is a number; by your own id it is found with: wa-outbox message list --reference TEXT"
     })
+}
+
+/// Refuses what nobody could read or type as the name of something: nothing, spaces, what steers a terminal, a novel.
+pub(super) fn must_be_name(
+    field: &str,
+    name: &str,
+    at_most: usize,
+    fix: &str,
+) -> Result<(), Problem> {
+    let length = name.chars().count();
+    let wrong = match plain(name) {
+        _ if name.trim().is_empty() => format!("{field} is {name:?}, which nobody can read"),
+        shown if shown != name => format!("{field} is {name:?}, which has control characters"),
+        _ if length > at_most => format!(
+            "{field} is {:?}, which has {length} characters; at most it has {at_most}",
+            fit(name, 40)
+        ),
+        _ => return Ok(()),
+    };
+    Err(Problem::usage(wrong, fix))
 }
 
 /// A span of time, in one number.
@@ -83,6 +104,26 @@ mod tests {
         assert_eq!(fit("你好吗", 5), "你好…");
         assert_eq!(fit("你好吗", 4), "你…");
         assert_eq!((fit("你", 1), fit("你", 0)), ("…".into(), String::new()));
+    }
+
+    #[test]
+    fn a_name_can_be_read_and_typed() {
+        for name in ["spring sale", "Frühling", "春", &"x".repeat(100)] {
+            must_be_name("NAME", name, 100, "").expect("a name");
+        }
+        for (name, wrong) in [
+            ("", "NAME is \"\", which nobody can read"),
+            (" ", "NAME is \" \", which nobody can read"),
+            ("a\nb", r#"NAME is "a\nb", which has control characters"#),
+            (
+                "a\u{1b}[2J",
+                r#"NAME is "a\u{1b}[2J", which has control characters"#,
+            ),
+            (&"x".repeat(101), "which has 101 characters"),
+        ] {
+            let refused = must_be_name("NAME", name, 100, "").expect_err("no name");
+            assert!(refused.to_string().contains(wrong), "{refused}");
+        }
     }
 
     #[test]

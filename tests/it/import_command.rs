@@ -161,6 +161,25 @@ async fn an_import_of_a_file_that_was_read_before_says_where_its_faults_are() {
 }
 
 #[tokio::test]
+async fn an_import_is_remembered_under_a_name_that_can_be_read() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    let (file, long) = (desk.file("reminders.csv", texts(1)), "x".repeat(201));
+    for name in ["", " ", "a\nb", &long] {
+        let refused = world.refuses(&["import", &file, "--as", name]).await;
+        assert!(refused.contains("--as is \""), "{refused}");
+        assert!(
+            refused.contains("fix: name it in 1 to 200 characters"),
+            "{refused}"
+        );
+    }
+    let long = desk.file(&(long + ".csv"), texts(1));
+    let refused = world.refuses(&["import", &long]).await;
+    assert!(refused.contains("the import's name is"), "{refused}");
+    world.says(&["import", &long, "--as", "x"]).await;
+}
+
+#[tokio::test]
 async fn faults_are_not_told_in_a_file_that_is_read() {
     let world = World::at_rest().await;
     let desk = Desk::new();

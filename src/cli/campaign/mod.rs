@@ -15,6 +15,7 @@ use clap::Subcommand;
 use serde_json::value::RawValue;
 
 use super::failure::Problem;
+use super::text::must_be_name;
 use super::{Context, output, send};
 use crate::domain::mask::Eyes;
 use crate::domain::placeholders::{Template, TemplateError};
@@ -226,6 +227,8 @@ impl Create {
             )
             .into());
         }
+        let fix = "give it one of 1 to 100 characters, such as spring";
+        must_be_name("the campaign's name", &self.name, 100, fix)?;
         let payload = send::read_payload(&self.template)?;
         let template = template(&payload)?;
         let file = match &self.recipients {

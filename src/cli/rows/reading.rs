@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Format, Opened, Schema, is_stdin, open};
 use crate::cli::failure::Problem;
+use crate::cli::text::must_be_name;
 use crate::domain::numbering::Country;
 
 /// How a file is to be read.
@@ -39,6 +40,17 @@ impl Reading {
         path: &Path,
         schema: S,
     ) -> Result<Opened<S>, Problem> {
+        let name = self.name_of(path);
+        let field = match &self.name {
+            Some(_) => "--as",
+            None => "the import's name",
+        };
+        must_be_name(
+            field,
+            &name,
+            200,
+            "name it in 1 to 200 characters: --as NAME",
+        )?;
         self.must_spare(path, path)?;
         open(path, self.format, schema)
     }

@@ -550,3 +550,20 @@ async fn a_command_that_a_slow_database_keeps_waiting_says_nothing_of_statements
     assert!(listed.status.success());
     assert_eq!(String::from_utf8_lossy(&listed.stderr), "");
 }
+
+#[tokio::test]
+async fn a_campaign_has_a_name_that_can_be_read_and_typed() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    let template = desk.greeting();
+    for name in ["", " ", "a\nb", "a\u{1b}[2J", &"x".repeat(101)] {
+        for more in [&["--dry-run"][..], &[]] {
+            let create = ["campaign", "create", name, "--template", &template];
+            let refused = world.refuses(&[&create[..], more].concat()).await;
+            assert!(refused.contains("the campaign's name is \""), "{refused}");
+            assert!(refused.contains("fix: "), "{refused}");
+            assert!(!refused.contains('\u{1b}'), "{refused}");
+        }
+    }
+    assert_eq!(world.count("wa.campaigns").await, 0);
+}
