@@ -26,8 +26,10 @@ use crate::domain::placeholders::{FillError, Template, Variables};
 use crate::domain::quiet_hours::{Quiet, QuietHours, Zones};
 use crate::message::rules::{self, Class, Finding, To};
 use crate::standing::facts::thousands;
+use crate::standing::shell;
 use crate::store::Store;
 use crate::store::campaign::Campaign;
+use crate::store::campaign_progress::CampaignCounts;
 use crate::store::recipients::QueuedRecipient;
 use crate::store::sender::Sender;
 use report::{FaultsFile, Report};
@@ -157,9 +159,10 @@ impl Preflight {
         let sender = sender(store, &campaign).await?;
         let mut check = Check::new(&campaign, template, &sender, context.clock().now());
         let mut file = FaultsFile::open(self.faults)?;
-        let waiting = store.campaign_counts(campaign.id).await?.queued;
+        let counts = store.campaign_counts(campaign.id).await?;
         let clock = context.clock();
-        let mut progress = Progress::new("checked", u64::try_from(waiting).ok(), clock.boot());
+        let mut progress =
+            Progress::new("checked", u64::try_from(counts.queued).ok(), clock.boot());
         let mut left_out = 0;
         let mut after = None;
         loop {
@@ -203,7 +206,25 @@ impl Preflight {
         if self.json {
             return output::print_json(&report);
         }
+        if check.rows == 0 {
+            return output::print(&none_waits(&campaign, &counts));
+        }
         output::print(&report.in_words(&campaign, &check, &plan))
+    }
+}
+
+/// There was nobody to look at.
+fn none_waits(campaign: &Campaign, counts: &CampaignCounts) -> String {
+    let name = shell::word(&campaign.name);
+    let all = thousands(counts.total());
+    match counts.total() {
+        0 => format!("It has no recipients yet: wa-outbox campaign import {name} FILE"),
+        total if total == counts.expired => format!(
+            "No recipient waits any more: all {all} have expired. Set a longer --expires-after (it counts from the import), and import them again, --as another file."
+        ),
+        _ => format!(
+            "No recipient waits any more; what became of all {all}: wa-outbox campaign show {name}"
+        ),
     }
 }
 

@@ -372,6 +372,23 @@ async fn who_expires_within_the_quiet_hours_is_told() {
 }
 
 #[tokio::test]
+async fn where_nobody_waits_it_is_said_why() {
+    let world = World::at_rest().await;
+    let desk = Desk::new();
+    world.drafts(&desk, "spring").await;
+    let preflight = ["campaign", "preflight", "spring"];
+    let says = world.says(&preflight).await;
+    assert!(says.starts_with("It has no recipients yet: "), "{says}");
+    let file = desk.file("customers.csv", super::people(3));
+    world.says(&["campaign", "import", "spring", &file]).await;
+    world
+        .run_sql("insert into wa.results (id, sender, state, attempts, campaign) select id, sender, 'expired', 0, campaign from wa.queue")
+        .await;
+    let says = world.says(&preflight).await;
+    assert!(says.contains("all 3 have expired"), "{says}");
+}
+
+#[tokio::test]
 async fn recipients_are_looked_up_one_by_one_whatever_the_statistics_say() {
     const ROWS: i64 = 3_000;
     for known in [
