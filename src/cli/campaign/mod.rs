@@ -164,7 +164,7 @@ struct Verb {
     /// The campaign, by its name or number
     #[arg(value_name = "CAMPAIGN")]
     campaign: String,
-    /// Why, for those who look later
+    /// Why, for those who look later; to pause or cancel without it is refused
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Who says so [default: user@host]
