@@ -14,6 +14,7 @@
 //! - `{{{{` writes two literal braces. `}}` outside a placeholder stands for itself.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -219,6 +220,13 @@ impl<'a> Variables<'a> {
         let mut from_the_end = self.members.iter().rev();
         let (_, raw) = from_the_end.find(|(known, _)| known == name)?;
         (*raw != "null").then_some(*raw)
+    }
+
+    /// A name that stands twice.
+    pub fn doubled(&self) -> Option<&str> {
+        let mut known = HashSet::with_capacity(self.members.len());
+        let mut names = self.members.iter().map(|(name, _)| name.as_ref());
+        names.find(|name| !known.insert(*name))
     }
 
     /// Names and JSON texts, as they stand.

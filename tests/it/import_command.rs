@@ -334,6 +334,17 @@ async fn a_dry_run_has_the_database_judge_and_keeps_nothing() {
     }
     world.says(&["import", &file]).await;
     assert_eq!(world.number("select count(*) from wa.outbox").await, 1);
+
+    let keyed = |rows: usize| {
+        let row = |n: usize| format!("{},Hello,k{}\n", number(n), n % 3_000);
+        let rows: String = (0..rows).map(row).collect();
+        desk.file("keyed.csv", format!("phone,text,dedup_key\n{rows}"))
+    };
+    for (rows, is_said) in [(4_000, false), (6_000, true)] {
+        let says = world.says(&["import", &keyed(rows), "--dry-run"]).await;
+        let unseen = "in another part of the file is counted as new";
+        assert_eq!(says.contains(unseen), is_said, "{says}");
+    }
 }
 
 #[tokio::test]

@@ -62,8 +62,9 @@ impl Column {
 
     /// The name that is most like that one.
     fn nearest(name: &str) -> &'static str {
-        let alike = |known: &&str| strsim::damerau_levenshtein(known, name);
-        let names = Self::ALL.iter().map(|(_, known)| *known);
+        let name = name.to_lowercase();
+        let alike = |known: &&str| strsim::damerau_levenshtein(known, &name);
+        let names = Self::ALL.iter().map(|(_, known)| *known).chain(RECIPIENTS);
         names.min_by_key(alike).unwrap_or(RECIPIENTS[0])
     }
 }

@@ -38,7 +38,7 @@ cut off goes on when it is run again; run once more it takes only what was added
 another file, and takes everything again, but for rows whose dedup_key is there already. What comes from standard input is remembered \
 only under such a name.
 
---dry-run has the database judge each row and keeps none.
+--dry-run has the database judge each row and keeps none, so a dedup_key that stands again further down may be counted as new.
 
 Exit codes: 0 also where some lines could not be used, 1 where none of them could, 2 wrong usage.
 
@@ -107,6 +107,8 @@ struct Import<'a> {
     dry: bool,
     messages: i64,
     duplicates: i64,
+    /// Parts with dedup keys.
+    keyed_parts: u32,
     /// The first faults, for the screen.
     told: Vec<Fault>,
 }
@@ -149,6 +151,7 @@ impl Options {
             dry: self.dry_run,
             messages: 0,
             duplicates: 0,
+            keyed_parts: 0,
             told: Vec::new(),
         };
         // What an earlier run has found stays wrong: run again, a bad file must not turn into a good one.
@@ -195,6 +198,7 @@ impl Import<'_> {
         while let Some(part) = parts.recv().await {
             let part = part?;
             let rows: Vec<Outgoing> = part.rows.into_iter().map(message_of).collect();
+            self.keyed_parts += u32::from(rows.iter().any(|row| row.dedup_key.is_some()));
             let lines = i64::try_from(part.place.lines)?;
             let step = self.source.as_deref().map(|source| FileStep {
                 source,
@@ -300,12 +304,17 @@ impl Import<'_> {
             true => "could be imported; nothing was written",
             false => "are in the outbox",
         };
+        // Each part is undone before the next one is judged.
+        let unseen = match self.dry && self.keyed_parts > 1 {
+            true => " A dedup_key that stands again in another part of the file is counted as new.",
+            false => "",
+        };
         let some = |count: i64, words: &str| match count {
             0 => String::new(),
             count => format!(" {} {words}", thousands(count)),
         };
         let mut words = format!(
-            "{} messages {where_to} ({}).{}{}{}",
+            "{} messages {where_to} ({}).{}{}{unseen}{}",
             thousands(self.messages),
             ended.pace(self.messages),
             some(self.duplicates, "were there already, by their dedup_key."),

@@ -242,6 +242,10 @@ fn a_column_that_is_none_of_a_messages_is_refused_unless_it_is_ignored() {
     let fault = fault(&rows[0]);
     assert_eq!(fault.field, "dedupkey");
     assert!(fault.reason.contains("do you mean dedup_key?"), "{fault:?}");
+    let upper = "{\"PHONE\":\"+16505551234\",\"text\":\"a\"}";
+    let rows = entries_of(upper, Format::Jsonl, messages());
+    let reason = &self::fault(&rows[0]).reason;
+    assert!(reason.contains("do you mean phone?"), "{reason}");
 }
 
 #[test]

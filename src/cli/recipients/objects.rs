@@ -1,7 +1,7 @@
 //! Objects of recipients: `{"recipient": "+…", "variables": {…}}`, or the variables beside the recipient.
 
 use super::{LINE, Row};
-use crate::cli::rows::{Fault, NUL, RECIPIENTS, cannot_be_kept, recipient};
+use crate::cli::rows::{Fault, NUL, RECIPIENTS, TWICE, cannot_be_kept, recipient};
 use crate::domain::numbering::Country;
 use crate::domain::placeholders::Variables;
 
@@ -51,6 +51,9 @@ fn variables(object: &Variables<'_>, field: &str, line: u64) -> Result<String, F
         return Err(Fault::new(line, name, reason));
     }
     let nested = Variables::parse(nested).map_err(|_| Fault::new(line, VARIABLES, NUL))?;
+    if let Some(name) = nested.doubled() {
+        return Err(Fault::new(line, name, TWICE));
+    }
     written(nested.iter(), line)
 }
 

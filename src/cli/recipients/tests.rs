@@ -410,6 +410,36 @@ fn another_run_goes_on_where_the_first_has_come_to() {
 }
 
 #[test]
+fn an_object_says_each_thing_once() {
+    for line in [
+        r#"{"phone":"+16505551234","name":"Ada","name":"Bo"}"#,
+        r#"{"phone":"+16505551234","variables":{"name":"Ada","name":"Bo"}}"#,
+    ] {
+        let rows = entries(line.as_bytes(), Format::Jsonl);
+        let [Entry::Fault(fault)] = &rows[..] else {
+            panic!("{rows:?}");
+        };
+        assert_eq!(fault.field, "name");
+        assert_eq!(fault.reason, "it stands twice; leave one of them out");
+    }
+}
+
+#[test]
+fn what_a_program_has_packed_is_no_file_of_rows() {
+    for (begins, by) in [
+        (&b"\x1f\x8b\x08\0"[..], "gzip"),
+        (b"PK\x03\x04\x14", "zip"),
+        (b"\x28\xb5\x2f\xfd\x04", "zstd"),
+    ] {
+        for format in [Format::Csv, Format::Jsonl] {
+            let opened = Reader::new(begins, format, Recipients::default());
+            let refused = opened.map(drop).expect_err("is packed").to_string();
+            assert_eq!(refused, format!("it is compressed ({by})"));
+        }
+    }
+}
+
+#[test]
 fn no_bytes_make_the_reading_fall_over_and_every_line_is_used_up() {
     const PIECES: [&[u8]; 14] = [
         b"\"",

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead};
 
 use super::lines::Lines;
-use super::{Entry, Fault, NO_UTF8, Schema, TOO_LONG};
+use super::{Entry, Fault, NO_UTF8, Schema, TOO_LONG, TWICE};
 use crate::domain::placeholders::Variables;
 
 pub(super) fn next<R: BufRead, S: Schema>(
@@ -32,7 +32,7 @@ pub(super) fn next<R: BufRead, S: Schema>(
 }
 
 fn object<'a>(text: &'a str, line: u64, example: &str) -> Result<Variables<'a>, Fault> {
-    Variables::parse(text).map_err(|_| {
+    let object = Variables::parse(text).map_err(|_| {
         let reason = match serde_json::from_str::<serde_json::Value>(text) {
             Ok(_) => format!("it is no JSON object; write {example}"),
             // Inside a string it could not stand.
@@ -43,5 +43,9 @@ fn object<'a>(text: &'a str, line: u64, example: &str) -> Result<Variables<'a>, 
             Err(error) => format!("it is not valid JSON at its character {}", error.column()),
         };
         Fault::new(line, "line", reason)
-    })
+    })?;
+    match object.doubled() {
+        Some(name) => Err(Fault::new(line, name, TWICE)),
+        None => Ok(object),
+    }
 }

@@ -10,6 +10,21 @@ use super::BadFile;
 /// A line is kept up to this many bytes; the rest of a longer one is read over.
 const LONGEST: u64 = 1 << 20;
 
+/// How files begin that were packed, by what, and what to do.
+const PACKED: [(&[u8], &str, &str); 3] = [
+    (b"\x1f\x8b", "gzip", "unpack it: gunzip -c FILE > NEW_FILE"),
+    (
+        b"\x28\xb5\x2f\xfd",
+        "zstd",
+        "unpack it: zstd -dc FILE > NEW_FILE",
+    ),
+    (
+        b"PK\x03\x04",
+        "zip",
+        "unpack it: unzip FILE; a spreadsheet is saved as CSV by its own program",
+    ),
+];
+
 /// How far a file was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -50,6 +65,12 @@ impl<R: BufRead> Lines<R> {
             checksum: Context::new(&SHA256),
         };
         if let Some(mut first) = lines.read_line()? {
+            if let Some((_, by, fix)) = PACKED
+                .iter()
+                .find(|(mark, ..)| first.bytes.starts_with(mark))
+            {
+                return Err(BadFile::Compressed { by, fix });
+            }
             if first.bytes.starts_with(b"\xff\xfe") || first.bytes.starts_with(b"\xfe\xff") {
                 return Err(BadFile::Utf16);
             }

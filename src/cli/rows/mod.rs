@@ -108,6 +108,14 @@ pub enum BadFile {
     /// Nothing in it.
     #[error("it is empty")]
     Empty,
+    /// By a program that packs files.
+    #[error("it is compressed ({by})")]
+    Compressed {
+        /// How.
+        by: &'static str,
+        /// What to do.
+        fix: &'static str,
+    },
     /// Another encoding.
     #[error("it is written in UTF-16; save it as UTF-8")]
     Utf16,
@@ -302,5 +310,6 @@ fn has_nul(value: &serde_json::Value) -> bool {
 
 pub(super) const NUL: &str =
     "it has a NUL (\\u0000) or half a surrogate pair, which cannot be kept or sent; take it out";
+pub(super) const TWICE: &str = "it stands twice; leave one of them out";
 const NO_UTF8: &str = "it is not UTF-8; save the file as UTF-8";
 const TOO_LONG: &str = "it is longer than a megabyte";

@@ -40,6 +40,16 @@ pub(super) async fn section() -> Section {
         ),
         (
             "people.csv",
+            "phone,name\n16505551234,Ada\n",
+            "campaign import spring people.csv --faults people.csv",
+        ),
+        (
+            "people.csv",
+            "PK\u{3}\u{4}…",
+            "campaign import spring people.csv",
+        ),
+        (
+            "people.csv",
             "phone,na\0me\n+16505551234,Ada\n",
             "campaign import spring people.csv",
         ),
@@ -71,6 +81,11 @@ pub(super) async fn section() -> Section {
         (
             "people.jsonl",
             "{\"phone\":5}\n",
+            "campaign import spring people.jsonl --strict",
+        ),
+        (
+            "people.jsonl",
+            "{\"phone\":\"+16505551234\",\"name\":\"Ada\",\"name\":\"Bo\"}\n",
             "campaign import spring people.jsonl --strict",
         ),
         (
@@ -141,6 +156,7 @@ pub(super) async fn section() -> Section {
             eprintln!("panicked-ish {line}: {code}: {says}");
         }
         let shown = text.trim_end().replace('\0', "␀");
+        let shown = shown.replace('\u{3}', "␃").replace('\u{4}', "␄");
         bad.push(Bad::new(format!("{line}\n{shown}"), says));
     }
     (
