@@ -487,9 +487,12 @@ async fn a_command_that_is_told_has_the_name_of_its_campaign_in_quotes_where_a_s
     let (template, name) = (desk.greeting(), "spring; echo $(id) it's");
     let quoted = r"'spring; echo $(id) it'\''s'";
     let create = ["campaign", "create", name, "--template", &template];
+    let held = "select wa.campaign_hold_in_words(c) from wa.campaigns c";
     let said = [
         world.says(&create).await,
         world.refuses(&create).await,
+        world.refuses(&["campaign", "resume", name]).await,
+        world.text(held).await,
         world.says(&["why", "campaign", name]).await,
         world.says(&["campaign", "show", name]).await,
         world.says(&["campaign", "start", name]).await,
@@ -497,7 +500,13 @@ async fn a_command_that_is_told_has_the_name_of_its_campaign_in_quotes_where_a_s
     let pause = ["campaign", "pause", name, "--reason", "x"];
     world.says(&pause).await;
     let paused = world.says(&["why", "campaign", name]).await;
-    for said in said.iter().chain([&paused]) {
+    let held = world.text(held).await;
+    world
+        .run_sql("update wa.campaigns set state = 'done'")
+        .await;
+    let import = ["campaign", "import", name, &desk.file("a.csv", people(1))];
+    let done = world.refuses(&import).await;
+    for said in said.iter().chain([&paused, &held, &done]) {
         let mut commands = said.split("wa-outbox campaign ").skip(1).peekable();
         assert!(commands.peek().is_some(), "{said}");
         for command in commands {
