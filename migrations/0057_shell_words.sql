@@ -5,6 +5,7 @@ create function wa.shell_word(word text) returns text
 language sql immutable strict parallel safe
 return case when word ~ '^[[:alnum:]_./:@%+=,-]+$' then word
   else '''' || replace(word, '''', E'\'\\\'\'') || '''' end;
+grant execute on function wa.shell_word(text) to wa_producer, wa_worker, wa_viewer;
 
 -- As they are now, but for the names.
 do $$

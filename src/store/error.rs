@@ -171,7 +171,7 @@ impl StoreError {
 
     /// Whether a foreign key of somebody's own still names what was to be deleted (23503).
     pub fn is_still_referred_to(&self) -> bool {
-        self.is_answered_with("23503")
+        self.is_of(&["23503"])
     }
 
     /// Whether the role may not do that (42501).
