@@ -38,11 +38,13 @@ end
 $$;
 
 -- Whether a dump was restored over this database, or its data alone. Rows that were written anew count only together with the pulse, which
--- each beat writes: so nothing that is done to one table looks like it.
+-- each beat writes: so nothing that is done to one table looks like it. A second row came with the data of a dump, after a process that
+-- found the tables empty had written its own.
 create function wa.is_from_a_dump() returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select coalesce(
-    bool_or(b.tables <> wa.tables_here())
+    count(*) > 1
+    or bool_or(b.tables <> wa.tables_here())
     or bool_or(b.written_in <> b.xmin) and (select p.written_in <> p.xmin from wa.pulse p), false)
   from wa.birthmark b
 $$;
@@ -136,9 +138,63 @@ begin
 end
 $$;
 
+-- ── what is restored while somebody works ────────────────────────────────────────────────────────────────────────
+
+alter table wa.eras add column first_id bigint;
+comment on column wa.eras.first_id is 'ids of messages that were written since begin here';
+
+-- Holds each sender that is not held for this era yet. Says how many.
+create function wa.hold_for_restore(now_era wa.eras) returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  n bigint;
+begin
+  update wa.senders s set
+    held_before = case
+      when s.held_cause = 'restore' then s.held_before
+      when s.held_reason is not null and (s.held_until is null or s.held_until > clock_timestamp()) then (
+        select jsonb_object_agg(h.key, h.value) from jsonb_each(to_jsonb(s)) h
+        where h.key in ('held_reason', 'held_by', 'held_until', 'held_at', 'held_cause', 'held_code', 'held_fingerprint', 'probe_at', 'probes'))
+    end,
+    held_reason = now_era.what || '; what was sent ' || coalesce('after '
+      || to_char(now_era.complete_until at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'), 'since')
+      || ' may be unknown to it; see: wa-outbox recover',
+    held_by = 'wa-outbox', held_at = clock_timestamp(), held_until = null, held_cause = 'restore', held_code = null,
+    held_fingerprint = null, probe_at = null, probes = 0, probing_until = null
+  where s.held_cause is distinct from 'restore' or s.held_at < now_era.began_at;
+  get diagnostics n = row_count;
+  return n;
+end
+$$;
+
+-- Rows that arrive after an era was begun (its tables were still being copied) belong to what it has to settle: messages that were written
+-- before it, and senders. Nothing is begun while it is not settled; the hold is how people see why. While much is copied one era may follow
+-- another: what is known must be known to each.
+create function wa.take_in_what_came_late(now_era wa.eras) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  -- Where some messages may bear ids of others that were lost, or a standby was promoted, what comes late can be an application's.
+  with late as (
+    select e.era, (
+      select o.id from wa.outbox o
+      where o.id > e.doubtful_ids and o.id < e.first_id and o.created_at <= e.began_at
+      order by o.id desc limit 1) as last_id
+    from wa.eras e where e.settled_at is null and e.failed_at is null and not e.is_exact
+  )
+  update wa.eras e set doubtful_ids = l.last_id,
+    known_ids = case when e.known_ids = e.doubtful_ids and e.cause <> 'new_timeline' then l.last_id else e.known_ids end
+  from late l
+  where e.era = l.era and l.last_id is not null and e.failed_at is null;
+  if exists (select from wa.senders s where s.held_cause is distinct from 'restore' or s.held_at < now_era.began_at) then
+    perform wa.hold_for_restore(now_era);
+  end if;
+end
+$$;
+
 -- ── noticed and told ─────────────────────────────────────────────────────────────────────────────────────────────
 
--- As before (the migration recovery); but what a dump has brought back is amiss, and ids are kept ahead.
+-- As before (the migration recovery); but what a dump has brought back is amiss, also where it has brought nothing yet, ids are kept ahead,
+-- and what comes late is taken in.
 create or replace function wa.beat(known_era bigint, seen_tick bigint, seen_flushed bigint,
   out era bigint, out tick bigint, out flushed bigint, out is_settled boolean, out unreadable text, out silent_s double precision,
   out amiss text, out what text)
@@ -150,14 +206,14 @@ declare
 begin
   here := wa.server_identity();
   now_era := wa.current_era();
-  if now_era.era is null then
+  if now_era.era is null and known_era is null then
     insert into wa.eras (era, system_identifier, timeline, database, unreadable, cause, what, noticed_by, settled_at, settled_how, settled_by, settled_why)
     values (0, here.system_identifier, here.timeline, here.database, here.unreadable, 'first', 'nobody worked on it before', 'wa-outbox',
       clock_timestamp(), 'first', 'wa-outbox', 'it is the first')
     on conflict do nothing;
     now_era := wa.current_era();
   end if;
-  era := now_era.era;
+  era := coalesce(now_era.era, known_era);
   is_settled := now_era.settled_at is not null;
   unreadable := now_era.unreadable;
   flushed := wa.flushed_bytes();
@@ -179,6 +235,9 @@ begin
   elsif wa.is_from_a_dump() then
     amiss := 'went_back';
     what := 'its tables were written anew by somebody else: it was restored from a dump';
+  elsif now_era.era is null or known_era > era then
+    amiss := 'went_back';
+    what := 'it has forgotten what this process has seen in it: its tables were emptied, or an earlier copy of it was put in its place';
   elsif known_era = era and (pulse.tick is null or pulse.tick < seen_tick) then
     amiss := 'went_back';
     what := 'it has forgotten what this process has seen in it: an earlier copy of its files was put in its place';
@@ -204,6 +263,9 @@ begin
       perform wa.write_birthmark();
     end if;
   end if;
+  if amiss is null and not is_settled then
+    perform wa.take_in_what_came_late(now_era);
+  end if;
 end
 $$;
 
@@ -220,10 +282,12 @@ declare
   workers regclass := pg_get_serial_sequence('wa.workers', 'worker')::regclass;
   known_ids bigint;
   last_id bigint;
+  now_era wa.eras;
 begin
   lock table wa.eras in share row exclusive mode; -- looked at: a few rows, and only while one era ends
   old := wa.current_era();
-  if old.era is distinct from known_era then
+  -- Of tables that were emptied the era that is over is known to him who noticed.
+  if old.era <> known_era then
     return;
   end if;
   here := wa.server_identity();
@@ -237,7 +301,10 @@ begin
   is_exact := since is not null or cause = 'new_timeline' and replayed is not null;
   -- Between two beats lie a few seconds.
   complete_until := coalesce(since, case when is_exact then replayed end,
-    case when cause in ('operator', 'told_by_webhook') then null else pulse.at + interval '5 seconds' end);
+    case when cause in ('operator', 'told_by_webhook') then null
+      -- The pulse is younger than what is being restored.
+      when old.settled_at is null and old.complete_until is null then null
+      else pulse.at + interval '5 seconds' end);
   last_id := coalesce((select o.id from wa.outbox o order by o.id desc limit 1), 0);
   known_ids := case when complete_until is null then last_id else coalesce(
     (select o.id from wa.outbox o where o.created_at <= begin_era.complete_until order by o.id desc limit 1), 0) end;
@@ -245,7 +312,7 @@ begin
     known_ids := greatest(known_ids, least(pulse.last_id, last_id));
   end if;
 
-  began := greatest(old.era + 1, (extract(epoch from clock_timestamp()) * 1000)::bigint);
+  began := greatest(coalesce(old.era, known_era) + 1, (extract(epoch from clock_timestamp()) * 1000)::bigint);
   insert into wa.eras (era, system_identifier, timeline, database, unreadable, cause, what, noticed_by, complete_until, is_exact,
     known_ids, doubtful_ids)
   values (began, here.system_identifier, here.timeline, here.database, here.unreadable, cause, what, noticed_by, complete_until, is_exact,
@@ -265,19 +332,8 @@ begin
     tick = excluded.tick, at = excluded.at, flushed = excluded.flushed, last_id = excluded.last_id, written_in = excluded.written_in;
   perform wa.write_birthmark();
 
-  update wa.senders s set
-    held_before = case
-      when s.held_cause = 'restore' then s.held_before
-      when s.held_reason is not null and (s.held_until is null or s.held_until > clock_timestamp()) then (
-        select jsonb_object_agg(h.key, h.value) from jsonb_each(to_jsonb(s)) h
-        where h.key in ('held_reason', 'held_by', 'held_until', 'held_at', 'held_cause', 'held_code', 'held_fingerprint', 'probe_at', 'probes'))
-    end,
-    held_reason = what || '; what was sent ' || coalesce('after '
-      || to_char(begin_era.complete_until at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'), 'since')
-      || ' may be unknown to it; see: wa-outbox recover',
-    held_by = 'wa-outbox', held_at = clock_timestamp(), held_until = null, held_cause = 'restore', held_code = null,
-    held_fingerprint = null, probe_at = null, probes = 0, probing_until = null;
-  get diagnostics senders = row_count;
+  update wa.eras e set first_id = wa.last_number(ids) + 1 where e.era = began returning e.* into now_era;
+  senders := wa.hold_for_restore(now_era);
 end
 $$;
 
@@ -298,6 +354,6 @@ end
 $$;
 
 revoke execute on function wa.tables_here(), wa.write_birthmark(), wa.is_from_a_dump(), wa.last_number(regclass), wa.ids_given(),
-  wa.keep_ids_ahead(), wa.keep_all_ids_ahead() from public;
+  wa.keep_ids_ahead(), wa.keep_all_ids_ahead(), wa.hold_for_restore(wa.eras), wa.take_in_what_came_late(wa.eras) from public;
 grant execute on function wa.is_from_a_dump(), wa.ids_given() to wa_worker, wa_viewer;
 grant select on wa.birthmark to wa_worker, wa_viewer;

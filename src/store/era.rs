@@ -128,7 +128,8 @@ impl Store {
         }
         let is_new = known.as_ref().map(|known| known.eras.current()) != Some(era);
         let eras = match known {
-            Some(known) if !is_new => known.eras,
+            // One that is not settled still takes in what comes late.
+            Some(known) if !is_new && known.is_settled => known.eras,
             Some(_) | None => Arc::new(self.eras().await?),
         };
         self.memory.seen.send_replace(Some(Seen {

@@ -69,6 +69,27 @@ impl World {
             .expect("a reason")
     }
 
+    /// A worker has taken up a sender that was added after the database went back, too, and sends for it no more than for others.
+    async fn until_others_are_held_too(&self) {
+        self.add_sender(OTHER).await;
+        let mut draft = a_text().to(AFTERWARDS);
+        draft.0.sender = Some(OTHER.to_owned());
+        let message = self.enqueue(draft).await;
+        self.until_true("the new sender is taken up, and held", async || {
+            self.count(&format!(
+                "wa.senders s join wa.leases l using (sender)
+                 where sender = '{OTHER}' and s.held_cause = 'restore' and l.worker is not null"
+            ))
+            .await
+                == 1
+        })
+        .await;
+        self.pulse_goes_on().await;
+        assert_eq!(self.state_of(message).await, "queued");
+        assert_eq!(self.taken_for(AFTERWARDS), 0);
+        self.run_sql(&format!("select wa.cancel({message})")).await;
+    }
+
     /// The worker has taken everything up, and sends for a sender that nothing was sent from before: so what it does not send, it does
     /// not send on purpose.
     async fn until_the_worker_sends_for_others(&self) {

@@ -1,6 +1,6 @@
 -- The write-ahead intent. The lease rows are locked for share, so a takeover waits for us: nothing of an old epoch can begin
 -- after it. (A join without the lock was shown to let a zombie begin.) And nothing begins in another database than the one that the
--- worker knows: it may have forgotten what was sent.
+-- worker knows, nor where it is not settled what the database has forgotten, whichever senders are held: it may have been sent.
 --
 -- $2, $3 and $4 are the messages, in the order of their ids, and of each its sender and the epoch.
 --
@@ -14,6 +14,7 @@ with fence as materialized (
     and (l.sender, l.epoch) in (select distinct c.sender, c.epoch from unnest((select $3::text[]), (select $4::bigint[])) as c (sender, epoch))
     and exists (select from wa.workers w where w.worker = $1 and w.expires_at > clock_timestamp())
     and ($6::bigint is null or (select wa.is_here($6, $7)))
+    and not (select wa.is_unsettled())
     and ($8 or (select set_config('lock_timeout', $9, true)) is not null)
   order by l.sender
   for share

@@ -29,7 +29,7 @@ async fn a_worker_that_lives_through_it_remembers_what_it_has_seen() {
         world.moves_to(&primary);
         let reason = world.until_held_for_a_restore().await;
         assert!(reason.contains("an earlier copy"), "{reason}");
-        world.until_the_worker_sends_for_others().await;
+        world.until_others_are_held_too().await;
         assert_eq!(world.state_of(evident).await, "queued");
         world
             .says(&["recover", "--yes", "--release", "--reason", "a snapshot"])

@@ -125,9 +125,37 @@ async fn with_a_new_era_nobody_holds_anything_and_nothing_is_numbered_as_before(
         })
     ));
     let next = world.store.register_worker("of now", LONG).await;
-    assert!(next.expect("a worker").0 > worker.0 + 99_000);
+    let next = next.expect("a worker");
+    assert!(next.0 > worker.0 + 99_000);
     let after = world.enqueue(to(EVIDENCE)).await;
     assert!(after.0 > before.0 + 999_000, "{after} after {before}");
+
+    // Its lease is good, and all the same it begins nothing before it is settled.
+    world.store.take_senders(next).await.expect("the sender");
+    let epoch = sqlx::query_scalar("select epoch from wa.leases");
+    let claim = Claim {
+        id: after,
+        sender: SenderId::from(SENDER),
+        epoch: Epoch(
+            epoch
+                .fetch_one(&world.database.pool)
+                .await
+                .expect("an epoch"),
+        ),
+        attempt: AttemptNumber(1),
+    };
+    let begin = async || {
+        let begun = world
+            .store
+            .begin(next, std::slice::from_ref(&claim), LONG)
+            .await;
+        begun.expect("an answer").len()
+    };
+    assert_eq!(begin().await, 0);
+    world
+        .run_sql("select wa.end_recovery(max(era), 'nothing_lost', 'ada', 'a test') from wa.eras")
+        .await;
+    assert_eq!(begin().await, 1);
 }
 
 /// G1, G4: what is overdue or silent may only seem so.
@@ -149,7 +177,7 @@ async fn while_it_is_not_settled_nothing_expires_and_silence_decides_nothing() {
         }
         begin_an_era(&world).await;
         world.start_service().await;
-        world.until_the_worker_sends_for_others().await;
+        world.until_others_are_held_too().await;
         assert_eq!(world.state_of(overdue).await, "queued");
         assert_eq!(world.state_of(silent).await, "uncertain");
 

@@ -90,7 +90,7 @@ async fn an_answer_of_before_counts_for_what_is_known_and_not_for_what_has_its_i
         address.leads_to(&standby);
         world.until_held_for_a_restore().await;
         world.until_state(known, "accepted").await;
-        world.until_the_worker_sends_for_others().await;
+        world.until_others_are_held_too().await;
         assert_eq!(world.state_of(new).await, "queued");
         assert_eq!(world.taken_for(KEPT), 0);
         assert!(world.stop_service().await, "the stop is clean");

@@ -37,7 +37,7 @@ async fn what_a_standby_has_not_got_is_not_sent_again_and_settled_by_evidence_el
             reason.contains("timeline 2 of its log now, before it was 1"),
             "{reason}"
         );
-        world.until_the_worker_sends_for_others().await;
+        world.until_others_are_held_too().await;
         for message in [evident, silent, kept] {
             assert_eq!(world.state_of(message).await, "queued");
         }
@@ -107,7 +107,7 @@ async fn a_standby_that_has_everything_goes_on_by_one_word() {
         address.leads_to(&standby);
         world.moves_to(&standby);
         world.until_held_for_a_restore().await;
-        world.until_the_worker_sends_for_others().await;
+        world.until_others_are_held_too().await;
         let word = [
             "recover",
             "--nothing-lost",

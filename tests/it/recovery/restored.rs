@@ -37,7 +37,7 @@ async fn a_base_backup_that_is_put_in_place_forgets_nothing_that_it_would_send_a
         world.start_service().await;
         let reason = world.until_held_for_a_restore().await;
         assert!(reason.contains("timeline"), "{reason}");
-        world.until_the_worker_sends_for_others().await;
+        world.until_others_are_held_too().await;
         assert_eq!(world.foreseen(&[]).await, [2, 0, 1]);
         assert_eq!(world.foreseen(&["--hold"]).await, [0, 2, 1]);
         let line = [
@@ -97,7 +97,7 @@ async fn a_dump_that_is_restored_into_another_server_is_noticed_before_anything_
         world.start_service().await;
         let reason = world.until_held_for_a_restore().await;
         assert!(reason.contains("another server"), "{reason}");
-        world.until_the_worker_sends_for_others().await;
+        world.until_others_are_held_too().await;
         assert_eq!(world.taken_for(SILENT), 1);
 
         // What was not due before was not sent before.
@@ -138,7 +138,7 @@ async fn is_noticed_when_it_is_restored_over_itself(options: &[&str], emptied_by
         world.start_service().await;
         let reason = world.until_held_for_a_restore().await;
         assert!(reason.contains("restored from a dump"), "{reason}");
-        world.until_the_worker_sends_for_others().await;
+        world.until_others_are_held_too().await;
         assert_eq!(world.foreseen(&[]).await, [1, 0, 0]);
         world
             .says(&["recover", "--yes", "--release", "--reason", "restored"])
@@ -163,12 +163,86 @@ async fn a_dump_that_is_restored_over_its_own_database_is_noticed_before_anythin
     is_noticed_when_it_is_restored_over_itself(&["--clean", "--if-exists"], "select 1").await;
 }
 
+const DATA: [&str; 2] = ["--data-only", "--disable-triggers"];
+const EMPTIED: &str = "do $$ begin execute (select 'truncate ' || string_agg(c.oid::regclass::text, ', ') from pg_class c
+  where c.relnamespace = 'wa'::regnamespace and c.relkind = 'r'); end $$";
+
 #[tokio::test]
 async fn data_that_is_restored_alone_over_its_own_tables_is_noticed_before_anything_leaves() {
-    let emptied = "do $$ begin execute (select 'truncate ' || string_agg(c.oid::regclass::text, ', ') from pg_class c
-      where c.relnamespace = 'wa'::regnamespace and c.relkind = 'r'); end $$";
-    is_noticed_when_it_is_restored_over_itself(&["--data-only", "--disable-triggers"], emptied)
+    is_noticed_when_it_is_restored_over_itself(&DATA, EMPTIED).await;
+}
+
+/// The era is begun over empty tables; what arrives then belongs to it, and evidence about it counts.
+#[tokio::test]
+async fn data_that_is_restored_while_a_worker_lives_is_held_and_in_doubt() {
+    in_time(async {
+        let primary = Cluster::start();
+        let mut world = a_world_on(&primary).await;
+        world.has_been_worked().await;
+        let evident = world.enqueue(to(EVIDENCE)).await;
+        let silent = world.enqueue(to(SILENT)).await;
+        let dump = primary.dump_of(&DATA);
+        world.start_service().await;
+        for message in [evident, silent] {
+            world.until_state(message, "accepted").await;
+        }
+        primary.sql(EMPTIED).await;
+        world
+            .until_true("the era is begun", async || {
+                world.count("wa.eras where settled_at is null").await == 1
+            })
+            .await;
+        assert_eq!(world.count("wa.senders").await, 0);
+        primary.restore_what_goes(&dump);
+        world.until_held_for_a_restore().await;
+        world.until_others_are_held_too().await;
+        assert_eq!(world.state_of(silent).await, "queued");
+        assert_eq!(world.foreseen(&[]).await, [2, 0, 0]);
+        world.is_told(EVIDENCE, Status::Delivered).await;
+        assert_eq!(world.state_of(evident).await, "accepted");
+        world
+            .says(&[
+                "recover",
+                "--yes",
+                "--hold",
+                "--release",
+                "--reason",
+                "restored",
+            ])
+            .await;
+        assert_eq!(world.state_of(silent).await, "uncertain");
+        world.until_the_worker_sends_for_others().await;
+        assert_eq!([EVIDENCE, SILENT].map(|one| world.taken_for(one)), [1, 1]);
+        assert!(world.stop_service().await, "the stop is clean");
+    })
+    .await;
+}
+
+/// Their first beat finds no era, and must not take that for the first of all.
+#[tokio::test]
+async fn tables_that_are_emptied_after_a_restore_are_no_new_database_to_who_knows_it() {
+    let world = World::at_rest().await;
+    world.store.beat().await.expect("a beat");
+    super::begin_an_era(&world).await;
+    world.store.beat().await.expect("a beat");
+    let known = world.store.era().current().expect("an era");
+    world.run_sql(EMPTIED).await;
+    let beat = world.store.beat().await.expect("a beat");
+    let Beat::Amiss(amiss) = beat else {
+        panic!("{beat:?}");
+    };
+    assert_eq!((amiss.era, amiss.cause.as_str()), (known, "went_back"));
+    let begun = world.store.begin_era(&amiss, "of the test", None).await;
+    assert!(begun.expect("an answer").expect("an era").era > known);
+    // One that was just started finds tables of before the restore, empty, and then what is copied into them.
+    world.run_sql(EMPTIED).await;
+    let fresh = wa_outbox::store::Store::over(world.database.pool.clone());
+    assert!(matches!(fresh.beat().await, Ok(Beat::Learned { .. })));
+    assert!(matches!(world.store.beat().await, Ok(Beat::Amiss(_))));
+    world
+        .run_sql("insert into wa.birthmark select tables, '3' from wa.birthmark")
         .await;
+    assert!(matches!(fresh.beat().await, Ok(Beat::Amiss(_))));
 }
 
 #[tokio::test]

@@ -277,6 +277,15 @@ impl Cluster {
 
     /// Puts a dump into its database, which has the roles.
     pub(crate) fn restore(&self, dump: &[u8]) {
+        self.restore_by(dump, "ON_ERROR_STOP=1");
+    }
+
+    /// The same, and goes on after what is refused, as pg_restore does.
+    pub(crate) fn restore_what_goes(&self, dump: &[u8]) {
+        self.restore_by(dump, "ON_ERROR_STOP=0");
+    }
+
+    fn restore_by(&self, dump: &[u8], how: &str) {
         let file = self.site.folder.path().join("dump.sql");
         fs::write(&file, dump).expect("the dump is written");
         let socket = self.folder();
@@ -284,7 +293,7 @@ impl Cluster {
             "-X",
             "-q",
             "-v",
-            "ON_ERROR_STOP=1",
+            how,
             "-h",
             text(&socket),
             "-p",
