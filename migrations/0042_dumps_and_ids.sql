@@ -311,6 +311,13 @@ begin
   if cause not in ('operator', 'told_by_webhook') then
     known_ids := greatest(known_ids, least(pulse.last_id, last_id));
   end if;
+  if wa.is_from_a_dump() then
+    -- A dump makes triggers, or switches them on again, when the rows are there: what is younger than all of them was written since.
+    known_ids := greatest(known_ids, (
+      select o.id from wa.outbox o
+      where age(o.xmin) >= (select max(age(t.xmin)) from pg_trigger t where t.tgrelid = 'wa.outbox'::regclass)
+      order by o.id desc limit 1));
+  end if;
 
   began := greatest(coalesce(old.era, known_era) + 1, (extract(epoch from clock_timestamp()) * 1000)::bigint);
   insert into wa.eras (era, system_identifier, timeline, database, unreadable, cause, what, noticed_by, complete_until, is_exact,

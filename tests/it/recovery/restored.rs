@@ -245,6 +245,38 @@ async fn tables_that_are_emptied_after_a_restore_are_no_new_database_to_who_know
     assert!(matches!(fresh.beat().await, Ok(Beat::Amiss(_))));
 }
 
+/// Nobody worked on it between its last pulse and the dump: what was written then is known all the same.
+#[tokio::test]
+async fn what_was_written_long_after_the_last_pulse_of_a_dump_is_known_by_its_token() {
+    in_time(async {
+        let primary = Cluster::start();
+        let mut world = a_world_on(&primary).await;
+        world.has_been_worked().await;
+        primary
+            .sql("update wa.pulse set at = at - interval '1 hour'")
+            .await;
+        let forgotten = world.enqueue(to(SILENT)).await;
+        let dump = primary.dump();
+        world.start_service().await;
+        world.until_state(forgotten, "accepted").await;
+        assert!(world.stop_service().await, "the stop is clean");
+
+        let another = primary.another("another");
+        another.sql(ROLES).await;
+        another.restore(&dump);
+        world.moves_to(&another);
+        world.start_service().await;
+        world.until_held_for_a_restore().await;
+        world
+            .says(&["recover", "--yes", "--reason", "restored"])
+            .await;
+        world.is_told(SILENT, Status::Delivered).await;
+        assert_eq!(world.state_of(forgotten).await, "accepted");
+        assert!(world.stop_service().await, "the stop is clean");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_rewrites_a_table_and_leaves_it_what_it_is_is_no_restore() {
     let world = World::at_rest().await;
