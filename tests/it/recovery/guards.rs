@@ -201,6 +201,37 @@ async fn while_it_is_not_settled_nothing_expires_and_silence_decides_nothing() {
     .await;
 }
 
+/// Nobody of before can answer here, and a limit that put a message off may have been lifted since: both are in doubt, at once and on the
+/// terms of the recovery.
+#[tokio::test]
+async fn what_was_begun_before_and_what_was_put_off_are_in_doubt_like_the_rest() {
+    in_time(async {
+        let mut world = World::at_rest().await;
+        world.has_been_worked().await;
+        let begun = world.enqueue(to(EVIDENCE)).await;
+        let put_off = world.enqueue(to(SILENT)).await;
+        for statement in [
+            format!("update wa.queue set state = 'sending', attempt = 1, attempts = 1, epoch = 1, begun_at = now(), deadline = now() + interval '1 h' where id = {begun}"),
+            format!("update wa.queue set due_at = now() + interval '1 h' where id = {put_off}"),
+        ] {
+            world.run_sql(&statement).await;
+        }
+        begin_an_era(&world).await;
+        assert_eq!(world.foreseen(&["--hold"]).await, [0, 2, 0]);
+        world
+            .says(&["recover", "--yes", "--hold", "--reason", "restored"])
+            .await;
+        for message in [begun, put_off] {
+            assert_eq!(world.state_of(message).await, "uncertain");
+        }
+        assert_eq!(world.count("wa.uncertain where needs_person and attempt = 1").await, 2);
+        // What a request of before is answered until its deadline is waited for.
+        let waits = format!("wa.uncertain where id = {begun} and deadline > now() + interval '30 min'");
+        assert_eq!(world.count(&waits).await, 1);
+    })
+    .await;
+}
+
 /// What webhooks proved before the restore says nothing of whether they flow now.
 #[tokio::test]
 async fn silence_after_a_restore_means_nothing_until_webhooks_are_seen_to_flow() {
