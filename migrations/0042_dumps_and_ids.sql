@@ -344,13 +344,13 @@ begin
 end
 $$;
 
--- As before (the migration recovery).
+-- As before (the migration recovery); but nobody says that nothing was lost where another has begun to put in doubt what was.
 create or replace function wa.end_recovery(of_era bigint, how text, by_whom text, why text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   update wa.eras e set settled_at = clock_timestamp(), settled_how = how, settled_by = by_whom, settled_why = why
   where e.era = of_era and e.settled_at is null
-    and (how = 'nothing_lost' or how = 'doubted' and e.failed_at is not null);
+    and (how = 'nothing_lost' and e.failed_at is null or how = 'doubted' and e.failed_at is not null);
   if not found then
     return false;
   end if;

@@ -142,6 +142,10 @@ async fn what_was_broken_off_is_gone_on_with_on_the_terms_it_was_begun_with() {
             .refuses(&["recover", "--nothing-lost", "--reason", "a second thought"])
             .await;
         assert!(refusal.contains("has been begun"), "{refusal}");
+        let directly = format!(
+            "select wa.end_recovery({era}, 'nothing_lost', 'ada', 'a second thought')::text"
+        );
+        assert_eq!(world.text(&directly).await, "false");
         let begun = world.says(&["recover"]).await;
         assert!(begun.contains("1 messages are in doubt so far"), "{begun}");
         let other = ["recover", "--yes", "--reason", "restored", "--wait", "2h"];
