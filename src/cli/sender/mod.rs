@@ -288,7 +288,10 @@ impl Hold {
         }
         let found = find(store, &sender).await?;
         let what = format!("sender {sender} is {}", stands(&found.sender, None, now));
-        let fix = format!("release it first: wa-outbox sender release {sender}");
+        let fix = match store.is_unsettled().await? {
+            true => "settle first what the database has forgotten: wa-outbox recover".to_owned(),
+            false => format!("release it first: wa-outbox sender release {sender}"),
+        };
         Err(Problem::failed(what, fix).into())
     }
 }

@@ -48,6 +48,9 @@ async fn a_restore_that_nobody_could_notice_is_settled_by_its_time_and_only_once
             0,
             "a look changes nothing"
         );
+        let nobody = [("USER", ""), ("LOGNAME", "")];
+        let look = world.command_with(&nobody, &["recover"]).await;
+        assert!(look.status.success(), "who looks need not say who he is");
 
         let line = [
             "recover",

@@ -184,7 +184,10 @@ async fn while_it_is_not_settled_everything_says_so_and_nobody_can_release_a_sen
         assert!(refusal.contains("wa-outbox recover"), "{refusal}");
         let hold = ["sender", "hold", SENDER, "--reason", "me too"];
         let refusal = world.refuses(&hold).await;
-        assert!(refusal.contains("is held"), "{refusal}");
+        assert!(
+            refusal.contains("is held") && refusal.contains("wa-outbox recover"),
+            "{refusal}"
+        );
         let refusal = world.refuses(&["recover", "--release"]).await;
         assert!(refusal.contains("stay held"), "{refusal}");
         let by_hand = "update wa.senders set held_reason = null, held_by = null";
