@@ -1,10 +1,15 @@
 use std::fs;
+use std::time::SystemTime;
 
+use rustix::io::Errno;
 use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 
+use super::file::*;
+use super::waiting::*;
 use super::*;
 use crate::clock::Clock;
+use crate::dispatch::sending::LEAVE_WITHIN;
 use crate::domain::outcome::ThrottleScope;
 use crate::provider::HttpSettings;
 
