@@ -479,7 +479,8 @@ mod tests {
             [
                 "wamid_is_of_one_message",
                 "queue_in_turn",
-                "outbox_to_recipient"
+                "outbox_to_recipient",
+                "queue_of_resent"
             ]
         );
     }
