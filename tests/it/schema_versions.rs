@@ -192,6 +192,51 @@ async fn what_somebody_holds_is_tried_for_in_moments_and_whoever_migrates_is_tol
 }
 
 #[tokio::test]
+async fn what_others_keep_in_the_schema_and_who_may_run_what_by_default_stop_nothing() {
+    let mut world = World::at_rest().await;
+    let database = TestDatabase::empty().await;
+    let url = std::mem::replace(&mut world.database.url, database.url.clone());
+    let does = async |statement: &str| {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+            .execute(&database.pool)
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error}"))
+            .rows_affected()
+    };
+    migrate_below(&database.url, 39).await;
+    let other = format!("wa_test_other_{}", fastrand::u32(..));
+    does("create table orders (id int); set search_path = public, wa; create function wa.ours_not() returns bigint language sql as 'select count(*) from orders'").await;
+    let said = world.refuses(&["migrate"]).await;
+    assert!(said.contains("function wa.ours_not()"), "{said}");
+    for statement in [
+        "alter function wa.ours_not() set schema public",
+        "create aggregate wa.summed(int) (sfunc = int4pl, stype = int)",
+        "create procedure wa.nothing() language sql as 'select 1'",
+        &format!(
+            "create role {other}; create table wa.notes (id bigint generated always as identity primary key); alter table wa.notes owner to {other}"
+        ),
+        "alter default privileges revoke execute on functions from public",
+        "create publication everything for all tables",
+    ] {
+        does(statement).await;
+    }
+
+    world.says(&["migrate"]).await;
+
+    does("insert into wa.senders (sender, credential) values ('1', 'env:TOKEN')").await;
+    does(
+        r#"set role wa_producer;
+           insert into wa.outbox (recipient, payload) values ('+16505551234', '{"type":"text","text":{"body":"Hello"}}');
+           reset role"#,
+    )
+    .await;
+    does("select wa.begin_era(null, 'operator', 'it was restored', 'ada', 0, clock_timestamp()) from (select wa.beat(null, 0, 0)) b").await;
+    does("insert into wa.campaign_deltas (campaign, kind, n) values (1, 'queued', 1); delete from wa.campaign_deltas").await;
+    does(&format!("drop owned by {other}; drop role {other}")).await;
+    world.database.url = url;
+}
+
+#[tokio::test]
 async fn who_migrates_for_the_owner_makes_all_as_the_owner() {
     let mut world = World::at_rest().await;
     let database = TestDatabase::empty().await;

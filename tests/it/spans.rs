@@ -260,11 +260,28 @@ async fn what_was_written_before_it_was_looked_at_is_mended_and_lets_the_constra
     world
         .run_sql("alter table wa.sequences enable trigger a_span_is_plain")
         .await;
-    let mending = include_str!("../../migrations/0053_spans_of_before.sql");
+    let told = world
+        .store
+        .store_deliveries(&[r#"{"object":"whatsapp_business_account","entry":[]}"#]);
+    told.await.expect("it is stored");
+    for statement in [
+        "delete from wa.webhook_pending",
+        r#"update wa.webhook_inbox set state = 'bad', applied_at = now(), bad_entries = '[{"place":"","reason":"the database refuses what it holds"}]'"#,
+    ] {
+        world.run_sql(statement).await;
+    }
+    let mending = include_str!("../../migrations/0053_bounds_of_before.sql");
     let owner = world.text("select current_user::text").await;
     let mended = world.writes(&owner, format!("-- {mending}")).await;
     mended.expect("they are valid");
     let kept =
         format!("select delivery_timeout::text from wa.sequences where recipient = '{ALICE}'");
     assert_eq!(world.text(&kept).await, "86400:00:00");
+    let again =
+        "wa.waiting_deliveries w join wa.webhook_inbox i using (id) where i.state = 'stored'";
+    assert_eq!(
+        world.count(again).await,
+        1,
+        "what such a span kept aside is applied"
+    );
 }

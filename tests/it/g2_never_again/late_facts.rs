@@ -140,6 +140,39 @@ async fn what_is_told_late_of_a_request_that_was_swept_keeps_policy_from_sending
 }
 
 #[tokio::test]
+async fn what_is_told_while_its_request_is_being_swept_keeps_policy_from_sending_it_again() {
+    let world = World::at_rest().await;
+    let id = world.enqueue(a_text()).await;
+    let slow = Hand::takes_the_sender(&world).await;
+    let begun = slow.begins(id).await.expect("begun");
+    let mut sweep = world.database.pool.begin().await.expect("a transaction");
+    sqlx::query(
+        "insert into wa.uncertain (id, sender, priority, in_sequence, attempt, attempts, resends, begun_at, deadline, may_resend, doubt, waiting_for)
+         select id, sender, priority, in_sequence, attempt, attempts, resends, begun_at, deadline, true, 'the worker that sent it is gone', 'a status'
+         from wa.queue",
+    )
+    .execute(&mut *sweep)
+    .await
+    .expect("it is swept");
+    let unreadable = Transition::Doubt {
+        doubt: "it said yes".to_owned(),
+        may_resend: false,
+    };
+    let commits = async {
+        let waits =
+            "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        world
+            .until_true("it waits for the sweep", async || {
+                world.count(waits).await == 1
+            })
+            .await;
+        sweep.commit().await.expect("it is committed");
+    };
+    tokio::join!(slow.records(begun, unreadable), commits);
+    assert_left_to_a_person(&world, id, "it said yes").await;
+}
+
+#[tokio::test]
 async fn a_late_refusal_of_one_request_does_not_end_a_message_whose_next_request_is_out() {
     let world = World::at_rest().await;
     let id = world.enqueue(a_text()).await;

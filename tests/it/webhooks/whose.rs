@@ -135,6 +135,30 @@ async fn a_sender_that_is_known_under_another_id_is_told_by_its_number() {
 }
 
 #[tokio::test]
+async fn a_number_that_two_senders_have_leaves_open_whose_the_status_is_until_one_has_got_its_id() {
+    let world = two_held_senders().await;
+    let other = world.from(ANOTHER, a_text()).await;
+    for sender in [SENDER, ANOTHER] {
+        run(
+            &world,
+            &format!(
+                "insert into wa.sender_numbers (sender, number) values ('{sender}', '15550001')
+             on conflict (sender) do update set number = excluded.number"
+            ),
+        )
+        .await;
+    }
+    let number = json!({"phone_number_id": "7", "display_phone_number": "+1 555 0001"});
+    world
+        .hears_of(a_delivery_of(number, &the_first_was_delivered()))
+        .await;
+    assert_eq!(world.count(UNMATCHED).await, 1);
+
+    world.is_the_first_of(ANOTHER, other).await;
+    world.until_status(other, "delivered").await;
+}
+
+#[tokio::test]
 async fn a_status_that_names_nobody_is_kept_where_several_messages_have_its_id() {
     let world = two_held_senders().await;
     let mine = world.from(SENDER, a_text()).await;

@@ -58,8 +58,3 @@ create trigger a_lost_answer_is_told before insert on wa.results
 for each row when (new.state in ('cancelled', 'expired'))
 execute function wa.a_lost_answer_is_told();
 revoke execute on function wa.a_lost_answer_is_told() from public;
-
--- The throttle knows no slower rate than one in some three hours, so this is what slower ones meant.
-update wa.campaigns set max_per_second = 0.0001 where max_per_second < 0.0001;
-alter table wa.campaigns
-  add constraint max_per_second_is_at_least_0_0001 check (max_per_second >= 0.0001) not valid;

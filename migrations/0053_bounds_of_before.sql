@@ -32,6 +32,8 @@ with again as (
 )
 insert into wa.webhook_pending (deliveries) select array[a.id] from again a order by a.id;
 
-alter table wa.campaigns validate constraint expires_after_is_at_most_a_hundred_years;
+alter table wa.campaigns
+  validate constraint expires_after_is_at_most_a_hundred_years,
+  validate constraint max_per_second_is_at_least_0_0001;
 alter table wa.eras validate constraint evidence_is_waited_for_at_most_a_hundred_years_longer;
 alter table wa.template_holds validate constraint a_language_has_a_code;
