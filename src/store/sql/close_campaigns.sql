@@ -15,7 +15,7 @@ with looked_at as (
 ), changed as (
   select l.id, case when l.state = 'done' then coalesce(v.was, 'paused') else 'done' end as becomes,
     case
-      when l.state = 'done' then 'rows came when it was done' 
+      when l.state = 'done' then 'rows came when it was done'
         || case v.was when 'running' then '' when 'draft' then '; it is a draft as before' else '; it is paused as before' end
       when l.ends_at <= now() then 'its end has come, and nothing of it is left'
       when l.complete then 'nothing of it is left'
